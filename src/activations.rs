@@ -1,0 +1,161 @@
+//! Activations: samples × neurons, with the layer and unit of every neuron.
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::error::{Error, Result};
+
+/// Which layer and unit each neuron (column) is.
+///
+/// Columns are grouped by layer in ascending order. The *id* of a neuron is its column; where a file holds all units of
+/// every layer that is `layer · units + unit` (Dalvi et al. 2019), where it holds a choice of units `unit` is the unit's
+/// number in the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerMap {
+    layer: Vec<u32>,
+    unit: Vec<u32>,
+}
+
+impl LayerMap {
+    /// From the layer and the unit of each column.
+    ///
+    /// # Errors
+    /// When the two differ in length, are empty, or the layers are not in ascending order.
+    pub fn new(layer: Vec<u32>, unit: Vec<u32>) -> Result<Self> {
+        if layer.len() != unit.len() || layer.is_empty() {
+            return Err(Error::invalid(
+                "layer map",
+                format!("{} layers and {} units were given", layer.len(), unit.len()),
+                "Give one layer and one unit for every neuron, and at least one neuron",
+            ));
+        }
+        if let Some(at) = layer.windows(2).position(|pair| pair[0] > pair[1]) {
+            return Err(Error::invalid(
+                "layer map",
+                format!(
+                    "neuron {} is of layer {} but neuron {at} before it of layer {}",
+                    at + 1,
+                    layer[at + 1],
+                    layer[at]
+                ),
+                "Order the columns by layer",
+            ));
+        }
+        Ok(Self { layer, unit })
+    }
+
+    /// `layers` layers of `units` units each, all present: neuron = layer · units + unit.
+    ///
+    /// # Errors
+    /// When either is zero or a number does not fit 32 bits.
+    pub fn uniform(layers: usize, units: usize) -> Result<Self> {
+        let small = |value: usize| {
+            u32::try_from(value).map_err(|_| {
+                Error::invalid(
+                    "layer map",
+                    format!("{value} is more than 32 bits hold"),
+                    "Use fewer neurons",
+                )
+            })
+        };
+        let (layers, units) = (small(layers)?, small(units)?);
+        Self::new(
+            (0..layers)
+                .flat_map(|layer| std::iter::repeat_n(layer, units as usize))
+                .collect(),
+            (0..layers).flat_map(|_| 0..units).collect(),
+        )
+    }
+
+    /// Number of neurons D.
+    pub fn neurons(&self) -> usize {
+        self.layer.len()
+    }
+
+    /// The layer of a neuron.
+    pub fn layer(&self, neuron: usize) -> u32 {
+        self.layer[neuron]
+    }
+
+    /// The unit of a neuron inside its layer.
+    pub fn unit(&self, neuron: usize) -> u32 {
+        self.unit[neuron]
+    }
+
+    /// The distinct layers, ascending.
+    pub fn layers(&self) -> Vec<u32> {
+        let mut layers = self.layer.clone();
+        layers.dedup();
+        layers
+    }
+
+    /// The columns of one layer; empty when there is no such layer.
+    pub fn columns(&self, layer: u32) -> std::ops::Range<usize> {
+        self.layer.partition_point(|&l| l < layer)..self.layer.partition_point(|&l| l <= layer)
+    }
+}
+
+/// Samples × neurons in f32, row-major, every value finite.
+#[derive(Debug, Clone)]
+pub struct Activations {
+    values: Array2<f32>,
+    layers: LayerMap,
+}
+
+impl Activations {
+    /// Checks the invariants once: at least one sample, one layer-map entry a neuron, every value finite.
+    ///
+    /// # Errors
+    /// Names the first offending row and neuron.
+    pub fn new(values: Array2<f32>, layers: LayerMap) -> Result<Self> {
+        let (samples, neurons) = values.dim();
+        if samples == 0 || neurons != layers.neurons() {
+            return Err(Error::invalid(
+                "activations",
+                format!(
+                    "{samples} samples of {neurons} neurons with a layer map of {}",
+                    layers.neurons()
+                ),
+                "Give at least one sample, and a layer map of as many neurons as the matrix has columns",
+            ));
+        }
+        let values = if values.is_standard_layout() {
+            values
+        } else {
+            values.as_standard_layout().into_owned()
+        };
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            let (row, neuron) = (at / neurons, at % neurons);
+            return Err(Error::invalid(
+                "activations",
+                format!(
+                    "row {row}, neuron {neuron} (layer {}, unit {}) is {}",
+                    layers.layer(neuron),
+                    layers.unit(neuron),
+                    values[(row, neuron)]
+                ),
+                "Every activation must be a finite number: drop that sample or dump it again in a wider format",
+            ));
+        }
+        Ok(Self { values, layers })
+    }
+
+    /// The matrix, samples × neurons.
+    pub fn view(&self) -> ArrayView2<'_, f32> {
+        self.values.view()
+    }
+
+    /// Which layer and unit each column is.
+    pub fn layers(&self) -> &LayerMap {
+        &self.layers
+    }
+
+    /// Number of samples N.
+    pub fn samples(&self) -> usize {
+        self.values.nrows()
+    }
+
+    /// Number of neurons D.
+    pub fn neurons(&self) -> usize {
+        self.values.ncols()
+    }
+}

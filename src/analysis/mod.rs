@@ -1,0 +1,1 @@
+//! Answers to research questions, composed of operations: no files, no GPU.

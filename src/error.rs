@@ -1,0 +1,108 @@
+//! The one error type of the crate.
+//!
+//! A message names what is wrong, where, the value, the allowed range and what to do about it. Something that did not
+//! converge, a constant neuron or a class that is missing from train are *not* errors: they are results and are reported.
+
+use std::path::{Path, PathBuf};
+
+/// Result with the crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong, grouped by what the user has to fix.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be opened, read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: `read`, `write`, `create`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file was read but its contents are not usable.
+    #[error("{}: {place}: {problem}. {fix}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in it: `line 3, column 7`, `tensor "activations"`, `row 12, neuron 40`.
+        place: String,
+        /// What is wrong there, with the value.
+        problem: String,
+        /// What to do about it.
+        fix: String,
+    },
+    /// A value, alone or together with another one, is outside what an operation allows.
+    #[error("{what}: {problem}. {fix}")]
+    Invalid {
+        /// The thing that is wrong: a parameter, a pair of inputs.
+        what: String,
+        /// The value and the allowed range.
+        problem: String,
+        /// What to do about it.
+        fix: String,
+    },
+    /// No such compute device, or it cannot be opened.
+    #[error("device \"{asked}\": {problem}. {fix}")]
+    Device {
+        /// What the user asked for.
+        asked: String,
+        /// Why it cannot be had.
+        problem: String,
+        /// What to do about it.
+        fix: String,
+    },
+    /// A GPU refused an operation or was lost.
+    #[error(
+        "{operation} on {adapter}: {problem}. Rerun with --device cpu, or with a smaller input"
+    )]
+    Gpu {
+        /// The operation that ran.
+        operation: String,
+        /// The adapter's name.
+        adapter: String,
+        /// What the driver or the validation said.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] for `path`.
+    pub fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// An [`Error::File`] for `path`.
+    pub fn file(
+        path: &Path,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            place: place.into(),
+            problem: problem.into(),
+            fix: fix.into(),
+        }
+    }
+
+    /// An [`Error::Invalid`].
+    pub fn invalid(
+        what: impl Into<String>,
+        problem: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self::Invalid {
+            what: what.into(),
+            problem: problem.into(),
+            fix: fix.into(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `neurosieve` command.
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! The numerical operations, each with a contract, a fast CPU path and a GPU path.
+//!
+//! One operation is one folder: `mod.rs` is the contract, `cpu.rs` the native path, `gpu.rs` the host side of
+//! `shaders/<op>.wgsl`. An operation takes plain arrays, never reads files and knows nothing of studies.
+
+pub mod correlation;
+pub mod moments;
+pub mod probe;
+pub mod sweep;
+
+/// Where an operation runs.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// The native path: a GEMM crate and rayon, f32 data, f64 sums.
+    Cpu,
+    /// A GPU through wgpu.
+    Gpu(crate::gpu::Gpu),
+}

@@ -1,0 +1,3 @@
+//! A whole study: the specification, the run, the results.
+
+pub mod results;

@@ -1,0 +1,479 @@
+//! What a study finds, in the form that `results.json` holds (`schema_version` 1): every figure and table of the report
+//! is made from these records and nothing else.
+//!
+//! Accuracies are shares (0 to 1) of the samples of a part; intervals are 95 % Wilson intervals; neuron ids are columns;
+//! δ is a share (0.01 = 1 %) of the oracle's dev accuracy.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the layout of `results.json`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A whole study.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StudyResults {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The study's name, from its specification.
+    pub name: String,
+    /// Version of neurosieve that ran it.
+    pub neurosieve_version: String,
+    /// Seed of every random draw.
+    pub seed: u64,
+    /// Where it ran.
+    pub device: DeviceUsed,
+    /// What it read.
+    pub data: DataSummary,
+    /// How the clustering was done.
+    pub clustering: Clustering,
+    /// One cut of the one dendrogram a threshold.
+    pub clusters: Vec<ClusterCut>,
+    /// One entry a task.
+    pub tasks: Vec<TaskResults>,
+    /// What the reader of the figures should know.
+    pub warnings: Vec<String>,
+    /// Seconds that each step took.
+    pub timings: Vec<Timing>,
+}
+
+/// The compute device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeviceUsed {
+    /// `cpu` or `gpu`.
+    pub kind: String,
+    /// Adapter name, or the number of CPU threads.
+    pub name: String,
+    /// Driver and its version; empty for the CPU.
+    pub driver: String,
+    /// Why this device was taken.
+    pub reason: String,
+}
+
+/// The activations.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DataSummary {
+    /// Samples of train, dev and test.
+    pub samples: Parts<usize>,
+    /// Files of train, dev and test.
+    pub files: Parts<String>,
+    /// Neurons D.
+    pub neurons: usize,
+    /// Layer numbers.
+    pub layers: Vec<u32>,
+    /// Layer of each neuron.
+    pub layer_of: Vec<u32>,
+    /// Unit of each neuron in its layer.
+    pub unit_of: Vec<u32>,
+    /// Neurons that do not vary in train.
+    pub constant: Vec<usize>,
+    /// Neurons that vary a million times less than the median.
+    pub nearly_constant: Vec<usize>,
+    /// Layers all of whose neurons are constant.
+    pub dead_layers: Vec<u32>,
+}
+
+/// One value each for train, dev and test.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Parts<T> {
+    /// Of train.
+    pub train: T,
+    /// Of dev.
+    pub dev: T,
+    /// Of test.
+    pub test: T,
+}
+
+/// How neurons were clustered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Clustering {
+    /// `average`, `complete` or `single`.
+    pub linkage: String,
+    /// `1 - |r|` or `1 - r`.
+    pub distance: String,
+    /// Pairs of neurons with |r| of at least 0.3, 0.5, 0.7, 0.9.
+    pub pairs_at_least: Vec<PairCount>,
+}
+
+/// How many pairs are at least so correlated.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PairCount {
+    /// |r|.
+    pub r: f64,
+    /// Pairs with at least that.
+    pub pairs: u64,
+}
+
+/// The dendrogram cut at one threshold.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClusterCut {
+    /// Largest distance inside a cluster (cophenetic).
+    pub threshold: f64,
+    /// Number of clusters.
+    pub count: usize,
+    /// Cluster of each neuron, numbered from 0 by smallest member.
+    pub labels: Vec<u32>,
+    /// Medoid of each cluster.
+    pub representatives: Vec<usize>,
+    /// Neurons in clusters of 1, 2, 3–5, 6–10 and more than 10 members.
+    pub size_histogram: Vec<SizeBin>,
+    /// Number of clusters whose members span 1, 2, 3 … layers (largest − smallest layer + 1).
+    pub window_histogram: Vec<usize>,
+}
+
+/// Clusters of one range of sizes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SizeBin {
+    /// `1`, `2`, `3-5`, `6-10`, `>10`.
+    pub size: String,
+    /// Clusters of that size.
+    pub clusters: usize,
+    /// Neurons in them.
+    pub neurons: usize,
+}
+
+/// One task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskResults {
+    /// Its name.
+    pub name: String,
+    /// Its classes and their sizes.
+    pub classes: Vec<ClassSummary>,
+    /// Test accuracy of always answering train's most frequent class.
+    pub majority_accuracy: f64,
+    /// Whether the oracle's test accuracy is above the majority's beyond chance (one-sided, 2.5 %).
+    pub above_chance: bool,
+    /// The probe on all neurons.
+    pub oracle: Oracle,
+    /// The λ's that were tried, strongest first.
+    pub lambda_path: Vec<LambdaPoint>,
+    /// Probes on layers.
+    pub layers: LayerCurves,
+    /// The lowest layer that suffices, for each δ.
+    pub layer_selection: Vec<LayerSelection>,
+    /// Neuron orderings by name.
+    pub rankings: BTreeMap<String, RankingResult>,
+    /// Accuracy on test as a function of the number of neurons kept.
+    pub sweeps: Vec<SweepResult>,
+    /// Smallest retrained sets, one for each ranking and δ.
+    pub minimal_sets: Vec<MinimalSet>,
+    /// Layer selection, then correlation clustering, then a ranking, one for each δ and threshold.
+    pub combined: Vec<Combined>,
+    /// Control tasks; absent when the words are not known.
+    pub control: Option<Control>,
+    /// Salient neurons and where they sit.
+    pub salient: Salient,
+}
+
+/// One class.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClassSummary {
+    /// Its name.
+    pub name: String,
+    /// Its samples.
+    pub samples: Parts<usize>,
+    /// Share of its test samples that the oracle gets right; absent without test samples.
+    pub test_recall: Option<f64>,
+}
+
+/// Optimality of one fit; see `ops::probe::Certificate`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct CertificateRecord {
+    /// ∞-norm of the minimum-norm subgradient.
+    pub kkt: f64,
+    /// The same divided by λ_max.
+    pub kkt_relative: f64,
+    /// Upper bound of objective − optimum.
+    pub duality_gap: f64,
+    /// The same divided by the objective.
+    pub relative_gap: f64,
+    /// Passes over the activations.
+    pub passes: f64,
+    /// Whether the stopping rule was met.
+    pub converged: bool,
+    /// Weights that are provably zero at the optimum.
+    pub certified_zeros: usize,
+    /// Weights that are provably not.
+    pub certified_nonzeros: usize,
+}
+
+/// The probe on all neurons at the λ that dev prefers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Oracle {
+    /// λ1.
+    pub l1: f64,
+    /// λ2.
+    pub l2: f64,
+    /// Accuracy on train.
+    pub train_accuracy: f64,
+    /// Accuracy on dev.
+    pub dev_accuracy: f64,
+    /// Accuracy on test.
+    pub test_accuracy: f64,
+    /// 95 % interval of the test accuracy.
+    pub test_interval: [f64; 2],
+    /// Value of the objective.
+    pub objective: f64,
+    /// Weights that are not zero.
+    pub nonzero_weights: usize,
+    /// Neurons with any weight that is not zero.
+    pub neurons_used: usize,
+    /// How near the optimum it is.
+    pub certificate: CertificateRecord,
+}
+
+/// One λ of the search.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LambdaPoint {
+    /// λ1.
+    pub l1: f64,
+    /// λ2.
+    pub l2: f64,
+    /// Accuracy on dev.
+    pub dev_accuracy: f64,
+    /// Accuracy on train.
+    pub train_accuracy: f64,
+    /// Weights that are not zero.
+    pub nonzero_weights: usize,
+    /// How near the optimum it is.
+    pub certificate: CertificateRecord,
+}
+
+/// Probes on each layer alone, and on all layers up to each.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LayerCurves {
+    /// Each layer alone.
+    pub independent: Vec<LayerPoint>,
+    /// Layers 0 … k.
+    pub cumulative: Vec<LayerPoint>,
+}
+
+/// A probe on a layer, or on the layers up to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LayerPoint {
+    /// The layer, or the last of the layers.
+    pub layer: u32,
+    /// Neurons that the probe saw.
+    pub neurons: usize,
+    /// λ1 that dev prefers here.
+    pub l1: f64,
+    /// Accuracy on dev.
+    pub dev_accuracy: f64,
+    /// Accuracy on test.
+    pub test_accuracy: f64,
+    /// 95 % interval of the test accuracy.
+    pub test_interval: [f64; 2],
+    /// Mean accuracy of the control tasks on the test words that train has; absent without words.
+    pub selectivity: Option<f64>,
+    /// How near the optimum it is.
+    pub certificate: CertificateRecord,
+}
+
+/// The lowest layer k such that layers 0 … k stay within δ of the oracle on dev.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LayerSelection {
+    /// δ.
+    pub delta: f64,
+    /// The layer k.
+    pub layer: u32,
+    /// Neurons of layers 0 … k.
+    pub neurons: usize,
+    /// Accuracy on dev of layers 0 … k.
+    pub dev_accuracy: f64,
+    /// Accuracy on test of layers 0 … k.
+    pub test_accuracy: f64,
+}
+
+/// A neuron ordering.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RankingResult {
+    /// All D neuron ids, most salient first.
+    pub order: Vec<usize>,
+    /// Score of each neuron (by id); larger is more salient.
+    pub scores: Vec<f64>,
+    /// The same per class: the ids, most salient first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub per_class: BTreeMap<String, Vec<usize>>,
+}
+
+/// Accuracy on test when only some neurons are kept, without retraining.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepResult {
+    /// The ranking, or `random`.
+    pub ranking: String,
+    /// `keep-top`: the first k of the ordering are kept; `keep-bottom`: the last k.
+    pub direction: String,
+    /// `mean` or `zero`: what the other neurons are replaced by.
+    pub ablation: String,
+    /// k = 0 … D.
+    pub k: Vec<usize>,
+    /// Samples that are right at each k (of several draws: their mean).
+    pub correct: Vec<f64>,
+    /// `correct / total`.
+    pub accuracy: Vec<f64>,
+    /// Samples.
+    pub total: usize,
+    /// Draws that were averaged: 1, or more for `random`.
+    pub draws: usize,
+}
+
+/// The smallest retrained prefix of a ranking whose dev accuracy is within δ of the oracle's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MinimalSet {
+    /// The ranking.
+    pub ranking: String,
+    /// δ.
+    pub delta: f64,
+    /// Number of neurons.
+    pub size: usize,
+    /// Their ids, most salient first.
+    pub neurons: Vec<usize>,
+    /// Accuracy on dev.
+    pub dev_accuracy: f64,
+    /// Accuracy on test.
+    pub test_accuracy: f64,
+    /// 95 % interval of the test accuracy.
+    pub test_interval: [f64; 2],
+    /// Against the oracle on test: the paired comparison.
+    pub against_oracle: Paired,
+    /// Sizes tried, ascending, with their dev accuracy.
+    pub ladder: Vec<Rung>,
+    /// How near the optimum the chosen fit is.
+    pub certificate: CertificateRecord,
+}
+
+/// One size of a ladder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rung {
+    /// Neurons.
+    pub size: usize,
+    /// Accuracy on dev.
+    pub dev_accuracy: f64,
+}
+
+/// Two probes on the same test samples (McNemar's test).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Paired {
+    /// Samples that only the oracle gets right.
+    pub only_oracle: usize,
+    /// Samples that only the other probe gets right.
+    pub only_other: usize,
+    /// Accuracy of the other minus accuracy of the oracle.
+    pub difference: f64,
+    /// 95 % interval of the difference.
+    pub interval: [f64; 2],
+    /// Two-sided exact p of no difference.
+    pub p: f64,
+}
+
+/// Layer selection + correlation clustering + ranking.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Combined {
+    /// δ of the layer selection; the minimal set uses `set_delta`.
+    pub delta: f64,
+    /// δ of the minimal set.
+    pub set_delta: f64,
+    /// Clustering threshold.
+    pub threshold: f64,
+    /// Layers 0 … this.
+    pub layer: u32,
+    /// Neurons of those layers.
+    pub layer_neurons: usize,
+    /// Clusters among them: one representative each.
+    pub clusters: usize,
+    /// Dev accuracy of the probe on the representatives.
+    pub clusters_dev_accuracy: f64,
+    /// Neurons of the minimal set among the representatives.
+    pub size: usize,
+    /// Their ids, most salient first.
+    pub neurons: Vec<usize>,
+    /// Accuracy on dev.
+    pub dev_accuracy: f64,
+    /// Accuracy on test.
+    pub test_accuracy: f64,
+    /// 95 % interval of the test accuracy.
+    pub test_interval: [f64; 2],
+    /// Against the oracle on test.
+    pub against_oracle: Paired,
+}
+
+/// Control tasks (Hewitt & Liang 2019): a random class for every word type, drawn from the task's class frequencies.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Control {
+    /// Number of draws.
+    pub draws: usize,
+    /// Test accuracy of each draw.
+    pub accuracies: Vec<f64>,
+    /// Their mean.
+    pub accuracy: f64,
+    /// Oracle's test accuracy − `accuracy`.
+    pub selectivity: f64,
+    /// Half-range of the draws' accuracies around their mean: (largest − smallest) / 2.
+    pub spread: f64,
+    /// Share of test samples whose word occurs in train; near 0 makes selectivity meaningless.
+    pub seen_in_train: f64,
+}
+
+/// The neurons that hold the largest share of the oracle's weight mass.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Salient {
+    /// Share of each class's weight mass that defines salience.
+    pub mass: f64,
+    /// Salient neurons of each class: `per_class[c]` are ids, most salient first.
+    pub per_class: Vec<Vec<usize>>,
+    /// Salient neurons by class and layer: `by_class_layer[c][l]` counts.
+    pub by_class_layer: Vec<Vec<usize>>,
+    /// Union over the classes by layer.
+    pub by_layer: Vec<usize>,
+    /// The most salient neurons, with what they fire on.
+    pub neurons: Vec<SalientNeuron>,
+}
+
+/// One salient neuron.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SalientNeuron {
+    /// Id.
+    pub neuron: usize,
+    /// Layer.
+    pub layer: u32,
+    /// Unit.
+    pub unit: u32,
+    /// Place in the LCA ordering, from 1.
+    pub rank: usize,
+    /// Classes it is salient for, with its standardised weight.
+    pub classes: Vec<ClassWeight>,
+    /// Words that it fires on, strongest first; empty when the words are not known.
+    pub top_words: Vec<TopWord>,
+}
+
+/// The weight of a neuron for a class.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClassWeight {
+    /// Class name.
+    pub class: String,
+    /// Weight on the standardised scale.
+    pub weight: f64,
+}
+
+/// One word type that a neuron fires on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TopWord {
+    /// The word.
+    pub word: String,
+    /// Mean |z| of the neuron over its occurrences, as a share of the largest.
+    pub score: f64,
+    /// Mean signed z.
+    pub z: f64,
+    /// Occurrences in train.
+    pub count: usize,
+}
+
+/// Time of one step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Timing {
+    /// The step.
+    pub step: String,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}

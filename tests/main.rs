@@ -1,0 +1,25 @@
+//! The one integration test binary: a map of the evidence.
+//!
+//! - `support`     shared GPU, generators, `assert_close`
+//! - `kernels`     no GPU: every shader parses and validates; bindings and struct layouts equal the host's
+//! - `parity`      GPU = CPU = naive f64 within each contract's tolerance, each with a negative control
+//! - `golden`      CPU = files made by NumPy, SciPy, scikit-learn and NeuroX (`fixtures/generate.py`)
+//! - `properties`  laws over generated inputs
+//! - `readers`     every format, good and broken files
+//! - `failures`    bad input and broken devices end in a clear error, never in zeros
+//! - `study`       a whole study on the fixture
+//! - `cli`         arguments, exit codes, stdout and stderr
+//! - `layout`      the architecture: who imports whom, names, sizes
+
+#![allow(missing_docs, reason = "tests document themselves by their names")]
+
+mod cli;
+mod failures;
+mod golden;
+mod kernels;
+mod layout;
+mod parity;
+mod properties;
+mod readers;
+mod study;
+mod support;

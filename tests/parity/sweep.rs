@@ -1,0 +1,1 @@
+//! Parity of `ops::sweep`.

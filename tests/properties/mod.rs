@@ -1,0 +1,5 @@
+//! Laws over generated inputs.
+
+mod analysis;
+mod ops;
+mod probe;

@@ -1,0 +1,1 @@
+//! Good and broken files of every format.
