@@ -1,1 +1,208 @@
-//! See the map in `main.rs`.
+//! A device that is missing, too small, broken or lost ends in an error that says so, never in zeros.
+
+use neurosieve::error::Error;
+use neurosieve::gpu::{Binding, Choice, Dispatch, Kernel, adapters, choose};
+
+use crate::support;
+
+const DOUBLE: Kernel = Kernel {
+    shader: "double",
+    source: "
+        @group(0) @binding(0) var<storage, read> x: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64)
+        fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                @builtin(local_invocation_index) thread: u32) {
+            let i = (group.y * groups.x + group.x) * 64u + thread;
+            if (i < arrayLength(&y)) { y[i] = 2.0 * x[i]; }
+        }",
+    entry: "main",
+    bindings: &[Binding::read("x"), Binding::read_write("y")],
+};
+
+fn gpu_problem(error: Error) -> String {
+    match error {
+        Error::Gpu { problem, .. } => problem,
+        other => panic!("expected a GPU error, got {other}"),
+    }
+}
+
+#[test]
+fn a_kernel_computes_beyond_one_dimension_of_workgroups() {
+    let Some(gpu) = support::gpu("a_kernel_computes_beyond_one_dimension_of_workgroups") else {
+        return;
+    };
+    // 65,535 · 64 values are what one dimension covers.
+    let x: Vec<f32> = (0..65_535 * 64 + 130).map(|i| (i % 1013) as f32).collect();
+    let input = gpu.upload("x", &x).unwrap();
+    let output = gpu.zeros::<f32>("y", x.len()).unwrap();
+    let dispatch = Dispatch {
+        kernel: &DOUBLE,
+        constants: &[],
+        slots: vec![input.all(), output.all()],
+        groups: x.len().div_ceil(64),
+    };
+    gpu.submit("double", &[dispatch]).unwrap();
+    let y = gpu.download(&output).unwrap();
+    assert!(x.iter().zip(&y).all(|(x, y)| 2.0 * x == *y));
+    assert_eq!(
+        gpu.download_range(&output, 1000..1004).unwrap(),
+        y[1000..1004]
+    );
+    assert!(gpu.download_range(&output, 1000..x.len() + 1).is_err());
+    gpu.write(&input, 3, &[7.0, 8.0]).unwrap();
+    assert_eq!(
+        gpu.download_range(&input, 2..6).unwrap(),
+        [2.0, 7.0, 8.0, 5.0]
+    );
+    assert!(gpu.write(&input, x.len(), &[1.0]).is_err());
+}
+
+#[test]
+fn a_device_that_does_not_exist_is_refused_with_the_list_of_those_that_do() {
+    for asked in ["no such adapter", "4711", ""] {
+        match choose(asked) {
+            Err(Error::Device {
+                asked: told,
+                problem,
+                fix,
+            }) => {
+                assert_eq!(told, asked);
+                assert!(problem.contains("adapter"), "{problem}");
+                for report in adapters() {
+                    assert!(problem.contains(&report.name), "{problem}");
+                }
+                assert!(fix.contains("cpu"), "{fix}");
+            }
+            other => panic!("{asked:?} gave {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_software_adapter_is_taken_by_index_and_name_but_never_by_auto_or_gpu() {
+    let all = adapters();
+    match choose("auto").unwrap() {
+        Choice::Gpu { gpu, reason } => {
+            assert!(gpu.report().kind.is_real(), "{reason}");
+        }
+        Choice::Cpu { reason } => {
+            assert!(!all.iter().any(|report| report.kind.is_real()), "{reason}");
+            assert!(reason.ends_with('.'), "a sentence: {reason}");
+            let problem = choose("gpu").unwrap_err().to_string();
+            assert!(problem.contains("index"), "{problem}");
+        }
+    }
+    assert!(matches!(choose("CPU").unwrap(), Choice::Cpu { .. }));
+    for report in &all {
+        let Choice::Gpu { gpu, .. } = choose(&report.index.to_string()).unwrap() else {
+            panic!("an index chose the CPU path");
+        };
+        assert_eq!(gpu.report(), report);
+        let Choice::Gpu { gpu, .. } = choose(&report.name.to_uppercase()).unwrap() else {
+            panic!("a name chose the CPU path");
+        };
+        assert_eq!(gpu.report().name, report.name);
+    }
+}
+
+#[test]
+fn a_buffer_over_the_limit_of_the_device_is_refused() {
+    let Some(gpu) = support::gpu("a_buffer_over_the_limit_of_the_device_is_refused") else {
+        return;
+    };
+    let words = usize::try_from(gpu.binding_bytes() / 4).unwrap() + 1;
+    let problem = gpu_problem(gpu.zeros::<f32>("too large", words).unwrap_err());
+    assert!(problem.contains("binding"), "{problem}");
+    let small = gpu.with_binding_limit(1 << 10);
+    assert!(small.upload("x", &[0f32; 257]).is_err());
+    assert!(small.upload("x", &[0f32; 256]).is_ok());
+    assert!(small.fit("rows", 1 << 11, 1).is_err());
+    assert_eq!(small.fit("rows", 10, 4).unwrap(), 100);
+}
+
+#[test]
+fn a_bad_shader_or_binding_is_an_error_that_quotes_the_compiler() {
+    let Some(gpu) = support::gpu("a_bad_shader_or_binding_is_an_error_that_quotes_the_compiler")
+    else {
+        return;
+    };
+    let x = gpu.upload("x", &[1f32; 64]).unwrap();
+    let y = gpu.zeros::<f32>("y", 64).unwrap();
+    let dispatch = |kernel| Dispatch {
+        kernel,
+        constants: &[],
+        slots: vec![x.all(), y.all()],
+        groups: 1,
+    };
+    let broken = Kernel {
+        shader: "broken",
+        source: "fn main( {",
+        ..DOUBLE
+    };
+    let problem = gpu_problem(gpu.submit("broken", &[dispatch(&broken)]).unwrap_err());
+    assert!(problem.contains("expected"), "{problem}");
+    let no_entry = Kernel {
+        entry: "absent",
+        ..DOUBLE
+    };
+    assert!(gpu.submit("no entry", &[dispatch(&no_entry)]).is_err());
+    let mut too_few = dispatch(&DOUBLE);
+    too_few.slots.pop();
+    assert!(gpu.submit("one slot", &[too_few]).is_err());
+    // The device still works afterwards.
+    gpu.submit("double", &[dispatch(&DOUBLE)]).unwrap();
+    assert_eq!(gpu.download(&y).unwrap(), [2f32; 64]);
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_never_zeros() {
+    let Some(gpu) = support::own_gpu("a_lost_device_is_an_error_and_never_zeros") else {
+        return;
+    };
+    let x = gpu.upload("x", &[1f32; 64]).unwrap();
+    let clone = gpu.clone();
+    gpu.destroy();
+    let problem = gpu_problem(clone.download(&x).unwrap_err());
+    assert!(problem.contains("lost"), "{problem}");
+    assert!(gpu_problem(clone.upload("y", &[1f32]).unwrap_err()).contains("lost"));
+    assert!(clone.zeros::<f32>("y", 1).is_err());
+    assert!(clone.write(&x, 0, &[2f32]).is_err());
+    assert!(clone.wait("wait").is_err());
+    let dispatch = Dispatch {
+        kernel: &DOUBLE,
+        constants: &[],
+        slots: vec![x.all(), x.all()],
+        groups: 1,
+    };
+    assert!(clone.submit("double", &[dispatch]).is_err());
+}
+
+#[test]
+fn running_out_of_memory_is_tried_again_with_smaller_blocks_and_other_errors_are_not() {
+    let test = "running_out_of_memory_is_tried_again_with_smaller_blocks_and_other_errors_are_not";
+    let Some(gpu) = support::gpu(test) else {
+        return;
+    };
+    let limit = std::cell::RefCell::new(Vec::new());
+    let attempt = |problem: &'static str, enough: u64| {
+        limit.borrow_mut().clear();
+        gpu.fitting(|gpu| {
+            limit.borrow_mut().push(gpu.binding_bytes());
+            if gpu.binding_bytes() > enough {
+                return Err(gpu.error("allocate", problem.into()));
+            }
+            Ok(gpu.binding_bytes())
+        })
+    };
+    let first = gpu.binding_bytes();
+    assert_eq!(
+        attempt("out of GPU memory", first / 16).unwrap(),
+        first / 16
+    );
+    assert_eq!(*limit.borrow(), [first, first / 4, first / 16]);
+    assert!(attempt("out of GPU memory", 0).is_err());
+    assert!(limit.borrow().len() < 12, "it gives up");
+    assert!(attempt("bad shader", 0).is_err());
+    assert_eq!(*limit.borrow(), [first]);
+}

@@ -1,5 +1,22 @@
 //! A thin layer over wgpu: devices, buffers, kernels, budget. Knows nothing of neurons; the only place that names wgpu.
+//!
+//! Every call that can fail on the device runs inside error scopes and returns [`crate::Error::Gpu`]; what a device
+//! wrote is handed out only after the scopes came back clean and the device was not lost. Nothing here is
+//! asynchronous: work is submitted, and [`Gpu::download`] or [`Gpu::wait`] blocks.
+//!
+//! | file | what |
+//! |---|---|
+//! | `device` | which adapters there are, which one to take, opening it, errors and loss |
+//! | `buffer` | typed buffers: upload, download, ranges to bind |
+//! | `kernel` | a WGSL entry point with its bindings, the pipeline cache, dispatching |
+//! | `budget` | how much fits into one binding, cutting work into blocks, bounded submissions |
 
-/// An opened GPU.
-#[derive(Debug, Clone)]
-pub struct Gpu {}
+mod budget;
+mod buffer;
+mod device;
+mod kernel;
+
+pub use budget::{Pace, blocks};
+pub use buffer::{Buffer, Slot};
+pub use device::{AdapterKind, AdapterReport, Choice, Gpu, Limits, adapters, choose};
+pub use kernel::{Access, Binding, Dispatch, Kernel, Layout};

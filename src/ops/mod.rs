@@ -16,3 +16,6 @@ pub enum Backend {
     /// A GPU through wgpu.
     Gpu(crate::gpu::Gpu),
 }
+
+/// Every kernel of every operation: tests compare them with the shaders without a GPU.
+pub const KERNELS: &[&[crate::gpu::Kernel]] = &[];

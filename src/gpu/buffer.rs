@@ -1,0 +1,234 @@
+//! Typed buffers on a device.
+
+use std::marker::PhantomData;
+use std::num::NonZeroU64;
+use std::ops::Range;
+
+use bytemuck::Pod;
+
+use super::device::Gpu;
+use crate::error::Result;
+
+/// Downloads go through staging buffers of at most this many bytes.
+const STAGING_BYTES: usize = 64 << 20;
+
+/// `len` values of type `T` in the memory of a GPU.
+#[derive(Debug)]
+pub struct Buffer<T> {
+    pub(super) raw: wgpu::Buffer,
+    len: usize,
+    values: PhantomData<T>,
+}
+
+/// A range of a buffer, ready to be bound.
+#[derive(Debug, Clone)]
+pub struct Slot<'a>(pub(super) wgpu::BufferBinding<'a>);
+
+impl<T: Pod> Buffer<T> {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds no value.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The whole buffer.
+    pub fn all(&self) -> Slot<'_> {
+        Slot(self.raw.as_entire_buffer_binding())
+    }
+
+    /// A range of values. Its first byte must lie at a multiple of 256 bytes.
+    pub fn range(&self, values: Range<usize>) -> Slot<'_> {
+        let item = size_of::<T>() as u64;
+        Slot(wgpu::BufferBinding {
+            buffer: &self.raw,
+            offset: values.start as u64 * item,
+            size: NonZeroU64::new(values.len() as u64 * item),
+        })
+    }
+}
+
+/// Bytes that a buffer of `len` values takes: whole 4-byte words, and never empty since empty buffers cannot be bound.
+fn buffer_bytes<T>(len: usize) -> u64 {
+    (len as u64 * size_of::<T>() as u64)
+        .next_multiple_of(4)
+        .max(16)
+}
+
+impl Gpu {
+    /// Copies values to the device. `label` names them in error messages.
+    ///
+    /// # Errors
+    /// When they do not fit one binding, or the device is out of memory or lost.
+    pub fn upload<T: Pod>(&self, label: &str, values: &[T]) -> Result<Buffer<T>> {
+        self.filled(label, values, wgpu::BufferUsages::STORAGE)
+    }
+
+    /// Copies the parameters of one dispatch to the device. The struct's layout must be that of the shader's uniform
+    /// struct: multiples of 16 bytes, `#[repr(C)]`.
+    ///
+    /// # Errors
+    /// When the device is out of memory or lost.
+    pub fn uniform<T: Pod>(&self, params: &T) -> Result<Buffer<T>> {
+        self.filled(
+            "parameters",
+            std::slice::from_ref(params),
+            wgpu::BufferUsages::UNIFORM,
+        )
+    }
+
+    /// Room for `len` values, all bytes zero.
+    ///
+    /// # Errors
+    /// When they do not fit one binding, or the device is out of memory or lost.
+    pub fn zeros<T: Pod>(&self, label: &str, len: usize) -> Result<Buffer<T>> {
+        self.created(label, len, wgpu::BufferUsages::STORAGE, false)
+    }
+
+    /// Overwrites values from index `start` on. Ordered after what was submitted before, and before what comes later.
+    ///
+    /// # Errors
+    /// When the range does not lie inside the buffer, or the device is lost.
+    pub fn write<T: Pod>(&self, buffer: &Buffer<T>, start: usize, values: &[T]) -> Result<()> {
+        if start + values.len() > buffer.len {
+            return Err(self.error(
+                "write a buffer",
+                format!(
+                    "values {start}..{} of a buffer of {}",
+                    start + values.len(),
+                    buffer.len
+                ),
+            ));
+        }
+        self.scoped("write a buffer", || {
+            self.queue.write_buffer(
+                &buffer.raw,
+                (start * size_of::<T>()) as u64,
+                bytemuck::cast_slice(values),
+            );
+        })
+    }
+
+    /// Waits for everything submitted and copies the whole buffer to the host.
+    ///
+    /// # Errors
+    /// When anything submitted before failed, or the device is out of memory or lost: never returns doubtful values.
+    pub fn download<T: Pod>(&self, buffer: &Buffer<T>) -> Result<Vec<T>> {
+        self.download_range(buffer, 0..buffer.len)
+    }
+
+    /// As [`Gpu::download`], for a range of values that starts at a multiple of 4 bytes.
+    ///
+    /// # Errors
+    /// As [`Gpu::download`]; also when the range does not lie inside the buffer.
+    pub fn download_range<T: Pod>(
+        &self,
+        buffer: &Buffer<T>,
+        values: Range<usize>,
+    ) -> Result<Vec<T>> {
+        if values.end > buffer.len {
+            return Err(self.error(
+                "read a buffer",
+                format!("values {values:?} of a buffer of {}", buffer.len),
+            ));
+        }
+        let mut out = vec![T::zeroed(); values.len()];
+        let item = size_of::<T>();
+        let step = (STAGING_BYTES / item.max(1)).max(1).next_multiple_of(4);
+        for (index, part) in out.chunks_mut(step).enumerate() {
+            let offset = (values.start + index * step) * item;
+            self.download_part(buffer, offset as u64, bytemuck::cast_slice_mut(part))?;
+        }
+        Ok(out)
+    }
+
+    fn download_part<T>(&self, buffer: &Buffer<T>, offset: u64, out: &mut [u8]) -> Result<()> {
+        const READ: &str = "read a buffer";
+        let bytes = (out.len() as u64).next_multiple_of(4);
+        let staging = self.scoped(READ, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("staging"),
+                size: bytes,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.scoped(READ, || {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging, 0, bytes);
+            self.queue.submit([encoder.finish()]);
+            staging.map_async(wgpu::MapMode::Read, .., move |mapped| {
+                // The receiver is gone only when this function has already returned an error.
+                let _ = sender.send(mapped);
+            });
+        })?;
+        self.wait(READ)?;
+        match receiver.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => return Err(self.error(READ, problem.to_string())),
+            Err(_) => return Err(self.error(READ, "the device never answered".into())),
+        }
+        let view = staging
+            .get_mapped_range(..)
+            .map_err(|problem| self.error(READ, problem.to_string()))?;
+        out.copy_from_slice(&view[..out.len()]);
+        drop(view);
+        staging.unmap();
+        self.healthy(READ)
+    }
+
+    fn filled<T: Pod>(
+        &self,
+        label: &str,
+        values: &[T],
+        usage: wgpu::BufferUsages,
+    ) -> Result<Buffer<T>> {
+        let buffer = self.created(label, values.len(), usage, true)?;
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        self.scoped(label, || -> std::result::Result<(), wgpu::MapRangeError> {
+            let mut view = buffer.raw.get_mapped_range_mut(..)?;
+            view.slice(..bytes.len()).copy_from_slice(bytes);
+            drop(view);
+            buffer.raw.unmap();
+            Ok(())
+        })?
+        .map_err(|problem| self.error(label, problem.to_string()))?;
+        Ok(buffer)
+    }
+
+    fn created<T: Pod>(
+        &self,
+        label: &str,
+        len: usize,
+        usage: wgpu::BufferUsages,
+        mapped: bool,
+    ) -> Result<Buffer<T>> {
+        let bytes = buffer_bytes::<T>(len);
+        if bytes > self.binding_limit {
+            return Err(self.error(
+                label,
+                format!(
+                    "{bytes} bytes do not fit one binding of this device, which holds {}",
+                    self.binding_limit
+                ),
+            ));
+        }
+        let raw = self.scoped(label, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: bytes,
+                usage: usage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: mapped,
+            })
+        })?;
+        Ok(Buffer {
+            raw,
+            len,
+            values: PhantomData,
+        })
+    }
+}

@@ -1,0 +1,456 @@
+//! Which adapters there are, which one to take, opening it, and what becomes of its errors.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::budget::OUT_OF_MEMORY;
+use super::kernel::Pipelines;
+use crate::error::{Error, Result};
+
+/// What sort of device an adapter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterKind {
+    /// A GPU with its own memory.
+    Discrete,
+    /// A GPU that shares the CPU's memory.
+    Integrated,
+    /// A GPU that is handed to a virtual machine.
+    Virtual,
+    /// A CPU that plays a GPU (llvmpipe, WARP): for tests; the native CPU path is 10 to 25 times faster.
+    Software,
+    /// The driver does not say.
+    Other,
+}
+
+impl AdapterKind {
+    /// Whether `auto` and `gpu` may take it.
+    pub fn is_real(self) -> bool {
+        matches!(self, Self::Discrete | Self::Integrated | Self::Virtual)
+    }
+
+    /// The order in which `auto` prefers them.
+    fn preference(self) -> u8 {
+        match self {
+            Self::Discrete => 0,
+            Self::Integrated => 1,
+            Self::Virtual => 2,
+            Self::Other => 3,
+            Self::Software => 4,
+        }
+    }
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Virtual => "virtual",
+            Self::Software => "software",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// The limits of an adapter that bound our kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Largest buffer, in bytes.
+    pub buffer_bytes: u64,
+    /// Largest storage binding, in bytes.
+    pub binding_bytes: u64,
+    /// Workgroup memory, in bytes.
+    pub workgroup_memory_bytes: u32,
+    /// Threads a workgroup.
+    pub workgroup_threads: u32,
+    /// Workgroups along one dimension of a dispatch.
+    pub workgroups_per_dimension: u32,
+    /// Storage buffers a kernel.
+    pub storage_buffers: u32,
+}
+
+/// What our kernels need at least: every WebGPU device has it.
+const NEEDED: Limits = Limits {
+    buffer_bytes: 128 << 20,
+    binding_bytes: 128 << 20,
+    workgroup_memory_bytes: 16 << 10,
+    workgroup_threads: 256,
+    workgroups_per_dimension: 65_535,
+    storage_buffers: 8,
+};
+
+/// One adapter as the driver describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdapterReport {
+    /// Its place in the list, which chooses it.
+    pub index: usize,
+    /// The name, any part of which chooses it.
+    pub name: String,
+    /// What sort of device it is.
+    pub kind: AdapterKind,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// The driver.
+    pub driver: String,
+    /// The driver's version.
+    pub driver_info: String,
+    /// Its limits.
+    pub limits: Limits,
+    /// Names of the optional features it has.
+    pub features: Vec<String>,
+}
+
+impl fmt::Display for AdapterReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.name, self.kind, self.backend)
+    }
+}
+
+/// Where to compute, and why.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// The native CPU path.
+    Cpu {
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// A GPU.
+    Gpu {
+        /// The opened device.
+        gpu: Gpu,
+        /// Why, as a sentence.
+        reason: String,
+    },
+}
+
+/// An opened GPU. Clones share the device.
+#[derive(Clone)]
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) pipelines: Arc<Pipelines>,
+    pub(super) shaders: Arc<HashMap<&'static str, String>>,
+    pub(super) binding_limit: u64,
+    report: Arc<AdapterReport>,
+    faults: Arc<Faults>,
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gpu({})", self.report)
+    }
+}
+
+/// What went wrong outside any error scope.
+#[derive(Debug, Default)]
+struct Faults {
+    /// The device is gone for good.
+    lost: Mutex<Option<String>>,
+    /// The driver reported an error that no scope caught; what was computed since is not to be trusted.
+    uncaught: Mutex<Option<String>>,
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // The secondary back end (GL) lists the same devices a second time, with fewer features.
+    descriptor.backends = wgpu::Backends::PRIMARY;
+    wgpu::Instance::new(descriptor)
+}
+
+fn enumerate() -> Vec<(wgpu::Adapter, AdapterReport)> {
+    pollster::block_on(instance().enumerate_adapters(wgpu::Backends::PRIMARY))
+        .into_iter()
+        .enumerate()
+        .map(|(index, adapter)| {
+            let report = describe(index, &adapter);
+            (adapter, report)
+        })
+        .collect()
+}
+
+fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterReport {
+    let (info, limits) = (adapter.get_info(), adapter.limits());
+    AdapterReport {
+        index,
+        name: info.name,
+        kind: match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+            wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+            wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+            wgpu::DeviceType::Cpu => AdapterKind::Software,
+            wgpu::DeviceType::Other => AdapterKind::Other,
+        },
+        backend: info.backend.to_string(),
+        driver: info.driver,
+        driver_info: info.driver_info,
+        limits: Limits {
+            buffer_bytes: limits.max_buffer_size,
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            workgroup_memory_bytes: limits.max_compute_workgroup_storage_size,
+            workgroup_threads: limits.max_compute_invocations_per_workgroup,
+            workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+            storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        },
+        features: adapter
+            .features()
+            .iter_names()
+            .map(|(name, _)| name.to_lowercase())
+            .collect(),
+    }
+}
+
+/// Every adapter of the primary back ends (Vulkan, Metal, DX12), software ones included; empty where there is none.
+pub fn adapters() -> Vec<AdapterReport> {
+    enumerate().into_iter().map(|(_, report)| report).collect()
+}
+
+/// Chooses a device: `auto`, `cpu`, `gpu`, the index of an adapter, or any part of its name in any case.
+///
+/// `auto` takes the best real GPU (discrete, then integrated, then virtual) that can be opened, else the native CPU
+/// path, and never a software adapter. `gpu` insists on a real one. An index or a name takes any adapter.
+///
+/// # Errors
+/// [`Error::Device`], with the list of adapters, when nothing fits or the adapter that was asked for cannot be opened.
+pub fn choose(asked: &str) -> Result<Choice> {
+    if asked.eq_ignore_ascii_case("cpu") {
+        return Ok(Choice::Cpu {
+            reason: "The native CPU path was asked for.".into(),
+        });
+    }
+    let found = enumerate();
+    if asked.eq_ignore_ascii_case("auto") {
+        return Ok(automatic(&found));
+    }
+    if asked.eq_ignore_ascii_case("gpu") {
+        return any_gpu(asked, &found);
+    }
+    let by_index = asked.parse().ok().and_then(|index: usize| found.get(index));
+    let part = asked.to_lowercase();
+    let by_name = || {
+        found
+            .iter()
+            .filter(|(_, report)| !part.is_empty() && report.name.to_lowercase().contains(&part))
+            .min_by_key(|(_, report)| report.kind.preference())
+    };
+    let (adapter, report) = by_index.or_else(by_name).ok_or_else(|| {
+        device_error(
+            asked,
+            format!("no adapter has this index or name. {}", listed(&found)),
+            "Ask for auto, cpu, gpu, an index of that list, or a part of a name",
+        )
+    })?;
+    let gpu = open(adapter, report).map_err(|problem| {
+        device_error(
+            asked,
+            problem,
+            "Ask for another adapter, or for cpu (the native path)",
+        )
+    })?;
+    Ok(Choice::Gpu {
+        reason: format!("{report} was asked for."),
+        gpu,
+    })
+}
+
+type Found = [(wgpu::Adapter, AdapterReport)];
+
+fn real(found: &Found) -> Vec<&(wgpu::Adapter, AdapterReport)> {
+    let mut real: Vec<_> = found.iter().filter(|(_, r)| r.kind.is_real()).collect();
+    real.sort_by_key(|(_, report)| report.kind.preference());
+    real
+}
+
+fn automatic(found: &Found) -> Choice {
+    let mut refused = Vec::new();
+    for (adapter, report) in real(found) {
+        match open(adapter, report) {
+            Ok(gpu) => {
+                return Choice::Gpu {
+                    reason: format!("{report} is the best GPU of this machine."),
+                    gpu,
+                };
+            }
+            Err(problem) => refused.push(format!("{report} cannot be used: {problem}.")),
+        }
+    }
+    let reason = if !refused.is_empty() {
+        format!("{} So the native CPU path runs.", refused.join(" "))
+    } else if found.is_empty() {
+        "There is no GPU adapter, so the native CPU path runs.".into()
+    } else {
+        format!(
+            "There is no real GPU, only {}; the native CPU path is faster than a software adapter.",
+            names(found)
+        )
+    };
+    Choice::Cpu { reason }
+}
+
+fn any_gpu(asked: &str, found: &Found) -> Result<Choice> {
+    let mut problem = "this machine has no real GPU".to_owned();
+    for (adapter, report) in real(found) {
+        match open(adapter, report) {
+            Ok(gpu) => {
+                return Ok(Choice::Gpu {
+                    reason: format!(
+                        "A GPU was asked for and {report} is the best of this machine."
+                    ),
+                    gpu,
+                });
+            }
+            Err(refused) => problem = format!("{report} cannot be used: {refused}"),
+        }
+    }
+    Err(device_error(
+        asked,
+        format!("{problem}. {}", listed(found)),
+        "Ask for cpu (the native path), or for a software adapter by its index or a part of its name: it is slow and meant for tests",
+    ))
+}
+
+fn names(found: &Found) -> String {
+    found
+        .iter()
+        .map(|(_, report)| report.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn listed(found: &Found) -> String {
+    if found.is_empty() {
+        return "There are no adapters at all: no Vulkan, Metal or DX12 driver answered".into();
+    }
+    let lines: Vec<_> = found
+        .iter()
+        .map(|(_, report)| format!("{}: {report}", report.index))
+        .collect();
+    format!("The adapters are {}", lines.join("; "))
+}
+
+fn device_error(asked: &str, problem: String, fix: &str) -> Error {
+    Error::Device {
+        asked: asked.to_owned(),
+        problem,
+        fix: fix.to_owned(),
+    }
+}
+
+/// Opens an adapter with all of its limits and no optional feature.
+fn open(adapter: &wgpu::Adapter, report: &AdapterReport) -> std::result::Result<Gpu, String> {
+    let (has, need) = (&report.limits, NEEDED);
+    if has.binding_bytes < need.binding_bytes
+        || has.buffer_bytes < need.buffer_bytes
+        || has.workgroup_memory_bytes < need.workgroup_memory_bytes
+        || has.workgroup_threads < need.workgroup_threads
+        || has.workgroups_per_dimension < need.workgroups_per_dimension
+        || has.storage_buffers < need.storage_buffers
+    {
+        return Err(format!(
+            "its limits {has:?} are below what the kernels need, {need:?}"
+        ));
+    }
+    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        label: Some("neurosieve"),
+        required_features: wgpu::Features::empty(),
+        required_limits: adapter.limits(),
+        experimental_features: wgpu::ExperimentalFeatures::disabled(),
+        memory_hints: wgpu::MemoryHints::Performance,
+        trace: wgpu::Trace::Off,
+    }))
+    .map_err(|problem| problem.to_string())?;
+    let faults = Arc::<Faults>::default();
+    // The default handler of uncaught errors panics.
+    let heard = Arc::clone(&faults);
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        remember(&heard.uncaught, error.to_string());
+    }));
+    let heard = Arc::clone(&faults);
+    device.set_device_lost_callback(move |reason, message| {
+        remember(&heard.lost, format!("{reason:?}: {message}"));
+    });
+    Ok(Gpu {
+        device,
+        queue,
+        pipelines: Arc::default(),
+        shaders: Arc::default(),
+        binding_limit: has.binding_bytes.min(has.buffer_bytes),
+        report: Arc::new(report.clone()),
+        faults,
+    })
+}
+
+fn remember(place: &Mutex<Option<String>>, text: String) {
+    place
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert(text);
+}
+
+fn recall(place: &Mutex<Option<String>>) -> Option<String> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+impl Gpu {
+    /// The adapter as the driver describes it.
+    pub fn report(&self) -> &AdapterReport {
+        &self.report
+    }
+
+    /// Gives the device back to the driver. Every later operation, on clones as well, is an error.
+    pub fn destroy(&self) {
+        self.device.destroy();
+        // The loss is reported from inside a poll.
+        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+    }
+
+    /// An [`Error::Gpu`] of this adapter.
+    pub fn error(&self, operation: &str, problem: String) -> Error {
+        Error::Gpu {
+            operation: operation.to_owned(),
+            adapter: self.report.name.clone(),
+            problem,
+        }
+    }
+
+    /// Runs `body` inside error scopes of every kind.
+    pub(super) fn scoped<T>(&self, operation: &str, body: impl FnOnce() -> T) -> Result<T> {
+        self.healthy(operation)?;
+        let scopes = [
+            wgpu::ErrorFilter::Validation,
+            wgpu::ErrorFilter::OutOfMemory,
+            wgpu::ErrorFilter::Internal,
+        ]
+        .map(|filter| self.device.push_error_scope(filter));
+        let value = body();
+        let mut caught = None;
+        for scope in scopes.into_iter().rev() {
+            caught = pollster::block_on(scope.pop()).or(caught);
+        }
+        self.healthy(operation)?;
+        match caught {
+            None => Ok(value),
+            Some(wgpu::Error::OutOfMemory { source }) => {
+                Err(self.error(operation, format!("{OUT_OF_MEMORY} ({source})")))
+            }
+            Some(error) => Err(self.error(operation, error.to_string().trim().to_owned())),
+        }
+    }
+
+    /// An error when the device is lost or has failed outside any scope.
+    pub(super) fn healthy(&self, operation: &str) -> Result<()> {
+        if let Some(message) = recall(&self.faults.lost) {
+            return Err(self.error(operation, format!("the device was lost ({message})")));
+        }
+        if let Some(message) = recall(&self.faults.uncaught) {
+            return Err(self.error(
+                operation,
+                format!("the driver reported an error earlier ({message})"),
+            ));
+        }
+        Ok(())
+    }
+}

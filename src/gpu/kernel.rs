@@ -1,0 +1,283 @@
+//! Kernels: a WGSL entry point with its bindings, compiled once per device, dispatched with a folded grid.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::buffer::Slot;
+use super::device::Gpu;
+use crate::error::Result;
+
+/// How a kernel uses a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+    /// `var<uniform>`
+    Uniform,
+}
+
+/// The layout of a `#[repr(C)]` struct that the host shares with a shader; a test compares it with the shader's.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// Name of the struct in the shader.
+    pub name: &'static str,
+    /// `size_of` the host's struct.
+    pub size: usize,
+    /// Name and `offset_of!` each of its fields, in order.
+    pub fields: &'static [(&'static str, usize)],
+}
+
+/// One binding of group 0; its number is its place in [`Kernel::bindings`].
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// Name of the variable in the shader.
+    pub name: &'static str,
+    /// How the kernel uses it.
+    pub access: Access,
+    /// Layout of the struct behind it, where it is one.
+    pub layout: Option<Layout>,
+}
+
+impl Binding {
+    /// A storage buffer that the kernel reads.
+    pub const fn read(name: &'static str) -> Self {
+        Self {
+            name,
+            access: Access::Read,
+            layout: None,
+        }
+    }
+
+    /// A storage buffer that the kernel writes.
+    pub const fn read_write(name: &'static str) -> Self {
+        Self {
+            name,
+            access: Access::ReadWrite,
+            layout: None,
+        }
+    }
+
+    /// A uniform buffer that holds one struct.
+    pub const fn uniform(name: &'static str, layout: Layout) -> Self {
+        Self {
+            name,
+            access: Access::Uniform,
+            layout: Some(layout),
+        }
+    }
+}
+
+/// An entry point of a shader.
+///
+/// A dispatch of more than 65,535 workgroups is folded into two dimensions, so a kernel finds its number as
+/// `workgroup_id.y * num_workgroups.x + workgroup_id.x` and must return when that is not below the count it was given.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel {
+    /// The stem of the shader's file.
+    pub shader: &'static str,
+    /// The WGSL text (`include_str!`).
+    pub source: &'static str,
+    /// The entry point.
+    pub entry: &'static str,
+    /// Bindings of group 0, in order, without gaps.
+    pub bindings: &'static [Binding],
+}
+
+/// One dispatch of a kernel.
+#[derive(Debug, Clone)]
+pub struct Dispatch<'a> {
+    /// What to run.
+    pub kernel: &'a Kernel,
+    /// Values of the shader's `override` constants, by name.
+    pub constants: &'a [(&'static str, f64)],
+    /// What to bind, in the order of the kernel's bindings.
+    pub slots: Vec<Slot<'a>>,
+    /// Number of workgroups; folded into two dimensions.
+    pub groups: usize,
+}
+
+type Key = (&'static str, &'static str, Vec<(&'static str, u64)>);
+
+/// Compiled pipelines of one device.
+#[derive(Debug, Default)]
+pub(super) struct Pipelines {
+    made: Mutex<HashMap<Key, wgpu::ComputePipeline>>,
+}
+
+impl Gpu {
+    /// Submits dispatches in order, as one piece of work; each sees what the ones before it wrote. Does not wait.
+    ///
+    /// # Errors
+    /// When a kernel does not compile, what is bound does not fit it, or the device is out of memory or lost.
+    pub fn submit(&self, operation: &str, dispatches: &[Dispatch<'_>]) -> Result<()> {
+        let mut recorded = Vec::with_capacity(dispatches.len());
+        for dispatch in dispatches {
+            if dispatch.groups == 0 {
+                continue;
+            }
+            let pipeline = self.pipeline(dispatch.kernel, dispatch.constants)?;
+            recorded.push((pipeline, dispatch, self.folded(operation, dispatch.groups)?));
+        }
+        self.scoped(operation, || {
+            let mut encoder = self
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                    label: Some(operation),
+                });
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some(operation),
+                    timestamp_writes: None,
+                });
+                for (pipeline, dispatch, (x, y)) in &recorded {
+                    let entries: Vec<_> = (0..)
+                        .zip(&dispatch.slots)
+                        .map(|(binding, slot)| wgpu::BindGroupEntry {
+                            binding,
+                            resource: wgpu::BindingResource::Buffer(slot.0.clone()),
+                        })
+                        .collect();
+                    let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                        label: Some(dispatch.kernel.entry),
+                        layout: &pipeline.get_bind_group_layout(0),
+                        entries: &entries,
+                    });
+                    pass.set_pipeline(pipeline);
+                    pass.set_bind_group(0, &group, &[]);
+                    pass.dispatch_workgroups(*x, *y, 1);
+                }
+            }
+            self.queue.submit([encoder.finish()]);
+        })
+    }
+
+    /// Blocks until everything submitted is done.
+    ///
+    /// # Errors
+    /// When the device was lost, or reported an error that no call returned.
+    pub fn wait(&self, operation: &str) -> Result<()> {
+        self.scoped(operation, || {
+            self.device.poll(wgpu::PollType::wait_indefinitely())
+        })?
+        .map_err(|problem| self.error(operation, problem.to_string()))?;
+        self.healthy(operation)
+    }
+
+    /// A handle to the same device on which the shader of this stem has another text, for tests that break a kernel on
+    /// purpose and for trying variants.
+    pub fn with_shader(&self, shader: &'static str, source: String) -> Self {
+        let mut other = self.clone();
+        let mut shaders = (*other.shaders).clone();
+        shaders.insert(shader, source);
+        other.shaders = Arc::new(shaders);
+        other.pipelines = Arc::default();
+        other
+    }
+
+    fn folded(&self, operation: &str, groups: usize) -> Result<(u32, u32)> {
+        let widest = self.report().limits.workgroups_per_dimension as usize;
+        let rows = groups.div_ceil(widest);
+        // Rows of equal width leave the fewest surplus workgroups.
+        let width = groups.div_ceil(rows);
+        if rows > widest {
+            return Err(self.error(
+                operation,
+                format!(
+                    "{groups} workgroups are more than {} that one dispatch holds",
+                    widest * widest
+                ),
+            ));
+        }
+        Ok((width as u32, rows as u32))
+    }
+
+    fn pipeline(
+        &self,
+        kernel: &Kernel,
+        constants: &[(&'static str, f64)],
+    ) -> Result<wgpu::ComputePipeline> {
+        let key = (
+            kernel.shader,
+            kernel.entry,
+            constants
+                .iter()
+                .map(|&(name, value)| (name, value.to_bits()))
+                .collect(),
+        );
+        let mut made = self
+            .pipelines
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = made.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = self.compile(kernel, constants)?;
+        made.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    fn compile(
+        &self,
+        kernel: &Kernel,
+        constants: &[(&'static str, f64)],
+    ) -> Result<wgpu::ComputePipeline> {
+        let operation = format!("compile {}.wgsl, {}", kernel.shader, kernel.entry);
+        let source = self
+            .shaders
+            .get(kernel.shader)
+            .map_or(kernel.source, String::as_str);
+        let entries: Vec<_> = (0..)
+            .zip(kernel.bindings)
+            .map(|(binding, described)| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: match described.access {
+                        Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                        Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+                        Access::Uniform => wgpu::BufferBindingType::Uniform,
+                    },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        self.scoped(&operation, || {
+            let module = self
+                .device
+                .create_shader_module(wgpu::ShaderModuleDescriptor {
+                    label: Some(kernel.shader),
+                    source: wgpu::ShaderSource::Wgsl(source.into()),
+                });
+            let group = self
+                .device
+                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                    label: Some(kernel.entry),
+                    entries: &entries,
+                });
+            let layout = self
+                .device
+                .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                    label: Some(kernel.entry),
+                    bind_group_layouts: &[Some(&group)],
+                    immediate_size: 0,
+                });
+            self.device
+                .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                    label: Some(kernel.entry),
+                    layout: Some(&layout),
+                    module: &module,
+                    entry_point: Some(kernel.entry),
+                    compilation_options: wgpu::PipelineCompilationOptions {
+                        constants,
+                        ..Default::default()
+                    },
+                    cache: None,
+                })
+        })
+    }
+}
