@@ -1,0 +1,167 @@
+//! A whole data set: train, dev and test from their files.
+
+use std::path::PathBuf;
+
+use super::classes::{self, LabelColumn};
+use super::text;
+use super::{ReadOptions, Source, labels, open};
+use crate::error::{Error, Result};
+use crate::labels::Labels;
+use crate::split::{Dataset, Split, Tokens};
+
+/// The files of one part.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PartFiles {
+    /// Samples × neurons, in any format that [`open`] reads.
+    pub activations: PathBuf,
+    /// Task → its labels, for formats without labels, or instead of those in the file.
+    pub labels: Vec<(String, PathBuf)>,
+    /// The words (`.word`, `.tsv`), instead of those in or beside the file of activations.
+    pub words: Option<PathBuf>,
+}
+
+/// The files of a data set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DatasetFiles {
+    /// The part that probes are fitted on.
+    pub train: PartFiles,
+    /// The part that choices are made on.
+    pub dev: PartFiles,
+    /// The part that final figures are taken on.
+    pub test: PartFiles,
+    /// The tasks to read. Empty: those of train's label files, without such files the primary task of train.
+    pub tasks: Vec<String>,
+    /// What the files do not say about themselves.
+    pub options: ReadOptions,
+}
+
+/// Reads train, dev and test, and gives every task the same classes in all three.
+///
+/// Class lists that a file declares stand in their order; class names that were spelled out are sorted; integers beside
+/// declared classes are ids into them.
+///
+/// # Errors
+/// When a file cannot be read, a task has no labels in a part, counts or layers differ, or train holds fewer than two
+/// classes of a task.
+pub fn read_dataset(files: &DatasetFiles) -> Result<Dataset> {
+    let parts = [&files.train, &files.dev, &files.test];
+    let sources = parts
+        .iter()
+        .map(|part| open(&part.activations, &files.options))
+        .collect::<Result<Vec<Source>>>()?;
+    let tasks = tasks(files, &sources[0])?;
+    let mut columns = Vec::new();
+    let mut tokens = Vec::new();
+    for (part, source) in parts.iter().zip(&sources) {
+        let (part_columns, part_tokens) = annotations(part, source, &tasks)?;
+        columns.push(part_columns);
+        tokens.push(part_tokens);
+    }
+    let mut labels = by_part(&tasks, columns)?.into_iter();
+    let mut tokens = tokens.into_iter();
+    let mut splits = Vec::new();
+    for source in &sources {
+        splits.push(Split {
+            activations: source.activations()?,
+            labels: labels.next().expect("one list of labels a part"),
+            tokens: tokens.next().expect("one entry a part"),
+        });
+    }
+    let [train, dev, test] = <[Split; 3]>::try_from(splits).expect("three parts");
+    Dataset::new(tasks, train, dev, test)
+}
+
+fn tasks(files: &DatasetFiles, train: &Source) -> Result<Vec<String>> {
+    let mut tasks = files.tasks.clone();
+    if tasks.is_empty() {
+        tasks = files.train.labels.iter().map(|(t, _)| t.clone()).collect();
+    }
+    if tasks.is_empty() {
+        tasks.extend(train.primary_task()?);
+    }
+    for (at, task) in tasks.iter().enumerate() {
+        if tasks[..at].contains(task) {
+            return Err(Error::invalid(
+                "tasks",
+                format!("\"{task}\" is named twice"),
+                "Name every task once",
+            ));
+        }
+    }
+    if tasks.is_empty() {
+        return Err(no_labels(train, None));
+    }
+    Ok(tasks)
+}
+
+fn no_labels(source: &Source, task: Option<&str>) -> Error {
+    let held = source.task_names().unwrap_or_default();
+    Error::file(
+        source.path(),
+        "labels",
+        match task {
+            Some(task) => format!(
+                "there are none of task \"{task}\"; tasks in the file: {}",
+                super::quoted_list(&held)
+            ),
+            None => "the file holds none, and no label file was given".to_owned(),
+        },
+        "Give a label file (.label, .txt, .tsv, .npy) for the task, or name a task that the file holds",
+    )
+}
+
+/// Labels of every task and the words of one part.
+fn annotations(
+    part: &PartFiles,
+    source: &Source,
+    tasks: &[String],
+) -> Result<(Vec<LabelColumn>, Option<Tokens>)> {
+    let given = match &part.words {
+        Some(path) => {
+            let words = text::read_words(path)?;
+            words.check_rows(source.path(), source.samples())?;
+            Some(words)
+        }
+        None => None,
+    };
+    let mut columns = Vec::new();
+    let mut table_words = None;
+    for task in tasks {
+        let column = match part.labels.iter().find(|(name, _)| name == task) {
+            Some((_, path)) => {
+                let (column, words) = labels::read(path, task, given.as_ref())?;
+                table_words = table_words.or(words);
+                column
+            }
+            None => source
+                .labels(task)?
+                .ok_or_else(|| no_labels(source, Some(task)))?,
+        };
+        labels::check_rows(&column, task, source.path(), source.samples())?;
+        columns.push(column);
+    }
+    let tokens = match given {
+        Some(words) => Some(words.into_tokens()),
+        None => match source.tokens()? {
+            Some(tokens) => Some(tokens),
+            None => table_words.map(text::Words::into_tokens),
+        },
+    };
+    Ok((columns, tokens))
+}
+
+/// Classes made the same over the parts; the result is a list of labels (one a task) for each part.
+fn by_part(tasks: &[String], columns: Vec<Vec<LabelColumn>>) -> Result<Vec<Vec<Labels>>> {
+    let mut of_parts: Vec<Vec<Labels>> = columns.iter().map(|_| Vec::new()).collect();
+    let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+    for task in tasks {
+        let of_task = columns
+            .iter_mut()
+            .map(|part| part.next().expect("one column a task"))
+            .collect();
+        for (part, labels) in of_parts.iter_mut().zip(classes::unify(task, of_task)?) {
+            part.push(labels);
+        }
+    }
+    Ok(of_parts)
+}

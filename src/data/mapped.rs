@@ -1,0 +1,110 @@
+//! Opening an input file: what every format needs before its first byte is looked at.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+
+/// A file mapped into memory, read only.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    path: PathBuf,
+    map: Mmap,
+}
+
+impl MappedFile {
+    /// Maps a regular, non-empty file.
+    #[expect(
+        unsafe_code,
+        reason = "a read-only map is the only way not to copy activations of many GiB"
+    )]
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = open_regular(path)?;
+        // SAFETY: the map is read only and every access goes through a bounds-checked slice. What remains is that
+        // another process truncates the file while it is read, which no reader of shared files can rule out.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("read", path, e))?;
+        Ok(Self {
+            path: path.to_owned(),
+            map,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Deref for MappedFile {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+/// Opens a file after checking that it can hold anything: not a folder or a device, not empty, not a Git LFS pointer.
+pub(super) fn open_regular(path: &Path) -> Result<File> {
+    let metadata = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
+    if metadata.is_dir() {
+        return Err(Error::file(
+            path,
+            "path",
+            "this is a folder",
+            "Give one file",
+        ));
+    }
+    if !metadata.is_file() {
+        return Err(Error::file(
+            path,
+            "path",
+            "this is not a regular file",
+            "Activations are read from files on disk, not from pipes or devices",
+        ));
+    }
+    if metadata.len() == 0 {
+        return Err(Error::file(
+            path,
+            "byte 0",
+            "the file is empty",
+            "Write it again: the dump was probably interrupted",
+        ));
+    }
+    let mut file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    let mut start = Vec::with_capacity(LFS.len());
+    file.by_ref()
+        .take(LFS.len() as u64)
+        .read_to_end(&mut start)
+        .map_err(|e| Error::io("read", path, e))?;
+    if start == LFS {
+        return Err(Error::file(
+            path,
+            "byte 0",
+            "this is a Git LFS pointer, not the data",
+            "Fetch the data with `git lfs pull`",
+        ));
+    }
+    Ok(file)
+}
+
+const LFS: &[u8] = b"version https://git-lfs";
+
+/// The whole of a text file.
+pub(super) fn read_text(path: &Path) -> Result<String> {
+    open_regular(path)?;
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+        let bad = e.as_bytes()[good.len()];
+        Error::file(
+            path,
+            format!("line {line}, byte {} of the file", good.len()),
+            format!("byte 0x{bad:02x} is not UTF-8"),
+            "Save the file as UTF-8",
+        )
+    })
+}
