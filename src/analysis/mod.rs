@@ -1,1 +1,18 @@
 //! Answers to research questions, composed of operations: no files, no GPU.
+//!
+//! | module | question |
+//! |---|---|
+//! | [`ranking`] | which neurons matter most, overall and for each class |
+//! | [`redundancy`] | which neurons say the same |
+//! | [`search`] | which penalty does dev prefer |
+//! | [`layers`] | what do single layers, and the layers up to one, know |
+//! | [`minimal_set`] | how few neurons suffice |
+//! | [`selectivity`] | would the probe have learned a task without meaning as well |
+//! | [`concepts`] | which words does a neuron fire on |
+//! | [`uncertainty`] | how sure can one be |
+
+pub mod concepts;
+pub mod ranking;
+pub mod redundancy;
+pub mod selectivity;
+pub mod uncertainty;
