@@ -1,0 +1,237 @@
+//! The elastic-net quadratic programme of one Newton step, on the working set:
+//! `min_u gᵀ(u − w) + ½ (u − w)ᵀ H (u − w) + Σ_j l1_j |u_j| + ½ mu_j u_j²`.
+//!
+//! Coordinate descent that cycles over the non-zeros finds the face quickly and then stalls on correlated neurons;
+//! conjugate gradients on the face finish it. Both alternate until the KKT residual is under the tolerance.
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+/// Sweeps of coordinate descent between two rounds of conjugate gradients.
+const SWEEPS: usize = 30;
+/// Conjugate-gradient iterations of one round.
+const CG_ITERATIONS: usize = 60;
+/// A round of conjugate gradients ends when the face's residual has fallen to this share.
+const CG_REDUCTION: f64 = 0.3;
+
+/// One quadratic programme.
+pub(super) struct Quadratic<'a> {
+    /// n × n, symmetric, positive definite.
+    pub h: &'a Array2<f32>,
+    /// Gradient of the smooth loss at w.
+    pub g: &'a [f64],
+    /// λ1 of each entry; 0 for intercepts.
+    pub l1: &'a [f64],
+    /// μ of each entry; 0 for intercepts.
+    pub mu: &'a [f64],
+    /// What a violation is divided by: the scale that the entry's penalty acts on.
+    pub scale: &'a [f64],
+}
+
+impl Quadratic<'_> {
+    /// Solves from w to a KKT residual of `tolerance`, or until `steps` sweeps and iterations are spent.
+    pub(super) fn solve(&self, w: &[f32], tolerance: f64, steps: usize) -> Vec<f32> {
+        let mut u = w.to_vec();
+        // q = g + H (u − w), kept up to date by every change of u.
+        let mut q: Vec<f32> = self.g.iter().map(|g| *g as f32).collect();
+        let mut spent = 0;
+        loop {
+            let sweeps = self.descend(&mut u, &mut q, tolerance, SWEEPS.min(steps - spent));
+            spent += sweeps;
+            q = self.smooth_gradient(&u, w);
+            if self.residual(&u, &q) <= tolerance || spent >= steps {
+                return u;
+            }
+            spent += self.face(&mut u, &mut q, tolerance, CG_ITERATIONS.min(steps - spent));
+            if spent >= steps {
+                return u;
+            }
+        }
+    }
+
+    /// g + H (u − w).
+    fn smooth_gradient(&self, u: &[f32], w: &[f32]) -> Vec<f32> {
+        let d: Vec<f32> = u.iter().zip(w).map(|(u, w)| u - w).collect();
+        let hd = self.times(&d);
+        self.g.iter().zip(hd).map(|(g, h)| (g + h) as f32).collect()
+    }
+
+    fn times(&self, d: &[f32]) -> Vec<f64> {
+        let h = self.h.as_slice().expect("the Hessian is contiguous");
+        h.par_chunks_exact(d.len()).map(|row| dot(row, d)).collect()
+    }
+
+    /// ∞-norm of the minimum-norm subgradient.
+    fn residual(&self, u: &[f32], q: &[f32]) -> f64 {
+        (0..u.len())
+            .map(|j| self.subgradient(j, u[j], q[j]).abs() / self.scale[j])
+            .fold(0.0, f64::max)
+    }
+
+    fn subgradient(&self, j: usize, u: f32, q: f32) -> f64 {
+        let u = f64::from(u);
+        let s = f64::from(q) + self.mu[j] * u;
+        if u == 0.0 {
+            s.signum() * (s.abs() - self.l1[j]).max(0.0)
+        } else {
+            s + self.l1[j] * u.signum()
+        }
+    }
+
+    /// Coordinate descent: full sweeps until nothing moves, and sweeps over the non-zeros between them.
+    fn descend(&self, u: &mut [f32], q: &mut [f32], tolerance: f64, sweeps: usize) -> usize {
+        let n = u.len();
+        let h = self.h.as_slice().expect("the Hessian is contiguous");
+        let mut full = true;
+        for sweep in 0..sweeps {
+            let mut moved = 0.0f64;
+            for j in 0..n {
+                if !full && u[j] == 0.0 {
+                    continue;
+                }
+                let row = &h[j * n..(j + 1) * n];
+                let curvature = f64::from(row[j]);
+                let v = curvature * f64::from(u[j]) - f64::from(q[j]);
+                let shrunk = v.signum() * (v.abs() - self.l1[j]).max(0.0);
+                let next = (shrunk / (curvature + self.mu[j])) as f32;
+                let d = next - u[j];
+                if d != 0.0 {
+                    u[j] = next;
+                    for (q, h) in q.iter_mut().zip(row) {
+                        *q += d * h;
+                    }
+                    moved =
+                        moved.max(f64::from(d).abs() * (curvature + self.mu[j]) / self.scale[j]);
+                }
+            }
+            if moved <= tolerance {
+                if full {
+                    return sweep + 1;
+                }
+                full = true;
+            } else {
+                full = false;
+            }
+        }
+        sweeps
+    }
+
+    /// Conjugate gradients (diagonal preconditioner) on the face of the non-zeros, then a step that stops entries at
+    /// zero instead of letting them cross.
+    fn face(&self, u: &mut Vec<f32>, q: &mut [f32], tolerance: f64, iterations: usize) -> usize {
+        let n = u.len();
+        let h = self.h.as_slice().expect("the Hessian is contiguous");
+        let on: Vec<bool> = (0..n).map(|j| u[j] != 0.0 || self.l1[j] == 0.0).collect();
+        let m: Vec<f64> = (0..n)
+            .map(|j| f64::from(h[j * n + j]) + self.mu[j])
+            .collect();
+        let mut r: Vec<f64> = (0..n)
+            .map(|j| {
+                if on[j] {
+                    -self.subgradient(j, u[j], q[j])
+                } else {
+                    0.0
+                }
+            })
+            .collect();
+        let worst = |r: &[f64]| {
+            r.iter()
+                .zip(self.scale)
+                .map(|(r, s)| r.abs() / s)
+                .fold(0.0, f64::max)
+        };
+        let goal = (CG_REDUCTION * worst(&r)).max(0.5 * tolerance);
+        let mut x = vec![0.0f64; n];
+        let mut p: Vec<f64> = r.iter().zip(&m).map(|(r, m)| r / m).collect();
+        let mut rz: f64 = r.iter().zip(&p).map(|(r, z)| r * z).sum();
+        let mut used = 0;
+        while used < iterations && rz > 0.0 && worst(&r) > goal {
+            used += 1;
+            let hp = self.times(&p.iter().map(|p| *p as f32).collect::<Vec<_>>());
+            let ap: Vec<f64> = (0..n)
+                .map(|j| {
+                    if on[j] {
+                        hp[j] + self.mu[j] * p[j]
+                    } else {
+                        0.0
+                    }
+                })
+                .collect();
+            let pap: f64 = p.iter().zip(&ap).map(|(p, a)| p * a).sum();
+            if pap <= 0.0 {
+                break;
+            }
+            let step = rz / pap;
+            for j in 0..n {
+                x[j] += step * p[j];
+                r[j] -= step * ap[j];
+            }
+            let z: Vec<f64> = r.iter().zip(&m).map(|(r, m)| r / m).collect();
+            let next: f64 = r.iter().zip(&z).map(|(r, z)| r * z).sum();
+            for j in 0..n {
+                p[j] = z[j] + next / rz * p[j];
+            }
+            rz = next;
+        }
+        self.project(u, q, &x);
+        used.max(1)
+    }
+
+    /// Moves along x as far as the quadratic model falls, entries that would change sign stopping at zero.
+    fn project(&self, u: &mut Vec<f32>, q: &mut [f32], x: &[f64]) {
+        let mut t = 1.0;
+        while t > 1e-3 {
+            let moved: Vec<f32> = (0..u.len())
+                .map(|j| {
+                    let next = f64::from(u[j]) + t * x[j];
+                    if self.l1[j] > 0.0 && next * f64::from(u[j]) < 0.0 {
+                        0.0
+                    } else {
+                        next as f32
+                    }
+                })
+                .collect();
+            let d: Vec<f32> = moved.iter().zip(u.iter()).map(|(m, u)| m - u).collect();
+            let hd = self.times(&d);
+            let mut change = 0.0;
+            for j in 0..d.len() {
+                let (from, to, d) = (f64::from(u[j]), f64::from(moved[j]), f64::from(d[j]));
+                change += d * (f64::from(q[j]) + 0.5 * hd[j]);
+                change += self.l1[j] * (to.abs() - from.abs())
+                    + 0.5 * self.mu[j] * (to * to - from * from);
+            }
+            if change <= 0.0 {
+                for (q, h) in q.iter_mut().zip(hd) {
+                    *q += h as f32;
+                }
+                *u = moved;
+                return;
+            }
+            t *= 0.3;
+        }
+    }
+}
+
+/// Σ a·b in f32 over short runs, the runs added in f64.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    const RUN: usize = 256;
+    a.chunks(RUN)
+        .zip(b.chunks(RUN))
+        .map(|(a, b)| {
+            let mut lanes = [0.0f32; 8];
+            let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+            let rest: f32 = a8
+                .remainder()
+                .iter()
+                .zip(b8.remainder())
+                .map(|(a, b)| a * b)
+                .sum();
+            for (a, b) in a8.zip(b8) {
+                for lane in 0..8 {
+                    lanes[lane] += a[lane] * b[lane];
+                }
+            }
+            f64::from(lanes.iter().sum::<f32>() + rest)
+        })
+        .sum()
+}
