@@ -1,1 +1,234 @@
-//! See the map in `main.rs`.
+//! Every shader, without a GPU: it parses and validates, and the host's bindings and struct layouts are its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, StorageAccess, TypeInner};
+use neurosieve::gpu::{Access, Kernel};
+use neurosieve::ops::KERNELS;
+
+fn parsed(name: &str, source: &str) -> Module {
+    naga::front::wgsl::parse_str(source)
+        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)))
+}
+
+fn shaders() -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    std::fs::read_dir(&folder)
+        .expect("the folder of shaders")
+        .map(|entry| {
+            let path = entry.expect("an entry").path();
+            assert_eq!(
+                path.extension().and_then(|e| e.to_str()),
+                Some("wgsl"),
+                "{path:?}"
+            );
+            let stem = path.file_stem().and_then(|s| s.to_str()).expect("a name");
+            (
+                stem.to_owned(),
+                std::fs::read_to_string(&path).expect("text"),
+            )
+        })
+        .collect()
+}
+
+fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().copied().flatten()
+}
+
+/// What a global variable says about its use: its access, and its struct where it is one.
+fn access(module: &Module, variable: &naga::GlobalVariable) -> Access {
+    match variable.space {
+        AddressSpace::Uniform => Access::Uniform,
+        AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => {
+            Access::ReadWrite
+        }
+        AddressSpace::Storage { .. } => Access::Read,
+        other => panic!("{:?} lies in {other:?} of {module:?}", variable.name),
+    }
+}
+
+/// What differs between the bindings that the host describes and those of the shader; empty when nothing does.
+fn differences(kernel: &Kernel, module: &Module) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut bound = BTreeMap::new();
+    for (_, variable) in module.global_variables.iter() {
+        if let Some(binding) = &variable.binding {
+            assert_eq!(
+                binding.group, 0,
+                "{}: all bindings are in group 0",
+                kernel.shader
+            );
+            bound
+                .entry(binding.binding as usize)
+                .or_insert_with(Vec::new)
+                .push(variable);
+        }
+    }
+    for (number, described) in kernel.bindings.iter().enumerate() {
+        let Some(variable) = bound
+            .get(&number)
+            .into_iter()
+            .flatten()
+            .find(|variable| variable.name.as_deref() == Some(described.name))
+        else {
+            differences.push(format!("binding {number} is not called {}", described.name));
+            continue;
+        };
+        if access(module, variable) != described.access {
+            differences.push(format!("{} is not {:?}", described.name, described.access));
+        }
+        let Some(layout) = described.layout else {
+            continue;
+        };
+        let ty = &module.types[variable.ty];
+        let TypeInner::Struct { members, span } = &ty.inner else {
+            differences.push(format!("{} is no struct", described.name));
+            continue;
+        };
+        if ty.name.as_deref() != Some(layout.name) {
+            differences.push(format!(
+                "{} is a {:?}, not a {}",
+                described.name, ty.name, layout.name
+            ));
+        }
+        if *span as usize != layout.size {
+            differences.push(format!(
+                "{} has {span} bytes, not {}",
+                layout.name, layout.size
+            ));
+        }
+        let theirs: Vec<(&str, usize)> = members
+            .iter()
+            .map(|member| (member.name.as_deref().unwrap_or(""), member.offset as usize))
+            .collect();
+        if theirs != layout.fields {
+            differences.push(format!(
+                "{} has {theirs:?}, not {:?}",
+                layout.name, layout.fields
+            ));
+        }
+    }
+    differences
+}
+
+#[test]
+fn every_shader_validates_without_any_optional_feature() {
+    for (stem, source) in shaders() {
+        let module = parsed(&stem, &source);
+        Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{stem}: {}", error.emit_to_string(&source)));
+    }
+}
+
+#[test]
+fn every_entry_point_of_every_shader_is_known_to_the_host_and_the_other_way_round() {
+    let mut theirs = BTreeSet::new();
+    for (stem, source) in shaders() {
+        for entry in parsed(&stem, &source).entry_points {
+            theirs.insert((stem.clone(), entry.name));
+        }
+    }
+    let ours: BTreeSet<_> = kernels()
+        .map(|kernel| (kernel.shader.to_owned(), kernel.entry.to_owned()))
+        .collect();
+    assert_eq!(theirs, ours);
+    for kernel in kernels() {
+        assert_eq!(
+            kernel.source,
+            shaders()[kernel.shader],
+            "{} is not the file's text",
+            kernel.shader
+        );
+    }
+}
+
+#[test]
+fn bindings_and_struct_layouts_are_the_same_on_both_sides() {
+    for kernel in kernels() {
+        let module = parsed(kernel.shader, kernel.source);
+        let differences = differences(kernel, &module);
+        assert!(
+            differences.is_empty(),
+            "{}: {differences:#?}",
+            kernel.shader
+        );
+    }
+}
+
+/// The negative control of the comparison above: each kind of drift is noticed.
+#[test]
+fn a_renamed_moved_or_retyped_field_is_noticed() {
+    let kernel = kernels().next().expect("there are kernels");
+    let uniform = kernel
+        .bindings
+        .iter()
+        .find(|binding| binding.layout.is_some())
+        .expect("every kernel has parameters");
+    let layout = uniform.layout.expect("checked above");
+    let first = layout.fields[0].0;
+    let renamed = format!("{first}_renamed: u32,");
+    for (what, broken) in [
+        (
+            "renamed",
+            kernel
+                .source
+                .replacen(&format!("{first}: u32,"), &renamed, 1),
+        ),
+        (
+            "widened",
+            kernel.source.replacen(
+                &format!("{first}: u32,"),
+                &format!("{first}: vec2<u32>,"),
+                1,
+            ),
+        ),
+    ] {
+        assert_ne!(broken, kernel.source, "{what}: nothing was replaced");
+        // Uses of the field no longer compile, so only the declarations are kept.
+        let declarations: String = broken.split("\nfn ").next().expect("a head").to_owned();
+        let head = declarations.split("@compute").next().expect("a head");
+        let module = parsed(what, head);
+        assert!(
+            !differences(kernel, &module).is_empty(),
+            "{what} was not noticed"
+        );
+    }
+}
+
+#[test]
+fn every_kernel_stays_inside_the_smallest_limits() {
+    for kernel in kernels() {
+        let module = parsed(kernel.shader, kernel.source);
+        let entry = module
+            .entry_points
+            .iter()
+            .find(|entry| entry.name == kernel.entry)
+            .expect("checked by another test");
+        let threads: u32 = entry.workgroup_size.iter().product();
+        assert!(threads <= 256, "{}: {threads} threads", kernel.entry);
+        let storage = kernel
+            .bindings
+            .iter()
+            .filter(|b| b.access != Access::Uniform)
+            .count();
+        assert!(storage <= 8, "{}: {storage} storage buffers", kernel.entry);
+        let mut layouter = naga::proc::Layouter::default();
+        layouter
+            .update(module.to_ctx())
+            .expect("types have layouts");
+        let memory: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
+            .map(|(_, variable)| layouter[variable.ty].size)
+            .sum();
+        assert!(
+            memory <= 16 << 10,
+            "{}: {memory} bytes of workgroup memory",
+            kernel.entry
+        );
+    }
+}
