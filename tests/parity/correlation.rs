@@ -1,1 +1,152 @@
-//! Parity of `ops::correlation`.
+//! Correlation: GPU = CPU = naive f64.
+
+use ndarray::ArrayView2;
+use neurosieve::ops::Backend;
+use neurosieve::ops::correlation::{Correlation, TOLERANCE, correlation};
+use neurosieve::ops::moments::{Spread, moments};
+
+use crate::support::{self, activations};
+
+fn both(backend: &Backend, x: ArrayView2<'_, f32>) -> Correlation {
+    let moments = moments(&Backend::Cpu, x, None).unwrap();
+    correlation(backend, x, &moments).unwrap()
+}
+
+/// The largest |Δr| from r computed pair by pair in f64 with two passes each; infinite where a pair is missing or a
+/// constant neuron correlates.
+fn deviation(x: ArrayView2<'_, f32>, got: &Correlation) -> f64 {
+    let (samples, neurons) = x.dim();
+    let spread = moments(&Backend::Cpu, x, None).unwrap().spread;
+    if got.neurons != neurons || got.packed.len() != neurons * (neurons - 1) / 2 {
+        return f64::INFINITY;
+    }
+    let deviations: Vec<Vec<f64>> = x
+        .columns()
+        .into_iter()
+        .map(|column| {
+            let mean = column.iter().map(|&v| f64::from(v)).sum::<f64>() / samples as f64;
+            column.iter().map(|&v| f64::from(v) - mean).collect()
+        })
+        .collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let mut worst: f64 = 0.0;
+    let mut at = 0;
+    for i in 0..neurons {
+        for j in i + 1..neurons {
+            let (a, b) = (&deviations[i], &deviations[j]);
+            let constant = [i, j].iter().any(|&n| spread[n] == Spread::Constant);
+            let reference = match constant {
+                true => 0.0,
+                false => dot(a, b) / (dot(a, a) * dot(b, b)).sqrt(),
+            };
+            let r = f64::from(got.packed[at]);
+            assert_eq!(got.get(i, j), got.packed[at]);
+            assert_eq!(got.get(j, i), got.packed[at]);
+            let off = (r - reference).abs();
+            worst = worst.max(if off.is_nan() { f64::INFINITY } else { off });
+            at += 1;
+        }
+    }
+    worst
+}
+
+const SHAPES: [(usize, usize); 10] = [
+    (2, 1),
+    (2, 3),
+    (15, 63),
+    (16, 64),
+    (17, 65),
+    (97, 131),
+    (513, 200),
+    (2047, 33),
+    (2049, 67),
+    (4099, 73),
+];
+
+#[test]
+fn the_native_path_equals_the_naive_reference_in_every_shape() {
+    for (samples, neurons) in SHAPES.into_iter().chain([(70, 521)]) {
+        let x = activations(samples, neurons, 11);
+        let off = deviation(x.view(), &both(&Backend::Cpu, x.view()));
+        assert!(off <= TOLERANCE, "{samples} x {neurons}: {off:e}");
+    }
+}
+
+#[test]
+fn the_gpu_equals_the_naive_reference_in_every_shape() {
+    let Some(gpu) = support::gpu("the_gpu_equals_the_naive_reference_in_every_shape") else {
+        return;
+    };
+    for (samples, neurons) in SHAPES {
+        let x = activations(samples, neurons, 11);
+        // Also in blocks of samples and ranges of tiles, as when they do not fit one binding.
+        for limit in [u64::MAX, 3 << 14] {
+            let backend = Backend::Gpu(gpu.with_binding_limit(limit));
+            let off = deviation(x.view(), &both(&backend, x.view()));
+            assert!(
+                off <= TOLERANCE,
+                "{samples} x {neurons}, bindings of {limit}: {off:e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn sums_over_more_samples_than_one_plane_holds_stay_exact() {
+    let Some(gpu) = support::gpu("sums_over_more_samples_than_one_plane_holds_stay_exact") else {
+        return;
+    };
+    let x = activations(65_536 + 2_048 + 5, 24, 12);
+    for backend in [
+        Backend::Cpu,
+        Backend::Gpu(gpu.clone()),
+        Backend::Gpu(gpu.with_binding_limit(4 << 20)),
+    ] {
+        let off = deviation(x.view(), &both(&backend, x.view()));
+        assert!(off <= TOLERANCE, "{backend:?}: {off:e}");
+    }
+}
+
+#[test]
+fn breaking_the_correlation_kernels_is_noticed() {
+    let Some(gpu) = support::gpu("breaking_the_correlation_kernels_is_noticed") else {
+        return;
+    };
+    let source = include_str!("../../shaders/correlation.wgsl");
+    let x = activations(2100, 70, 13);
+    for (right, wrong) in [
+        ("row < c.samples && ", "row + 1u < c.samples && "),
+        ("- shift[column]", ""),
+        ("s15 = fma(vec4(a1.w), b1, s15);", "s15 = fma(vec4(a1.w), b0, s15);"),
+        ("p.accumulate != 0u", "p.accumulate == 2u"),
+        ("left[240u + ty]", "left[224u + ty]"),
+        ("k + 16u < p.end", "k + 32u < p.end"),
+        ("at_right = corner + tile.y", "at_right = corner + tile.x"),
+    ] {
+        assert!(source.contains(right), "the kernel no longer says {right}");
+        let broken = gpu.with_shader("correlation", source.replace(right, wrong));
+        let off = deviation(x.view(), &both(&Backend::Gpu(broken), x.view()));
+        assert!(off > TOLERANCE, "{wrong} instead of {right}: only {off:e} off");
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bits() {
+    let x = activations(3000, 300, 14);
+    let mut backends = vec![Backend::Cpu];
+    backends.extend(support::gpu("the_same_input_gives_the_same_bits").map(Backend::Gpu));
+    for backend in backends {
+        let once = both(&backend, x.view());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let again = pool.install(|| both(&backend, x.view()));
+        assert_eq!(once.packed, again.packed, "{backend:?}");
+    }
+}
+
+#[test]
+fn moments_of_other_activations_are_refused() {
+    let x = activations(10, 4, 15);
+    let fewer = moments(&Backend::Cpu, x.slice(ndarray::s![..9, ..]), None).unwrap();
+    let message = correlation(&Backend::Cpu, x.view(), &fewer).unwrap_err().to_string();
+    assert!(message.contains("10 samples of 4 neurons"), "{message}");
+}
