@@ -117,7 +117,10 @@ fn breaking_the_correlation_kernels_is_noticed() {
     for (right, wrong) in [
         ("row < c.samples && ", "row + 1u < c.samples && "),
         ("- shift[column]", ""),
-        ("s15 = fma(vec4(a1.w), b1, s15);", "s15 = fma(vec4(a1.w), b0, s15);"),
+        (
+            "s15 = fma(vec4(a1.w), b1, s15);",
+            "s15 = fma(vec4(a1.w), b0, s15);",
+        ),
         ("p.accumulate != 0u", "p.accumulate == 2u"),
         ("left[240u + ty]", "left[224u + ty]"),
         ("k + 16u < p.end", "k + 32u < p.end"),
@@ -126,7 +129,10 @@ fn breaking_the_correlation_kernels_is_noticed() {
         assert!(source.contains(right), "the kernel no longer says {right}");
         let broken = gpu.with_shader("correlation", source.replace(right, wrong));
         let off = deviation(x.view(), &both(&Backend::Gpu(broken), x.view()));
-        assert!(off > TOLERANCE, "{wrong} instead of {right}: only {off:e} off");
+        assert!(
+            off > TOLERANCE,
+            "{wrong} instead of {right}: only {off:e} off"
+        );
     }
 }
 
@@ -137,7 +143,10 @@ fn the_same_input_gives_the_same_bits() {
     backends.extend(support::gpu("the_same_input_gives_the_same_bits").map(Backend::Gpu));
     for backend in backends {
         let once = both(&backend, x.view());
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(3)
+            .build()
+            .unwrap();
         let again = pool.install(|| both(&backend, x.view()));
         assert_eq!(once.packed, again.packed, "{backend:?}");
     }
@@ -147,6 +156,8 @@ fn the_same_input_gives_the_same_bits() {
 fn moments_of_other_activations_are_refused() {
     let x = activations(10, 4, 15);
     let fewer = moments(&Backend::Cpu, x.slice(ndarray::s![..9, ..]), None).unwrap();
-    let message = correlation(&Backend::Cpu, x.view(), &fewer).unwrap_err().to_string();
+    let message = correlation(&Backend::Cpu, x.view(), &fewer)
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("10 samples of 4 neurons"), "{message}");
 }

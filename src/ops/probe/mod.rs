@@ -33,7 +33,7 @@ mod certificate;
 mod cpu;
 mod design;
 mod fista;
-pub mod gpu;
+mod gpu;
 mod hessian;
 mod inner;
 mod newton;
@@ -43,6 +43,7 @@ mod passes;
 use ndarray::{Array1, Array2, ArrayView2};
 
 pub use design::Design;
+pub use gpu::KERNELS;
 
 use crate::error::{Error, Result};
 use crate::labels::Labels;
@@ -264,16 +265,14 @@ pub fn lambda_max(
 
 /// Bytes that [`fit`] needs beside the design: gradients, logits and probabilities of every problem, and one working-set
 /// Hessian for each at its largest.
-pub fn bytes(samples: usize, neurons: usize, classes: &[usize]) -> usize {
-    classes
-        .iter()
-        .map(|c| {
-            let entries = (neurons + 1) * c;
-            entries * (4 * 4 + 8 * 2)
-                + samples * c * 4 * 4
-                + 2 * 4 * entries.min(WORKING_SET_MAX).pow(2)
-        })
-        .sum()
+pub fn bytes(samples: usize, neurons: usize, classes: &[usize]) -> u64 {
+    let problem = |c: &usize| {
+        let entries = (neurons + 1) * c;
+        entries * (4 * 4 + 8 * 2)
+            + samples * c * 4 * 4
+            + 2 * 4 * entries.min(WORKING_SET_MAX).pow(2)
+    };
+    classes.iter().map(|c| problem(c) as u64).sum()
 }
 
 fn check(design: &Design, problems: &[Problem<'_>], params: &Params) -> Result<()> {

@@ -13,7 +13,7 @@ pub(super) enum Passes<'a> {
 }
 
 impl<'a> Passes<'a> {
-    pub(super) fn new(backend: &Backend, design: &'a Design) -> Result<Self> {
+    pub(super) fn new(backend: &'a Backend, design: &'a Design) -> Result<Self> {
         Ok(match backend {
             Backend::Cpu => Self::Cpu(design),
             Backend::Gpu(gpu) => Self::Gpu(gpu::Resident::new(gpu, design)?),
