@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::classes::LabelColumn;
+use super::npy;
 use super::text::{self, Words};
 use crate::error::{Error, Result};
 
 /// Reads the labels of one task from a file of their own.
 ///
 /// `.label` is parallel text (one sentence a line), `.txt` one label a line, `.tsv` a table with a column `label` or
-/// named as the task. `words`, where given (`.word`), must have as many words on each line as a `.label` file has labels.
+/// named as the task, `.npy` one-dimensional integers. `words`, where given (`.word`), must have as many words on each line as a `.label` file has labels.
 ///
 /// # Errors
 /// When the file cannot be read, its extension is unknown, or lines of words and labels differ in length.
@@ -25,6 +26,7 @@ pub(super) fn read(
     words: Option<&Words>,
 ) -> Result<(LabelColumn, Option<Words>)> {
     let (names, own_words) = match super::extension(path).as_str() {
+        "npy" => return Ok((npy::read_labels(path)?, None)),
         "label" | "labels" => (text::read_parallel_labels(path, words)?, None),
         "txt" => (text::read_label_lines(path)?, None),
         "tsv" => text::read_label_table(path, task)?,

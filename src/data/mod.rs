@@ -18,7 +18,12 @@ mod elements;
 mod labels;
 mod layers;
 mod mapped;
+mod neurox_hdf5;
+mod neurox_json;
+mod npy;
+mod npz;
 mod safetensors;
+mod sentences;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +61,9 @@ pub struct Source {
 #[derive(Debug)]
 enum Contents {
     Native(safetensors::NativeFile),
+    Numpy(npy::Matrix),
+    NeuroxHdf5(neurox_hdf5::SentenceFile),
+    NeuroxJson(neurox_json::LineFile),
 }
 
 /// What a format knows of a file after opening it.
@@ -88,6 +96,14 @@ impl<C> Opened<C> {
 pub fn open(path: &Path, options: &ReadOptions) -> Result<Source> {
     match extension(path).as_str() {
         "safetensors" => Ok(safetensors::open(path, options)?.into_source(path, Contents::Native)),
+        "npy" => Ok(npy::open(path, options)?.into_source(path, Contents::Numpy)),
+        "npz" => Ok(npz::open(path, options)?.into_source(path, Contents::Numpy)),
+        "hdf5" | "h5" => {
+            Ok(neurox_hdf5::open(path, options)?.into_source(path, Contents::NeuroxHdf5))
+        }
+        "json" | "jsonl" => {
+            Ok(neurox_json::open(path, options)?.into_source(path, Contents::NeuroxJson))
+        }
         other => Err(unknown_extension(path, other)),
     }
 }
@@ -157,6 +173,9 @@ impl Source {
         }
         match &self.contents {
             Contents::Native(file) => file.read_rows(start, out),
+            Contents::Numpy(matrix) => matrix.read_rows(start, out),
+            Contents::NeuroxHdf5(file) => file.read_rows(start, out)?,
+            Contents::NeuroxJson(file) => file.read_rows(start, out)?,
         }
         Ok(())
     }
@@ -205,6 +224,9 @@ impl Source {
     pub fn task_names(&self) -> Result<Vec<String>> {
         match &self.contents {
             Contents::Native(file) => file.tasks(),
+            Contents::Numpy(_) | Contents::NeuroxHdf5(_) | Contents::NeuroxJson(_) => {
+                Ok(Vec::new())
+            }
         }
     }
 
@@ -223,6 +245,7 @@ impl Source {
     pub fn labels(&self, task: &str) -> Result<Option<LabelColumn>> {
         match &self.contents {
             Contents::Native(file) => file.labels(task),
+            Contents::Numpy(_) | Contents::NeuroxHdf5(_) | Contents::NeuroxJson(_) => Ok(None),
         }
     }
 
@@ -232,11 +255,17 @@ impl Source {
     /// # Errors
     /// When words and activations differ in number, or in the sentences they stand in.
     pub fn tokens(&self) -> Result<Option<Tokens>> {
-        let sentences = match &self.contents {
-            Contents::Native(file) => file.sentences()?,
+        let beside = text::words_beside(&self.path);
+        let (sentences, own_words) = match &self.contents {
+            Contents::Native(file) => (file.sentences()?, None),
+            Contents::Numpy(_) => (None, None),
+            Contents::NeuroxHdf5(file) => (Some(file.sentences()), file.words()),
+            Contents::NeuroxJson(file) => return Ok(Some(file.tokens())),
         };
-        let Some(path) = text::words_beside(&self.path) else {
-            return Ok(None);
+        let Some(path) = beside else {
+            return Ok(sentences
+                .zip(own_words)
+                .map(|(sentences, words)| Tokens { words, sentences }));
         };
         let words = text::read_words(&path)?;
         words.check_rows(&self.path, self.samples)?;
@@ -269,6 +298,12 @@ fn extension(path: &Path) -> String {
     path.extension()
         .map(|e| e.to_string_lossy().to_lowercase())
         .unwrap_or_default()
+}
+
+/// `<stem>-layer<k>`: the file's name before that suffix and k, as NeuroX names the files of single layers.
+fn decomposed_layer(path: &Path) -> Option<(&str, u32)> {
+    let (stem, number) = path.file_stem()?.to_str()?.rsplit_once("-layer")?;
+    Some((stem, number.parse().ok()?))
 }
 
 /// At most 60 characters of a value that a message quotes.

@@ -76,10 +76,11 @@ impl Words {
 }
 
 /// The file of words beside a file of activations: `<stem>.tokens.tsv` before `<stem>.word`, where `<stem>` is the name
-/// without extension and without a trailing `.activations`.
+/// without extension and without a trailing `.activations` or `-layer<k>`.
 pub(super) fn words_beside(activations: &Path) -> Option<PathBuf> {
     let stem = activations.file_stem()?.to_str()?;
     let stem = stem.strip_suffix(".activations").unwrap_or(stem);
+    let stem = super::decomposed_layer(activations).map_or(stem, |(stem, _)| stem);
     ["tokens.tsv", "word"]
         .into_iter()
         .map(|extension| activations.with_file_name(format!("{stem}.{extension}")))

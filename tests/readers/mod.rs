@@ -1,7 +1,10 @@
 //! Good and broken files of every format.
 
 mod dataset;
+mod formats;
+mod hostile;
 mod native;
+mod text;
 
 use std::path::{Path, PathBuf};
 
