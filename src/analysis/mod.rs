@@ -7,12 +7,17 @@
 //! | [`search`] | which penalty does dev prefer |
 //! | [`layers`] | what do single layers, and the layers up to one, know |
 //! | [`minimal_set`] | how few neurons suffice |
+//! | [`combined`] | how few of the independent neurons of the lowest layers suffice |
 //! | [`selectivity`] | would the probe have learned a task without meaning as well |
 //! | [`concepts`] | which words does a neuron fire on |
 //! | [`uncertainty`] | how sure can one be |
 
+pub mod combined;
 pub mod concepts;
+pub mod layers;
+pub mod minimal_set;
 pub mod ranking;
 pub mod redundancy;
+pub mod search;
 pub mod selectivity;
 pub mod uncertainty;

@@ -5,9 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use ndarray::ArrayView2;
 
+use super::search::{Prober, accuracy, hits};
 use crate::error::{Error, Result};
 use crate::labels::Labels;
+use crate::ops::probe::Problem;
 
 /// The words of the three parts, one a sample.
 #[derive(Debug, Clone, Copy)]
@@ -97,4 +100,34 @@ pub fn seen_in_train(train: &[String], test: &[String]) -> f64 {
     } else {
         seen as f64 / test.len() as f64
     }
+}
+
+/// Accuracy on `test` (raw activations) of each draw of a control task, learned from the neurons `columns` at the penalty
+/// (λ1, λ2) of the probe that it is a control of: equal means for equal capacity. All draws are one batch over the same
+/// activations. Selectivity is the probe's own accuracy minus the mean of these.
+///
+/// # Errors
+/// As [`Prober::search`]; when test's labels and rows differ in number.
+pub fn control_accuracies(
+    prober: &Prober<'_>,
+    columns: &[usize],
+    draws: &[ControlTask],
+    (l1, l2): (f64, f64),
+    test: ArrayView2<'_, f32>,
+    progress: &mut dyn FnMut(f64),
+) -> Result<Vec<f64>> {
+    let problems: Vec<Problem<'_>> = draws
+        .iter()
+        .map(|draw| Problem {
+            labels: &draw.train,
+            l1,
+            l2,
+            start: None,
+        })
+        .collect();
+    let fits = prober.fit_on(columns, &problems, progress)?;
+    fits.iter()
+        .zip(draws)
+        .map(|(fit, draw)| Ok(accuracy(&hits(fit, test, &draw.test)?)))
+        .collect()
 }

@@ -1,0 +1,355 @@
+//! Search: which penalty does dev prefer. Probes are fitted on train and chosen on dev; test is not known here.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+
+use crate::error::{Error, Result};
+use crate::labels::Labels;
+use crate::ops::Backend;
+use crate::ops::moments::{Moments, Spread};
+use crate::ops::probe::{
+    self, ABSENT_CLASS_BIAS, Certificate, Design, Fit, Params, Problem,
+};
+
+/// Fits probes on any neurons of train and judges them on dev.
+#[derive(Debug, Clone)]
+pub struct Prober<'a> {
+    /// Where probes are fitted.
+    pub backend: &'a Backend,
+    /// Moments of train.
+    pub moments: &'a Moments,
+    /// Raw activations of train, N × D.
+    pub train: ArrayView2<'a, f32>,
+    /// Raw activations of dev.
+    pub dev: ArrayView2<'a, f32>,
+    /// How to fit.
+    pub params: Params,
+}
+
+/// The labels of one task, or of one draw of a control task.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Of train.
+    pub train: &'a Labels,
+    /// Of dev.
+    pub dev: &'a Labels,
+}
+
+/// Which penalties to try.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Penalties {
+    /// λ1 = each ratio · λ_max of the neurons at hand, λ2 = `l2_per_l1` · λ1. Relative, so that the same path suits one
+    /// layer, all layers and a handful of neurons.
+    Path {
+        /// λ1 as shares of λ_max, in (0, 1].
+        ratios: Vec<f64>,
+        /// λ2 / λ1.
+        l2_per_l1: f64,
+    },
+    /// One λ1 and λ2.
+    Fixed {
+        /// λ1.
+        l1: f64,
+        /// λ2.
+        l2: f64,
+    },
+}
+
+impl Penalties {
+    /// The ratio that `search` chose on this path, and `neighbours` more on either side: for retraining on other neurons.
+    pub fn near(&self, search: &Search, neighbours: usize) -> Self {
+        match self {
+            Self::Fixed { .. } => self.clone(),
+            Self::Path { ratios, l2_per_l1 } => {
+                let ratios = descending(ratios);
+                let from = search.chosen.saturating_sub(neighbours);
+                let to = (search.chosen + neighbours + 1).min(ratios.len());
+                Self::Path {
+                    ratios: ratios[from.min(to)..to].to_vec(),
+                    l2_per_l1: *l2_per_l1,
+                }
+            }
+        }
+    }
+
+    /// (λ1, λ2), strongest first.
+    fn values(&self, lambda_max: impl FnOnce() -> Result<f64>) -> Result<Vec<(f64, f64)>> {
+        match self {
+            Self::Fixed { l1, l2 } => Ok(vec![(*l1, *l2)]),
+            Self::Path { ratios, .. }
+                if ratios.is_empty() || !ratios.iter().all(|&r| r > 0.0 && r <= 1.0) =>
+            {
+                Err(Error::invalid(
+                    "penalty path",
+                    format!("its ratios to λ_max are {ratios:?}"),
+                    "Give at least one ratio, each more than 0 and at most 1",
+                ))
+            }
+            Self::Path { ratios, l2_per_l1 } => {
+                let largest = lambda_max()?;
+                let penalty = |ratio| (ratio * largest, ratio * largest * l2_per_l1);
+                Ok(descending(ratios).into_iter().map(penalty).collect())
+            }
+        }
+    }
+}
+
+fn descending(ratios: &[f64]) -> Vec<f64> {
+    let mut ratios = ratios.to_vec();
+    ratios.sort_by(|a, b| b.total_cmp(a));
+    ratios
+}
+
+/// One penalty that was tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// λ1.
+    pub l1: f64,
+    /// λ2.
+    pub l2: f64,
+    /// Accuracy on dev.
+    pub dev_accuracy: f64,
+    /// Accuracy on train.
+    pub train_accuracy: f64,
+    /// Weights that are not zero.
+    pub nonzero_weights: usize,
+    /// How near the optimum the fit is.
+    pub certificate: Certificate,
+}
+
+/// The probe that dev prefers, and what it was preferred to.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// The probe.
+    pub fit: Fit,
+    /// Its accuracy on dev.
+    pub dev_accuracy: f64,
+    /// Its place in `path`.
+    pub chosen: usize,
+    /// All penalties that were tried, strongest first.
+    pub path: Vec<Candidate>,
+}
+
+impl Search {
+    /// Accuracy of the probe on train.
+    pub fn train_accuracy(&self) -> f64 {
+        self.path[self.chosen].train_accuracy
+    }
+}
+
+impl Prober<'_> {
+    /// Fits a task on the neurons `columns` at every penalty, in one batch, and chooses on dev; of equally good ones the
+    /// most strongly penalised, since it needs the fewest neurons.
+    ///
+    /// Neurons none of which varies give the probe that always answers the most frequent class. `progress` hears the share
+    /// that is done, 0 to 1.
+    ///
+    /// # Errors
+    /// As [`probe::fit`]; when dev's labels and rows differ in number.
+    pub fn search(
+        &self,
+        columns: &[usize],
+        target: Target<'_>,
+        penalties: &Penalties,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Search> {
+        let mut searches = self.search_all(columns, &[target], penalties, progress)?;
+        Ok(searches.remove(0))
+    }
+
+    /// As [`Prober::search`] for several tasks at once: all their penalties are one batch, which reads the activations once
+    /// for all.
+    ///
+    /// # Errors
+    /// As [`Prober::search`].
+    pub fn search_all(
+        &self,
+        columns: &[usize],
+        targets: &[Target<'_>],
+        penalties: &Penalties,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Search>> {
+        let design = self.design(columns)?;
+        let mut problems = Vec::new();
+        let mut sizes = Vec::new();
+        for target in targets {
+            let lambda_max = || match &design {
+                Some(d) => probe::lambda_max(self.backend, d, target.train, self.params.scale),
+                None => Ok(1.0), // every penalty gives the same probe
+            };
+            let values = penalties.values(lambda_max)?;
+            sizes.push(values.len());
+            problems.extend(values.into_iter().map(|(l1, l2)| Problem {
+                labels: target.train,
+                l1,
+                l2,
+                start: None,
+            }));
+        }
+        let mut fits = self
+            .fit(design.as_ref(), &problems, progress)?
+            .into_iter();
+        let mut searches = Vec::with_capacity(targets.len());
+        for (target, size) in targets.iter().zip(sizes) {
+            searches.push(self.choose(fits.by_ref().take(size).collect(), *target)?);
+        }
+        Ok(searches)
+    }
+
+    /// The chosen neurons, standardised; `None` where none of them varies.
+    fn design(&self, columns: &[usize]) -> Result<Option<Design>> {
+        let varies = |&n: &usize| {
+            let spread = self.moments.spread.get(n);
+            spread.is_none_or(|s| *s == Spread::Varies) // an unknown neuron is Design's error
+        };
+        if !columns.iter().any(varies) {
+            return Ok(None);
+        }
+        Design::new(self.backend, self.train, self.moments, columns).map(Some)
+    }
+
+    /// Fits problems that share one choice of neurons, in one batch.
+    pub(super) fn fit_on(
+        &self,
+        columns: &[usize],
+        problems: &[Problem<'_>],
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Fit>> {
+        self.fit(self.design(columns)?.as_ref(), problems, progress)
+    }
+
+    fn fit(
+        &self,
+        design: Option<&Design>,
+        problems: &[Problem<'_>],
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Fit>> {
+        match design {
+            Some(design) => probe::fit(self.backend, design, problems, &self.params, &mut |p| {
+                progress(p.finished as f64 / p.problems as f64);
+            }),
+            None => Ok(problems
+                .iter()
+                .map(|problem| intercept_only(problem, self.train.ncols()))
+                .collect()),
+        }
+    }
+
+    fn choose(&self, fits: Vec<Fit>, target: Target<'_>) -> Result<Search> {
+        let mut path = Vec::with_capacity(fits.len());
+        let mut best: Option<(usize, usize, Fit)> = None;
+        for (place, fit) in fits.into_iter().enumerate() {
+            let dev = hits(&fit, self.dev, target.dev)?;
+            let train = hits(&fit, self.train, target.train)?;
+            path.push(Candidate {
+                l1: fit.l1,
+                l2: fit.l2,
+                dev_accuracy: accuracy(&dev),
+                train_accuracy: accuracy(&train),
+                nonzero_weights: fit.nonzero_weights(),
+                certificate: fit.certificate,
+            });
+            let correct = count(&dev);
+            if best.as_ref().is_none_or(|(_, most, _)| correct > *most) {
+                best = Some((place, correct, fit));
+            }
+        }
+        let (chosen, _, fit) = best.expect("a path has at least one penalty");
+        Ok(Search {
+            dev_accuracy: path[chosen].dev_accuracy,
+            fit,
+            chosen,
+            path,
+        })
+    }
+}
+
+/// Which samples (rows of raw activations, N × D) a probe gets right. The one way from a probe to an accuracy.
+///
+/// # Errors
+/// When rows and labels differ in number.
+pub fn hits(fit: &Fit, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<Vec<bool>> {
+    if x.nrows() != labels.len() || x.ncols() != fit.weights.ncols() {
+        return Err(Error::invalid(
+            "samples to judge a probe on",
+            format!(
+                "{} × {} activations and {} labels for a probe of {} neurons",
+                x.nrows(),
+                x.ncols(),
+                labels.len(),
+                fit.weights.ncols()
+            ),
+            "Give one label for every row, and the neurons that the probe was fitted on",
+        ));
+    }
+    let used: Vec<usize> = (0..x.ncols())
+        .filter(|&n| fit.weights.column(n).iter().any(|w| *w != 0.0))
+        .collect();
+    // A probe on a handful of neurons need not read all of them.
+    let predicted = if used.len() * 4 < x.ncols() {
+        let small = Fit {
+            weights: fit.weights.select(Axis(1), &used),
+            standardised: Array2::zeros((0, 0)),
+            bias: fit.bias.clone(),
+            ..*fit
+        };
+        small.predict(x.select(Axis(1), &used).view())
+    } else {
+        fit.predict(x)
+    };
+    Ok(predicted
+        .iter()
+        .zip(labels.ids())
+        .map(|(p, y)| p == y)
+        .collect())
+}
+
+/// Number of samples that are right.
+pub fn count(hits: &[bool]) -> usize {
+    hits.iter().filter(|hit| **hit).count()
+}
+
+/// Share of the samples that are right; 0 of none.
+pub fn accuracy(hits: &[bool]) -> f64 {
+    count(hits) as f64 / hits.len().max(1) as f64
+}
+
+/// The optimum where no neuron varies: all weights 0, each bias the logarithm of its class's share of train. Exact, so its
+/// certificate is 0 without any pass.
+fn intercept_only(problem: &Problem<'_>, neurons: usize) -> Fit {
+    let labels = problem.labels;
+    let total = labels.len() as f64;
+    let shares: Vec<f64> = labels.counts().iter().map(|&n| n as f64 / total).collect();
+    let bias: Array1<f32> = shares
+        .iter()
+        .map(|&p| {
+            if p > 0.0 {
+                p.ln() as f32
+            } else {
+                ABSENT_CLASS_BIAS
+            }
+        })
+        .collect();
+    let weights = Array2::zeros((shares.len(), neurons));
+    Fit {
+        l1: problem.l1,
+        l2: problem.l2,
+        standardised: weights.clone(),
+        weights,
+        bias,
+        objective: shares
+            .iter()
+            .filter(|&&p| p > 0.0)
+            .map(|p| -p * p.ln())
+            .sum(),
+        certificate: Certificate {
+            kkt: 0.0,
+            kkt_relative: 0.0,
+            duality_gap: 0.0,
+            relative_gap: 0.0,
+            passes: 0.0,
+            converged: true,
+            certified_zeros: shares.len() * neurons,
+            certified_nonzeros: 0,
+        },
+    }
+}
