@@ -6,9 +6,7 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::moments::{Moments, Spread};
-use crate::ops::probe::{
-    self, ABSENT_CLASS_BIAS, Certificate, Design, Fit, Params, Problem,
-};
+use crate::ops::probe::{self, ABSENT_CLASS_BIAS, Certificate, Design, Fit, Params, Problem};
 
 /// Fits probes on any neurons of train and judges them on dev.
 #[derive(Debug, Clone)]
@@ -185,9 +183,7 @@ impl Prober<'_> {
                 start: None,
             }));
         }
-        let mut fits = self
-            .fit(design.as_ref(), &problems, progress)?
-            .into_iter();
+        let mut fits = self.fit(design.as_ref(), &problems, progress)?.into_iter();
         let mut searches = Vec::with_capacity(targets.len());
         for (target, size) in targets.iter().zip(sizes) {
             searches.push(self.choose(fits.by_ref().take(size).collect(), *target)?);

@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ndarray::ArrayView2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use ndarray::ArrayView2;
 
 use super::search::{Prober, accuracy, hits};
 use crate::error::{Error, Result};
