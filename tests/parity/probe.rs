@@ -1,1 +1,183 @@
-//! Parity of `ops::probe`.
+//! Parity of `ops::probe`: both back ends reach the optimum that an f64 evaluation from raw activations confirms.
+
+use ndarray::Array2;
+use neurosieve::gpu::Gpu;
+use neurosieve::labels::Labels;
+use neurosieve::ops::moments::moments;
+use neurosieve::ops::probe::{self, Design, Fit, Params, PenaltyScale, Problem};
+use neurosieve::{Backend, Result};
+
+use crate::support::{activations, assert_close, gpu, labels};
+
+/// samples, neurons, classes: one tile and less, one more than a tile, primes, more than one 1,024-sample chunk.
+const SHAPES: [(usize, usize, u32); 5] = [
+    (63, 5, 2),
+    (65, 64, 3),
+    (131, 67, 4),
+    (257, 129, 6),
+    (2100, 33, 3),
+];
+
+struct Case {
+    x: Array2<f32>,
+    y: Labels,
+    design: Design,
+}
+
+fn case(samples: usize, neurons: usize, classes: u32) -> Case {
+    let x = activations(samples, neurons, 7);
+    let y = labels(samples, classes, 8);
+    let found = moments(&Backend::Cpu, x.view(), None).unwrap();
+    let columns: Vec<usize> = (0..neurons).collect();
+    let design = Design::new(&Backend::Cpu, x.view(), &found, &columns).unwrap();
+    Case { x, y, design }
+}
+
+fn fits(backend: &Backend, case: &Case, params: &Params) -> Result<Vec<Fit>> {
+    let largest = probe::lambda_max(&Backend::Cpu, &case.design, &case.y, params.scale)?;
+    let problems: Vec<Problem<'_>> = [0.5, 0.1, 0.02]
+        .map(|ratio| Problem {
+            labels: &case.y,
+            l1: ratio * largest,
+            l2: 0.3 * ratio * largest,
+            start: None,
+        })
+        .to_vec();
+    probe::fit(backend, &case.design, &problems, params, &mut |_| {})
+}
+
+/// The objective from raw activations and raw weights, sample by sample in f64.
+fn objective(case: &Case, fit: &Fit, scale: PenaltyScale) -> f64 {
+    let mut loss = 0.0;
+    for (row, &own) in case.x.rows().into_iter().zip(case.y.ids()) {
+        let logits: Vec<f64> = fit
+            .weights
+            .rows()
+            .into_iter()
+            .zip(&fit.bias)
+            .map(|(w, b)| {
+                let product: f64 = w
+                    .iter()
+                    .zip(row)
+                    .map(|(w, x)| f64::from(*w) * f64::from(*x))
+                    .sum();
+                product + f64::from(*b)
+            })
+            .collect();
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = logits.iter().map(|z| (z - largest).exp()).sum();
+        loss += total.ln() + largest - logits[own as usize];
+    }
+    let penalised = match scale {
+        PenaltyScale::Standardised => &fit.standardised,
+        PenaltyScale::Raw => &fit.weights,
+    };
+    let penalty: f64 = penalised
+        .iter()
+        .map(|w| fit.l1 * f64::from(*w).abs() + fit.l2 * f64::from(*w).powi(2))
+        .sum();
+    loss / case.y.len() as f64 + penalty
+}
+
+/// What differs between the back ends, if anything.
+fn disagreement(case: &Case, gpu: Gpu, params: &Params) -> Option<String> {
+    let native = fits(&Backend::Cpu, case, params).unwrap();
+    let device = match fits(&Backend::Gpu(gpu), case, params) {
+        Ok(fits) => fits,
+        Err(error) => return Some(error.to_string()),
+    };
+    for (native, device) in native.iter().zip(&device) {
+        let allowed = probe::TOLERANCE * params.relative_gap * native.objective;
+        if !(device.objective - native.objective).abs().le(&allowed) {
+            return Some(format!(
+                "λ1 = {:e}: objective {} on the device, {} natively",
+                native.l1, device.objective, native.objective
+            ));
+        }
+        if !device.certificate.converged {
+            return Some(format!("λ1 = {:e} did not converge", native.l1));
+        }
+    }
+    None
+}
+
+#[test]
+fn both_back_ends_reach_the_same_certified_objective() {
+    let Some(gpu) = gpu("both_back_ends_reach_the_same_certified_objective") else {
+        return;
+    };
+    for (samples, neurons, classes) in SHAPES {
+        for scale in [PenaltyScale::Standardised, PenaltyScale::Raw] {
+            let params = Params {
+                scale,
+                relative_gap: 1e-5,
+                ..Params::default()
+            };
+            let case = case(samples, neurons, classes);
+            if let Some(problem) = disagreement(&case, gpu.clone(), &params) {
+                panic!("{samples} x {neurons}, {classes} classes, {scale:?}: {problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_small_binding_limit_changes_blocks_but_not_the_optimum() {
+    let Some(gpu) = gpu("a_small_binding_limit_changes_blocks_but_not_the_optimum") else {
+        return;
+    };
+    let case = case(2100, 33, 3);
+    let params = Params {
+        relative_gap: 1e-5,
+        ..Params::default()
+    };
+    let small = gpu.with_binding_limit(64 << 10);
+    assert_eq!(disagreement(&case, small, &params), None);
+}
+
+#[test]
+fn the_objective_is_that_of_the_raw_weights_on_raw_activations() {
+    for scale in [PenaltyScale::Standardised, PenaltyScale::Raw] {
+        let params = Params {
+            scale,
+            ..Params::default()
+        };
+        // Columns that a raw-scale evaluation in f64 resolves: huge and tiny scales included, subnormals are left out.
+        let case = case(257, 16, 3);
+        for fit in fits(&Backend::Cpu, &case, &params).unwrap() {
+            assert!(fit.certificate.converged);
+            // Raw weights and biases are f32: on neurons with mean = 100 sd that costs a few digits.
+            let reference = objective(&case, &fit, scale);
+            assert_close("objective", fit.objective, reference, 2e-5 * reference);
+        }
+    }
+}
+
+#[test]
+fn breaking_the_probe_kernels_is_noticed() {
+    let Some(gpu) = gpu("breaking_the_probe_kernels_is_noticed") else {
+        return;
+    };
+    let case = case(131, 67, 4);
+    let params = Params {
+        relative_gap: 1e-5,
+        max_passes: 60.0,
+        ..Params::default()
+    };
+    let source = probe::KERNELS[0].source;
+    for (sound, broken) in [
+        ("c3 = fma(vec4<f32>(left_panel[at + 3u]), b, c3);", ""),
+        ("result[to + 5u * p.columns4] = s5;", ""),
+        ("k0 += 16u", "k0 += 32u"),
+    ] {
+        assert!(
+            source.contains(sound),
+            "the control no longer fits the shader: {sound}"
+        );
+        let gpu = gpu.with_shader("probe", source.replace(sound, broken));
+        assert!(
+            disagreement(&case, gpu, &params).is_some(),
+            "without `{sound}` the back ends still agree"
+        );
+    }
+}

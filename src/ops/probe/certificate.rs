@@ -8,8 +8,8 @@
 
 use ndarray::{Array2, Axis, s};
 
-use super::newton::Statement;
 use super::objective::{self, Penalty, Targets, probabilities};
+use super::statement::Statement;
 use super::{Certificate, Design, cpu};
 
 /// Sinkhorn rounds: each makes the class shares exact, then the rows.

@@ -6,10 +6,11 @@
 
 use ndarray::Array2;
 
-use super::certificate::{self, Point};
-use super::newton::{Statement, statements};
-use super::objective::{self, Penalty};
+use super::certificate;
+use super::certificate::Point;
+use super::objective;
 use super::passes::Passes;
+use super::statement::{Statement, statements};
 use super::{Design, Fit, Params, Problem, Progress};
 use crate::error::Result;
 
@@ -235,43 +236,4 @@ fn gram_norm(passes: &mut Passes<'_>, design: &Design) -> Result<f64> {
         v[(0, 0)] = 0.0;
     }
     Ok(norm.max(1.0))
-}
-
-impl Statement {
-    /// What the certificate needs to know of these coefficients.
-    pub(super) fn point<'a>(&'a self, theta: &'a Array2<f32>, passes: f64) -> Point<'a> {
-        Point {
-            targets: &self.targets,
-            penalty: &self.penalty,
-            theta,
-            lambda_max: self.lambda_max,
-            passes,
-        }
-    }
-
-    /// The fit at these coefficients.
-    pub(super) fn fit(
-        &self,
-        design: &Design,
-        theta: &Array2<f32>,
-        objective: f64,
-        certificate: super::Certificate,
-    ) -> Fit {
-        let (standardised, weights, bias) = design.expand(
-            theta.view(),
-            &self.targets.classes,
-            self.all_classes,
-            super::ABSENT_CLASS_BIAS,
-        );
-        let Penalty { l1, mu, .. } = self.penalty;
-        Fit {
-            l1,
-            l2: mu / 2.0,
-            standardised,
-            weights,
-            bias,
-            objective,
-            certificate,
-        }
-    }
 }

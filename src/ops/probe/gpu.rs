@@ -184,10 +184,12 @@ impl<'a> Resident<'a> {
                 for partial in values.chunks_exact(self.neurons * width) {
                     let partial = ArrayView2::from_shape((self.neurons, width), partial)
                         .expect("it has that many values");
-                    g.slice_mut(s![.., columns.clone()])
-                        .zip_mut_with(&partial.slice(s![..d, ..columns.len()]), |sum, value| {
-                            *sum += f64::from(*value)
-                        });
+                    g.slice_mut(s![.., columns.clone()]).zip_mut_with(
+                        &partial.slice(s![..d, ..columns.len()]),
+                        |sum, value| {
+                            *sum += f64::from(*value);
+                        },
+                    );
                 }
             }
         }

@@ -39,6 +39,7 @@ mod inner;
 mod newton;
 mod objective;
 mod passes;
+mod statement;
 
 use ndarray::{Array1, Array2, ArrayView2};
 
@@ -260,7 +261,7 @@ pub fn lambda_max(
 ) -> Result<f64> {
     check_labels(design, labels)?;
     let mut passes = passes::Passes::new(backend, design)?;
-    newton::lambda_max(&mut passes, design, labels, scale)
+    statement::lambda_max(&mut passes, design, labels, scale)
 }
 
 /// Bytes that [`fit`] needs beside the design: gradients, logits and probabilities of every problem, and one working-set

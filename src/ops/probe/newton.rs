@@ -11,11 +11,11 @@ use rayon::prelude::*;
 use super::certificate::{self, Point};
 use super::hessian::{self, WorkingSet};
 use super::inner::Quadratic;
-use super::objective::{self, Penalty, Targets, probabilities};
+use super::objective::{self, Penalty, probabilities};
 use super::passes::Passes;
-use super::{Design, Fit, Params, PenaltyScale, Problem, Progress, WORKING_SET_MAX};
+use super::statement::{Statement, statements};
+use super::{Design, Fit, Params, Problem, Progress, WORKING_SET_MAX};
 use crate::error::Result;
-use crate::labels::Labels;
 
 /// λ continuation: where it starts (share of λ_max), the step, and the KKT residual (in units of λ) that allows a step.
 const CONTINUATION: (f64, f64, f64) = (0.2, 0.4, 4.0);
@@ -37,79 +37,6 @@ const PATIENCE: usize = 15;
 const NOISE: f64 = 1e-10;
 /// Rounds between two fresh forward passes: logits are otherwise updated by the directions'.
 const REFRESH: usize = 10;
-
-/// What one problem is: fixed during a solve.
-pub(super) struct Statement {
-    pub targets: Targets,
-    pub all_classes: usize,
-    pub penalty: Penalty,
-    pub lambda_max: f64,
-    pub start: Array2<f32>,
-    /// Whether the start is a given fit rather than the empty model.
-    pub warm: bool,
-}
-
-/// The problems' statements; λ_max takes one backward GEMM for the whole batch.
-pub(super) fn statements(
-    passes: &mut Passes<'_>,
-    design: &Design,
-    problems: &[Problem<'_>],
-    scale: PenaltyScale,
-) -> Result<Vec<Statement>> {
-    let rows = design.penalty_rows(scale);
-    let targets: Vec<Targets> = problems.iter().map(|p| Targets::new(p.labels)).collect();
-    let maxima = lambda_maxima(passes, &targets, &rows)?;
-    Ok(targets
-        .into_iter()
-        .zip(problems)
-        .zip(maxima)
-        .map(|((targets, problem), lambda_max)| Statement {
-            all_classes: problem.labels.classes().len(),
-            penalty: Penalty {
-                l1: problem.l1,
-                mu: 2.0 * problem.l2,
-                rows: rows.clone(),
-            },
-            lambda_max,
-            start: match problem.start {
-                Some(fit) => design.collapse(fit, &targets.classes),
-                None => targets.empty_model(rows.len()),
-            },
-            warm: problem.start.is_some(),
-            targets,
-        })
-        .collect())
-}
-
-pub(super) fn lambda_max(
-    passes: &mut Passes<'_>,
-    design: &Design,
-    labels: &Labels,
-    scale: PenaltyScale,
-) -> Result<f64> {
-    let maxima = lambda_maxima(passes, &[Targets::new(labels)], &design.penalty_rows(scale))?;
-    Ok(maxima[0])
-}
-
-fn lambda_maxima(passes: &mut Passes<'_>, targets: &[Targets], rows: &[f64]) -> Result<Vec<f64>> {
-    let residuals: Vec<Array2<f32>> = targets
-        .iter()
-        .map(|t| {
-            let n = t.y.len() as f64;
-            Array2::from_shape_fn((t.y.len(), t.share.len()), |(i, c)| {
-                ((t.share[c] - f64::from(u8::from(t.y[i] as usize == c))) / n) as f32
-            })
-        })
-        .collect();
-    let gradients = passes.backward(&residuals.iter().collect::<Vec<_>>())?;
-    let largest = |g: &Array2<f64>| {
-        g.indexed_iter()
-            .filter(|((row, _), _)| *row > 0)
-            .map(|((row, _), g)| g.abs() / rows[row])
-            .fold(0.0, f64::max)
-    };
-    Ok(gradients.iter().map(largest).collect())
-}
 
 /// The Hessian in use and what it was made for.
 struct Metric {
