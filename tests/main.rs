@@ -8,6 +8,7 @@
 //! - `readers`     every format, good and broken files
 //! - `failures`    bad input and broken devices end in a clear error, never in zeros
 //! - `study`       a whole study on the fixture
+//! - `report`      results as JSON, CSV and HTML: complete, escaped, self-contained, honest
 //! - `cli`         arguments, exit codes, stdout and stderr
 //! - `layout`      the architecture: who imports whom, names, sizes
 
@@ -21,5 +22,6 @@ mod layout;
 mod parity;
 mod properties;
 mod readers;
+mod report;
 mod study;
 mod support;

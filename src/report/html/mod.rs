@@ -1,0 +1,317 @@
+//! `report.html`: one file for people, which needs nothing beside it and asks nothing of a network.
+//!
+//! The page is `template.html` filled by minijinja, which escapes every text: names of classes, words and files come
+//! from the data and may hold anything. Style and script are in the page; a content-security policy in it forbids
+//! everything else.
+
+mod answer;
+mod figures;
+mod neurons;
+mod tables;
+
+use minijinja::{Environment, value::Serde};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::report::format;
+use crate::study::results::{Clustering, StudyResults, TaskResults};
+use answer::Answer;
+use figures::Figure;
+use neurons::{Heat, Stack};
+use tables::Table;
+
+const TEMPLATE: &str = include_str!("template.html");
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// A name and what is to be said about it.
+type Fact = (&'static str, String);
+
+/// One task as the template shows it.
+#[derive(Debug, Serialize)]
+struct TaskView {
+    name: String,
+    above_chance: bool,
+    answers: Vec<Answer>,
+    layers: Vec<Figure>,
+    layer_selection: Table,
+    path: Vec<Figure>,
+    oracle: Vec<Fact>,
+    sweeps: Vec<Figure>,
+    ladders: Option<Figure>,
+    minimal_sets: Table,
+    combined: Table,
+    mass: String,
+    heat: Heat,
+    salient: Table,
+    control: Option<Table>,
+    control_facts: Vec<Fact>,
+    classes: Table,
+    certificates: Table,
+    unconverged: usize,
+}
+
+/// The page as the template shows it.
+#[derive(Debug, Serialize)]
+struct Page<'a> {
+    style: &'static str,
+    script: &'static str,
+    name: &'a str,
+    version: &'a str,
+    device: String,
+    subtitle: String,
+    warnings: &'a [String],
+    overview: Table,
+    tasks: Vec<TaskView>,
+    clustering: &'a Clustering,
+    pairs: Vec<(String, String)>,
+    clusters: Option<Figure>,
+    sizes: Stack,
+    windows: Stack,
+    cuts: Table,
+    data: Vec<Fact>,
+    reproduce: Vec<Fact>,
+    timings: Vec<(String, String, f64)>,
+}
+
+/// The report of a study as one HTML document.
+///
+/// # Errors
+/// When the template cannot be filled, which is a bug of ours.
+pub fn render(results: &StudyResults) -> Result<String> {
+    let page = Page {
+        style: STYLE,
+        script: SCRIPT,
+        name: &results.name,
+        version: &results.neurosieve_version,
+        device: device(results),
+        subtitle: subtitle(results),
+        warnings: &results.warnings,
+        overview: tables::overview(results),
+        tasks: results
+            .tasks
+            .iter()
+            .map(|task| view(results, task))
+            .collect(),
+        clustering: &results.clustering,
+        pairs: pairs(results),
+        clusters: figures::clusters(results),
+        sizes: neurons::cluster_sizes(&results.clusters),
+        windows: neurons::cluster_windows(&results.clusters),
+        cuts: neurons::cuts(results),
+        data: data(results),
+        reproduce: reproduce(results),
+        timings: timings(results),
+    };
+    let mut templates = Environment::new();
+    templates
+        .add_template("report.html", TEMPLATE)
+        .and_then(|()| templates.get_template("report.html"))
+        .and_then(|template| template.render(Serde(&page)))
+        .map_err(|e| Error::invalid("report.html", format!("{e:#}"), "This is a bug: report it"))
+}
+
+fn view(results: &StudyResults, task: &TaskResults) -> TaskView {
+    TaskView {
+        name: task.name.clone(),
+        above_chance: task.above_chance,
+        answers: answer::answers(results, task),
+        layers: figures::layers(results, task),
+        layer_selection: tables::layer_selection(task),
+        path: figures::lambda_path(task),
+        oracle: oracle(results, task),
+        sweeps: figures::sweeps(results, task),
+        ladders: figures::ladders(results, task),
+        minimal_sets: tables::minimal_sets(results, task),
+        combined: tables::combined(results, task),
+        mass: format::delta(task.salient.mass),
+        heat: neurons::heat(results, task),
+        salient: neurons::salient(task),
+        control: tables::control(task),
+        control_facts: control(task),
+        classes: tables::classes(task),
+        certificates: tables::certificates(task),
+        unconverged: tables::unconverged(task),
+    }
+}
+
+fn device(results: &StudyResults) -> String {
+    let device = &results.device;
+    let driver = if device.driver.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", device.driver)
+    };
+    format!("{}: {}{driver}", device.kind.to_uppercase(), device.name)
+}
+
+fn subtitle(results: &StudyResults) -> String {
+    let samples = &results.data.samples;
+    format!(
+        "{} of {} · {} train, {} dev, {} test samples · {}",
+        format::counted(results.data.neurons, "neuron"),
+        format::counted(results.data.layers.len(), "layer"),
+        format::count(samples.train),
+        format::count(samples.dev),
+        format::count(samples.test),
+        format::counted(results.tasks.len(), "task"),
+    )
+}
+
+fn oracle(results: &StudyResults, task: &TaskResults) -> Vec<Fact> {
+    let oracle = &task.oracle;
+    vec![
+        ("λ1", format::number(oracle.l1)),
+        ("λ2", format::number(oracle.l2)),
+        ("objective", format!("{:.6}", oracle.objective)),
+        ("train", format::percent(oracle.train_accuracy)),
+        ("dev", format::percent(oracle.dev_accuracy)),
+        (
+            "test",
+            format!(
+                "{} ({})",
+                format::percent(oracle.test_accuracy),
+                format::interval(oracle.test_interval)
+            ),
+        ),
+        ("weights not zero", format::count(oracle.nonzero_weights)),
+        (
+            "neurons used",
+            format!(
+                "{} of {}",
+                format::count(oracle.neurons_used),
+                format::count(results.data.neurons)
+            ),
+        ),
+    ]
+}
+
+fn control(task: &TaskResults) -> Vec<Fact> {
+    task.control.as_ref().map_or_else(Vec::new, |control| {
+        vec![
+            ("oracle, test", format::percent(task.oracle.test_accuracy)),
+            ("control, mean", format::percent(control.accuracy)),
+            (
+                "selectivity",
+                format!("{} points", format::points(control.selectivity)),
+            ),
+            (
+                "half-range of the draws",
+                format!(
+                    "{} points",
+                    format::points(control.spread).trim_start_matches('+')
+                ),
+            ),
+            (
+                "test words seen in train",
+                format::percent(control.seen_in_train),
+            ),
+        ]
+    })
+}
+
+fn pairs(results: &StudyResults) -> Vec<(String, String)> {
+    let neurons = results.data.neurons as f64;
+    let all = (neurons * (neurons - 1.0) / 2.0).max(1.0);
+    results
+        .clustering
+        .pairs_at_least
+        .iter()
+        .map(|found| {
+            (
+                format!("|r| ≥ {}", format::plain(found.r)),
+                format!(
+                    "{} ({})",
+                    format::count(usize::try_from(found.pairs).unwrap_or(usize::MAX)),
+                    format::percent(found.pairs as f64 / all)
+                ),
+            )
+        })
+        .collect()
+}
+
+/// Neurons by id with their place, at most the first dozen.
+fn named(results: &StudyResults, ids: &[usize]) -> String {
+    if ids.is_empty() {
+        return "none".to_owned();
+    }
+    let data = &results.data;
+    let mut names: Vec<String> = ids
+        .iter()
+        .take(12)
+        .map(|&id| match (data.layer_of.get(id), data.unit_of.get(id)) {
+            (Some(layer), Some(unit)) => format!("{id} (layer {layer}, unit {unit})"),
+            _ => id.to_string(),
+        })
+        .collect();
+    if ids.len() > names.len() {
+        names.push(format!(
+            "and {} more",
+            format::count(ids.len() - names.len())
+        ));
+    }
+    names.join(", ")
+}
+
+fn data(results: &StudyResults) -> Vec<Fact> {
+    let data = &results.data;
+    let layers: Vec<String> = data.layers.iter().map(u32::to_string).collect();
+    let dead: Vec<String> = data.dead_layers.iter().map(u32::to_string).collect();
+    let part =
+        |samples: usize, file: &str| format!("{} · {file}", format::counted(samples, "sample"));
+    vec![
+        ("Train", part(data.samples.train, &data.files.train)),
+        ("Dev", part(data.samples.dev, &data.files.dev)),
+        ("Test", part(data.samples.test, &data.files.test)),
+        ("Neurons", format::count(data.neurons)),
+        ("Layers", layers.join(", ")),
+        ("Constant neurons", named(results, &data.constant)),
+        (
+            "Nearly constant neurons",
+            named(results, &data.nearly_constant),
+        ),
+        (
+            "Layers without a varying neuron",
+            if dead.is_empty() {
+                "none".to_owned()
+            } else {
+                dead.join(", ")
+            },
+        ),
+        ("Device", device(results)),
+        ("Why this device", results.device.reason.clone()),
+    ]
+}
+
+fn reproduce(results: &StudyResults) -> Vec<Fact> {
+    vec![
+        ("Study", results.name.clone()),
+        ("neurosieve", results.neurosieve_version.clone()),
+        ("Seed", results.seed.to_string()),
+        ("Device", device(results)),
+        ("Train", results.data.files.train.clone()),
+        ("Dev", results.data.files.dev.clone()),
+        ("Test", results.data.files.test.clone()),
+        ("Layout of results.json", results.schema_version.to_string()),
+    ]
+}
+
+/// Steps with their seconds, and their share of the longest in percent.
+fn timings(results: &StudyResults) -> Vec<(String, String, f64)> {
+    let longest = results
+        .timings
+        .iter()
+        .map(|t| t.seconds)
+        .fold(1e-9, f64::max);
+    results
+        .timings
+        .iter()
+        .map(|t| {
+            (
+                t.step.clone(),
+                format::seconds(t.seconds),
+                t.seconds / longest * 100.0,
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,371 @@
+//! The tables of the report.
+
+use serde::Serialize;
+
+use super::answer::{Verdict, verdict, within};
+use crate::report::csv::fits;
+use crate::report::format;
+use crate::study::results::{CertificateRecord, Paired, StudyResults, TaskResults};
+
+/// One cell: what is shown, and what the column is sorted by.
+#[derive(Debug, Serialize)]
+pub(super) struct Cell {
+    pub(super) text: String,
+    pub(super) sort: Option<f64>,
+    pub(super) tone: &'static str,
+    pub(super) chips: Vec<Chip>,
+}
+
+/// A word or class with a signed number, the stronger the darker.
+#[derive(Debug, Serialize)]
+pub(super) struct Chip {
+    pub(super) text: String,
+    pub(super) value: String,
+    /// `up` or `down`.
+    pub(super) sign: &'static str,
+    /// Percent.
+    pub(super) strength: f64,
+}
+
+/// A table that a click on a heading sorts.
+#[derive(Debug, Serialize)]
+pub(super) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Column {
+    name: &'static str,
+    numeric: bool,
+}
+
+pub(super) fn text(text: impl Into<String>) -> Cell {
+    Cell {
+        text: text.into(),
+        sort: None,
+        tone: "",
+        chips: Vec::new(),
+    }
+}
+
+pub(super) fn number(shown: String, sort: f64) -> Cell {
+    Cell {
+        text: shown,
+        sort: Some(sort),
+        tone: "",
+        chips: Vec::new(),
+    }
+}
+
+fn toned(shown: &str, sort: f64, tone: &'static str) -> Cell {
+    Cell {
+        tone,
+        ..number(shown.to_owned(), sort)
+    }
+}
+
+/// A test accuracy with its interval, sorted by the accuracy.
+fn with_interval(accuracy: f64, ends: [f64; 2]) -> Cell {
+    let shown = format!("{} ({})", format::percent(accuracy), format::interval(ends));
+    number(shown, accuracy)
+}
+
+pub(super) fn share(value: f64) -> Cell {
+    number(format::percent(value), value)
+}
+
+pub(super) fn count(value: usize) -> Cell {
+    number(format::count(value), value as f64)
+}
+
+/// An accuracy on dev, marked when it is farther than δ below the oracle's.
+fn on_dev(task: &TaskResults, accuracy: f64, delta: f64) -> Cell {
+    let mut cell = share(accuracy);
+    if !within(task, accuracy, delta) {
+        cell.text.push_str(" ✗");
+        cell.tone = "care";
+    }
+    cell
+}
+
+fn interval(ends: [f64; 2]) -> Cell {
+    number(format::interval(ends), ends[0])
+}
+
+/// `*` marks columns of numbers.
+pub(super) fn table(columns: &[&'static str], rows: Vec<Vec<Cell>>) -> Table {
+    Table {
+        columns: columns
+            .iter()
+            .map(|name| Column {
+                name: name.trim_start_matches('*'),
+                numeric: name.starts_with('*'),
+            })
+            .collect(),
+        rows,
+    }
+}
+
+/// One row a task: the whole study at a glance.
+pub(super) fn overview(results: &StudyResults) -> Table {
+    let rows = results
+        .tasks
+        .iter()
+        .map(|task| {
+            let delta = super::answer::headline_delta(task);
+            let set = delta.and_then(|delta| super::answer::smallest_set(task, delta));
+            let layer = delta.and_then(|delta| {
+                let mut choices = task.layer_selection.iter();
+                choices.find(|choice| choice.delta == delta)
+            });
+            let absent = || text("–");
+            vec![
+                text(&task.name),
+                count(task.classes.len()),
+                share(task.majority_accuracy),
+                share(task.oracle.test_accuracy),
+                interval(task.oracle.test_interval),
+                set.map_or_else(absent, |set| count(set.size)),
+                set.map_or_else(absent, |set| {
+                    verdict_cell(&set.against_oracle, set.delta, task)
+                }),
+                layer.map_or_else(absent, |choice| count(choice.layer as usize)),
+                task.control.as_ref().map_or_else(absent, |control| {
+                    number(format::points(control.selectivity), control.selectivity)
+                }),
+            ]
+        })
+        .collect();
+    table(
+        &[
+            "task",
+            "*classes",
+            "*majority",
+            "*oracle, test",
+            "*95 % interval",
+            "*fewest neurons",
+            "no loss on test?",
+            "*up to layer",
+            "*selectivity, points",
+        ],
+        rows,
+    )
+}
+
+fn verdict_cell(paired: &Paired, delta: f64, task: &TaskResults) -> Cell {
+    if !task.above_chance {
+        return toned("void", 3.0, "care");
+    }
+    match verdict(paired, delta, task.oracle.test_accuracy) {
+        Verdict::Supported => toned("supported", 0.0, "good"),
+        Verdict::Open => toned("not decided", 1.0, ""),
+        Verdict::Loss => toned("a loss", 2.0, "care"),
+    }
+}
+
+/// Classes and how well each is told.
+pub(super) fn classes(task: &TaskResults) -> Table {
+    let rows = task
+        .classes
+        .iter()
+        .map(|class| {
+            vec![
+                text(&class.name),
+                count(class.samples.train),
+                count(class.samples.dev),
+                count(class.samples.test),
+                class.test_recall.map_or_else(|| text("–"), share),
+            ]
+        })
+        .collect();
+    table(&["class", "*train", "*dev", "*test", "*recall, test"], rows)
+}
+
+/// Layers suffice for each δ.
+pub(super) fn layer_selection(task: &TaskResults) -> Table {
+    let rows = task
+        .layer_selection
+        .iter()
+        .map(|choice| {
+            vec![
+                number(format::delta(choice.delta), choice.delta),
+                count(choice.layer as usize),
+                count(choice.neurons),
+                share(choice.dev_accuracy),
+                share(choice.test_accuracy),
+            ]
+        })
+        .collect();
+    table(&["*δ", "*up to layer", "*neurons", "*dev", "*test"], rows)
+}
+
+/// Paired comparison with the oracle: difference and interval, p, verdict.
+fn against(paired: &Paired, delta: f64, task: &TaskResults) -> [Cell; 3] {
+    let difference = format!(
+        "{} ({})",
+        format::points(paired.difference),
+        format::points_interval(paired.interval)
+    );
+    [
+        number(difference, paired.difference),
+        number(format::p_value(paired.p), paired.p),
+        verdict_cell(paired, delta, task),
+    ]
+}
+
+/// Minimal sets.
+pub(super) fn minimal_sets(results: &StudyResults, task: &TaskResults) -> Table {
+    let all = results.data.neurons.max(1) as f64;
+    let rows = task
+        .minimal_sets
+        .iter()
+        .map(|set| {
+            let mut row = vec![
+                number(format::delta(set.delta), set.delta),
+                text(format::ranking(&set.ranking)),
+                count(set.size),
+                share(set.size as f64 / all),
+                on_dev(task, set.dev_accuracy, set.delta),
+                with_interval(set.test_accuracy, set.test_interval),
+            ];
+            row.extend(against(&set.against_oracle, set.delta, task));
+            row
+        })
+        .collect();
+    table(
+        &[
+            "*δ",
+            "ordering",
+            "*neurons",
+            "*of all",
+            "*dev",
+            "*test (95 %)",
+            "*− oracle, points (95 %)",
+            "*p",
+            "no loss above δ?",
+        ],
+        rows,
+    )
+}
+
+/// Layer selection, clustering and ranking together.
+pub(super) fn combined(results: &StudyResults, task: &TaskResults) -> Table {
+    let first = results.data.layers.first().copied().unwrap_or(0);
+    let rows = task
+        .combined
+        .iter()
+        .map(|found| {
+            let mut row = vec![
+                number(format::delta(found.delta), found.delta),
+                number(
+                    format!(
+                        "{} ({})",
+                        format::layer_span(first, found.layer),
+                        format::count(found.layer_neurons)
+                    ),
+                    f64::from(found.layer),
+                ),
+                number(format::plain(found.threshold), found.threshold),
+                count(found.clusters),
+                share(found.clusters_dev_accuracy),
+                number(format::delta(found.set_delta), found.set_delta),
+                count(found.size),
+                on_dev(task, found.dev_accuracy, found.set_delta),
+                with_interval(found.test_accuracy, found.test_interval),
+            ];
+            row.extend(against(&found.against_oracle, found.set_delta, task));
+            row
+        })
+        .collect();
+    table(
+        &[
+            "*δ, layers",
+            "*layers (neurons)",
+            "*threshold",
+            "*clusters",
+            "*their dev",
+            "*δ, set",
+            "*neurons",
+            "*dev",
+            "*test (95 %)",
+            "*− oracle, points (95 %)",
+            "*p",
+            "no loss above δ?",
+        ],
+        rows,
+    )
+}
+
+/// Optimality of every fit of a task.
+pub(super) fn certificates(task: &TaskResults) -> Table {
+    let fits = fits(task);
+    let rows = fits
+        .into_iter()
+        .map(|(name, fit)| certificate(name, fit))
+        .collect();
+    table(
+        &[
+            "fit",
+            "converged",
+            "*KKT residual",
+            "*÷ λ_max",
+            "*duality gap",
+            "*÷ objective",
+            "*passes",
+            "*certified zeros",
+            "*certified non-zeros",
+        ],
+        rows,
+    )
+}
+
+fn certificate(name: String, certificate: &CertificateRecord) -> Vec<Cell> {
+    let converged = if certificate.converged {
+        toned("yes", 1.0, "")
+    } else {
+        toned("no", 0.0, "care")
+    };
+    let small = |value: f64| number(format!("{value:.1e}").replace('-', "−"), value);
+    vec![
+        text(name),
+        converged,
+        small(certificate.kkt),
+        small(certificate.kkt_relative),
+        small(certificate.duality_gap),
+        small(certificate.relative_gap),
+        number(
+            format::plain((certificate.passes * 10.0).round() / 10.0),
+            certificate.passes,
+        ),
+        count(certificate.certified_zeros),
+        count(certificate.certified_nonzeros),
+    ]
+}
+
+/// Fits of a task that did not meet their stopping rule.
+pub(super) fn unconverged(task: &TaskResults) -> usize {
+    fits(task).iter().filter(|(_, fit)| !fit.converged).count()
+}
+
+/// The draws of the control task.
+pub(super) fn control(task: &TaskResults) -> Option<Table> {
+    let control = task.control.as_ref()?;
+    let rows = control
+        .accuracies
+        .iter()
+        .enumerate()
+        .map(|(draw, &accuracy)| {
+            let selectivity = task.oracle.test_accuracy - accuracy;
+            vec![
+                count(draw + 1),
+                share(accuracy),
+                number(format::points(selectivity), selectivity),
+            ]
+        })
+        .collect();
+    Some(table(
+        &["*draw", "*control accuracy, test", "*selectivity, points"],
+        rows,
+    ))
+}

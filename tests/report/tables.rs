@@ -1,0 +1,93 @@
+//! The tables: complete and unchanged.
+
+use std::collections::BTreeMap;
+
+use neurosieve::report::csv;
+use neurosieve::study::results::StudyResults;
+
+use super::sample::{WORD, results};
+
+/// The rows of a table, each as wide as its header.
+fn rows(results: &StudyResults, name: &str) -> Vec<BTreeMap<String, String>> {
+    let tables = csv::tables(results).expect("tables are made");
+    let bytes = &tables
+        .iter()
+        .find(|t| t.0 == name)
+        .expect("the table is there")
+        .1;
+    let mut reader = ::csv::Reader::from_reader(bytes.as_slice());
+    let header = reader.headers().expect("a header").clone();
+    let named = |record: ::csv::StringRecord| {
+        let cells = header.iter().zip(&record);
+        cells.map(|(h, c)| (h.to_owned(), c.to_owned())).collect()
+    };
+    reader
+        .records()
+        .map(|r| named(r.expect("as wide as the header")))
+        .collect()
+}
+
+#[test]
+fn every_table_has_a_row_for_each_figure() {
+    let results = results();
+    for (name, expected) in [
+        ("oracle.csv", 2),
+        ("classes.csv", 4),
+        ("lambda_path.csv", 4),
+        ("layers.csv", 8),
+        ("layer_selection.csv", 2),
+        ("rankings.csv", 8),
+        ("class_rankings.csv", 8),
+        ("sweeps.csv", 30),
+        ("minimal_sets.csv", 4),
+        ("ladders.csv", 8),
+        ("combined.csv", 2),
+        ("control.csv", 4),
+        ("salient_layers.csv", 8),
+        ("salient_neurons.csv", 2),
+        ("top_words.csv", 4),
+        ("certificates.csv", 18),
+        ("clusters.csv", 2),
+        ("cluster_sizes.csv", 10),
+        ("cluster_windows.csv", 4),
+        ("cluster_labels.csv", 8),
+        ("timings.csv", 1),
+    ] {
+        assert_eq!(rows(&results, name).len(), expected, "{name}");
+    }
+    assert_eq!(
+        csv::tables(&results).expect("tables").len(),
+        21,
+        "all of them are counted here"
+    );
+}
+
+#[test]
+fn tables_keep_words_and_numbers_as_they_are() {
+    let results = results();
+    let words = rows(&results, "top_words.csv");
+    assert_eq!(
+        words[0]["word"], WORD,
+        "quotes, commas and line feeds included"
+    );
+    assert_eq!(words[0]["z"], "-2.0");
+    let sets = rows(&results, "minimal_sets.csv");
+    assert_eq!(sets[0]["neurons"], "3 0");
+    assert_eq!(sets[0]["difference_low"], "-0.12");
+    assert_eq!(sets[0]["p"], "0.625");
+    let ranked = rows(&results, "rankings.csv");
+    assert_eq!(
+        [
+            &ranked[0]["rank"],
+            &ranked[0]["neuron"],
+            &ranked[0]["layer"],
+            &ranked[0]["unit"],
+            &ranked[0]["score"]
+        ],
+        ["1", "3", "1", "9", "0.9"]
+    );
+    let bits: f64 = rows(&results, "oracle.csv")[0]["test_low"]
+        .parse()
+        .expect("a number");
+    assert_eq!(bits.to_bits(), 0.7432_f64.to_bits());
+}
