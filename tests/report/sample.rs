@@ -104,19 +104,40 @@ fn salient() -> Salient {
     }
 }
 
-fn task(name: &str) -> TaskResults {
-    let class = |name: &str| ClassSummary {
-        name: name.to_owned(),
-        samples: parts(20, 10, 15),
-        test_recall: Some(0.9),
-    };
-    let point = |l1: f64, dev_accuracy| LambdaPoint {
+fn point(l1: f64, dev_accuracy: f64) -> LambdaPoint {
+    LambdaPoint {
         l1,
         l2: 0.0,
         dev_accuracy,
         train_accuracy: 0.95,
         nonzero_weights: 5,
         certificate: certificate(l1 > 0.02),
+    }
+}
+
+fn combined() -> Combined {
+    Combined {
+        delta: 0.01,
+        set_delta: 0.01,
+        threshold: 0.5,
+        layer: 1,
+        layer_neurons: 4,
+        clusters: 3,
+        clusters_dev_accuracy: 0.9,
+        size: 2,
+        neurons: vec![3, 0],
+        dev_accuracy: 0.9,
+        test_accuracy: 0.5,
+        test_interval: [0.3, 0.7],
+        against_oracle: paired(-0.4, [-0.6, -0.2], 0.0004),
+    }
+}
+
+fn task(name: &str) -> TaskResults {
+    let class = |name: &str| ClassSummary {
+        name: name.to_owned(),
+        samples: parts(20, 10, 15),
+        test_recall: Some(0.9),
     };
     let ranking = RankingResult {
         order: vec![3, 0, 1, 2],
@@ -162,21 +183,7 @@ fn task(name: &str) -> TaskResults {
             minimal("lca", 0.01, paired(-0.02, [-0.12, 0.08], 0.625)),
             minimal("lca", 0.03, paired(-0.02, [-0.02, 0.0], 0.5)),
         ],
-        combined: vec![Combined {
-            delta: 0.01,
-            set_delta: 0.01,
-            threshold: 0.5,
-            layer: 1,
-            layer_neurons: 4,
-            clusters: 3,
-            clusters_dev_accuracy: 0.9,
-            size: 2,
-            neurons: vec![3, 0],
-            dev_accuracy: 0.9,
-            test_accuracy: 0.5,
-            test_interval: [0.3, 0.7],
-            against_oracle: paired(-0.4, [-0.6, -0.2], 0.0004),
-        }],
+        combined: vec![combined()],
         control: Some(Control {
             draws: 2,
             accuracies: vec![0.4, 0.5],
