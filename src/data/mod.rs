@@ -15,6 +15,7 @@
 mod classes;
 mod dataset;
 mod elements;
+mod inspect;
 mod labels;
 mod layers;
 mod mapped;
@@ -33,6 +34,9 @@ use ndarray::Array2;
 pub use self::classes::{LabelColumn, Naming};
 pub use self::dataset::{DatasetFiles, PartFiles, read_dataset};
 pub use self::elements::Dtype;
+pub use self::inspect::{
+    ClassCount, ConstantNeuron, Inspection, LayerSummary, NonFinite, TaskSummary, inspect,
+};
 pub use self::labels::read_labels;
 use crate::activations::{Activations, LayerMap};
 use crate::error::{Error, Result};
@@ -186,8 +190,7 @@ impl Source {
     /// When the file cannot be read or a value is NaN or infinite: the message names row, neuron, layer and unit.
     pub fn activations(&self) -> Result<Activations> {
         let mut values = zeros(&self.path, self.samples, self.neurons)?;
-        // Blocks of about 4 MiB: a value is checked while it is still in the cache.
-        let rows = (1 << 20).max(self.neurons) / self.neurons;
+        let rows = block_rows(self.neurons);
         for (block, out) in values.chunks_mut(rows * self.neurons).enumerate() {
             self.read_rows(block * rows, out)?;
             if let Some(at) = out.iter().position(|value| !value.is_finite()) {
@@ -274,6 +277,11 @@ impl Source {
         }
         Ok(Some(words.into_tokens()))
     }
+}
+
+/// Rows in a block of about 4 MiB of `f32`: a value is looked at again while it is still in the cache.
+fn block_rows(neurons: usize) -> usize {
+    ((1 << 20) / neurons).max(1)
 }
 
 /// Zeros for a matrix of the file's shape, or an error that says how much memory was asked for.

@@ -51,16 +51,18 @@ impl Words {
             Some(row) => Err(Error::file(
                 &self.path,
                 format!("word {row}, \"{}\"", super::shortened(&self.words[row])),
-                format!(
-                    "it {} a sentence here, but not in {} (sentence {})",
-                    if starts(&self.sentences, row) {
-                        "starts"
-                    } else {
-                        "does not start"
-                    },
-                    activations.display(),
-                    sentences[row]
-                ),
+                if starts(&self.sentences, row) {
+                    format!(
+                        "a sentence starts here, but not at row {row} of {}",
+                        activations.display()
+                    )
+                } else {
+                    format!(
+                        "no sentence starts here, but sentence {} does at row {row} of {}",
+                        sentences[row],
+                        activations.display()
+                    )
+                },
                 "Words and activations must come from the same sentences in the same order",
             )),
         }

@@ -3,6 +3,7 @@
 mod dataset;
 mod formats;
 mod hostile;
+mod inspect;
 mod native;
 mod text;
 
