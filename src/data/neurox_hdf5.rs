@@ -72,42 +72,7 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Opened<Sentence
             )
         })?;
     let (names, texts) = order(path, &file, length)?;
-    let mut tokens = Vec::with_capacity(names.len());
-    let mut common: Option<(Shape, &str)> = None;
-    let mut budget = Budget::new(length);
-    for name in &names {
-        let (shape, count) = describe(path, &file, name, &mut budget)?;
-        match common {
-            None => common = Some((shape, name)),
-            Some((first, first_name)) if first != shape => {
-                return Err(Error::file(
-                    path,
-                    place(name),
-                    format!(
-                        "{} layers of {} units in {}, but data set \"{first_name}\" has {} of {} in {}",
-                        shape.layers,
-                        shape.units,
-                        shape.dtype,
-                        first.layers,
-                        first.units,
-                        first.dtype
-                    ),
-                    "Dump all sentences with the same model and settings",
-                ));
-            }
-            Some(_) => {}
-        }
-        tokens.push(count);
-    }
-    let Some((shape, _)) = common else {
-        return Err(Error::file(
-            path,
-            "root group",
-            "there is no data set of activations",
-            "A NeuroX file holds one data set (layers, tokens, units) for each sentence, named \"0\", \"1\", …",
-        ));
-    };
-    let rows = SentenceRows::new(tokens).ok_or_else(|| budget.exceeded(path, "root group"))?;
+    let (shape, rows) = common_shape(path, &file, &names, length)?;
     let neurons = shape.layers.saturating_mul(shape.units);
     layers::check_shape(path, rows.total(), neurons)?;
     Ok(Opened {
@@ -124,6 +89,44 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Opened<Sentence
             shape,
         },
     })
+}
+
+/// The shape that all sentences have in common, and the rows of each.
+fn common_shape(
+    path: &Path,
+    file: &H5File,
+    names: &[String],
+    length: u64,
+) -> Result<(Shape, SentenceRows)> {
+    let mut budget = Budget::new(length);
+    let mut tokens = Vec::with_capacity(names.len());
+    let mut common: Option<(Shape, &str)> = None;
+    for name in names {
+        let (shape, count) = describe(path, file, name, &mut budget)?;
+        let (first, first_name) = *common.get_or_insert((shape, name));
+        if first != shape {
+            return Err(Error::file(
+                path,
+                place(name),
+                format!(
+                    "{} layers of {} units in {}, but data set \"{first_name}\" has {} of {} in {}",
+                    shape.layers, shape.units, shape.dtype, first.layers, first.units, first.dtype
+                ),
+                "Dump all sentences with the same model and settings",
+            ));
+        }
+        tokens.push(count);
+    }
+    let Some((shape, _)) = common else {
+        return Err(Error::file(
+            path,
+            "root group",
+            "there is no data set of activations",
+            "A NeuroX file holds one data set (layers, tokens, units) for each sentence, named \"0\", \"1\", …",
+        ));
+    };
+    let rows = SentenceRows::new(tokens).ok_or_else(|| budget.exceeded(path, "root group"))?;
+    Ok((shape, rows))
 }
 
 fn place(name: &str) -> String {
