@@ -96,7 +96,7 @@ pub fn correlation(
 pub fn bytes(samples: usize, neurons: usize) -> u64 {
     let (samples, neurons) = (samples as u64, neurons as u64);
     let packed = neurons * neurons.saturating_sub(1) / 2 * 4;
-    packed + samples * neurons * 4 + cpu::SCRATCH_BYTES
+    packed + samples * neurons * 4 + rayon::current_num_threads() as u64 * cpu::SCRATCH_BYTES
 }
 
 /// Where row i of the packed triangle begins.
