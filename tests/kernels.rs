@@ -82,7 +82,16 @@ fn differences(kernel: &Kernel, module: &Module) -> Vec<String> {
         let Some(layout) = described.layout else {
             continue;
         };
-        let ty = &module.types[variable.ty];
+        let mut ty = &module.types[variable.ty];
+        if let TypeInner::Array { base, stride, .. } = ty.inner {
+            if stride as usize != layout.size {
+                differences.push(format!(
+                    "{} are {stride} bytes apart, not {}",
+                    layout.name, layout.size
+                ));
+            }
+            ty = &module.types[base];
+        }
         let TypeInner::Struct { members, span } = &ty.inner else {
             differences.push(format!("{} is no struct", described.name));
             continue;

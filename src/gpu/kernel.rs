@@ -36,7 +36,7 @@ pub struct Binding {
     pub name: &'static str,
     /// How the kernel uses it.
     pub access: Access,
-    /// Layout of the struct behind it, where it is one.
+    /// Layout of the struct behind it, or of the structs, where they are such.
     pub layout: Option<Layout>,
 }
 
@@ -47,6 +47,15 @@ impl Binding {
             name,
             access: Access::Read,
             layout: None,
+        }
+    }
+
+    /// A storage buffer of structs that the kernel reads.
+    pub const fn read_structs(name: &'static str, layout: Layout) -> Self {
+        Self {
+            name,
+            access: Access::Read,
+            layout: Some(layout),
         }
     }
 

@@ -18,5 +18,9 @@ pub enum Backend {
 }
 
 /// Every kernel of every operation: tests compare them with the shaders without a GPU.
-pub const KERNELS: &[&[crate::gpu::Kernel]] =
-    &[correlation::KERNELS, moments::KERNELS, probe::KERNELS];
+pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
+    correlation::KERNELS,
+    moments::KERNELS,
+    probe::KERNELS,
+    sweep::KERNELS,
+];

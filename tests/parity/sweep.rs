@@ -1,1 +1,288 @@
-//! Parity of `ops::sweep`.
+//! Sweep: GPU = CPU = naive f64.
+
+use ndarray::{Array1, Array2, ArrayView2};
+use neurosieve::labels::Labels;
+use neurosieve::ops::Backend;
+use neurosieve::ops::sweep::{Curve, Params, TOLERANCE, sweep};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+
+use crate::support::{self, labels, normal, random};
+
+/// A probe, data and orderings.
+struct Case {
+    x: Array2<f32>,
+    y: Labels,
+    weights: Array2<f32>,
+    bias: Array1<f32>,
+    ablated: Vec<f32>,
+    orderings: Vec<Vec<usize>>,
+}
+
+impl Case {
+    /// Real-valued, or (`integer`) with small integers only, so that ties abound and every term is exact in f32.
+    fn new(samples: usize, neurons: usize, classes: u32, integer: bool) -> Self {
+        let mut random = random(21 + samples as u64);
+        let mut value = |scale: f64| {
+            if integer {
+                f32::from(random.random_range(-2i8..=2))
+            } else {
+                (scale * normal(&mut random)) as f32
+            }
+        };
+        let c = classes as usize;
+        let x = Array2::from_shape_simple_fn((samples, neurons), || 1.0 + value(1.0));
+        let weights = Array2::from_shape_simple_fn((c, neurons), || value(0.3));
+        let bias = Array1::from_shape_simple_fn(c, || value(1.0));
+        let ablated: Vec<f32> = (0..neurons).map(|_| 1.0 + value(0.1)).collect();
+        let mut all: Vec<usize> = (0..neurons).collect();
+        let mut orderings = vec![all.clone(), Vec::new()];
+        all.reverse();
+        orderings.push(all.clone());
+        all.shuffle(&mut support::random(5));
+        orderings.push(all[..neurons / 2].to_vec());
+        orderings.push(all);
+        Self {
+            x,
+            y: labels(samples, classes, 22),
+            weights,
+            bias,
+            ablated,
+            orderings,
+        }
+    }
+
+    fn run(&self, backend: &Backend) -> Vec<Curve> {
+        let params = Params {
+            weights: self.weights.view(),
+            bias: self.bias.view(),
+            ablated: &self.ablated,
+            orderings: &self.orderings,
+        };
+        sweep(backend, self.x.view(), &self.y, &params).unwrap()
+    }
+}
+
+/// At one point of one ordering: samples that are right, and samples that rounding may put on either side.
+struct Decided {
+    right: u32,
+    undecided: u32,
+}
+
+/// Every point from scratch: what is kept is a mask, and all D terms are added again for each sample.
+fn naive(case: &Case, kept: &[bool], tolerance: f64) -> Decided {
+    let mut found = Decided {
+        right: 0,
+        undecided: 0,
+    };
+    for (row, &label) in case.x.outer_iter().zip(case.y.ids()) {
+        let mut size: f64 = 0.0;
+        let logits: Vec<f64> = (0..case.bias.len())
+            .map(|class| {
+                let terms = (0..row.len()).map(|j| {
+                    let value = if kept[j] { row[j] } else { case.ablated[j] };
+                    f64::from(case.weights[(class, j)]) * f64::from(value)
+                });
+                // What is added on the way are the replacements first, then the differences to them.
+                let sizes = (0..row.len()).map(|j| {
+                    let (x, a) = (f64::from(row[j]), f64::from(case.ablated[j]));
+                    f64::from(case.weights[(class, j)]).abs() * (a.abs() + (x - a).abs())
+                });
+                size = size.max(f64::from(case.bias[class]).abs() + sizes.sum::<f64>());
+                f64::from(case.bias[class]) + terms.sum::<f64>()
+            })
+            .collect();
+        let own = logits[label as usize];
+        let (before, after) = logits.split_at(label as usize);
+        let wins = before.iter().all(|&l| l < own) && after.iter().all(|&l| l <= own);
+        let others = before.iter().chain(&after[1..]);
+        let rival = others.copied().fold(f64::NEG_INFINITY, f64::max);
+        if (own - rival).abs() < tolerance * size {
+            found.undecided += 1;
+        } else if wins {
+            found.right += 1;
+        }
+    }
+    found
+}
+
+/// The largest number of samples by which a curve is outside of what the reference allows, and the share undecided.
+fn excess(case: &Case, curves: &[Curve], tolerance: f64) -> (i64, f64) {
+    assert_eq!(curves.len(), case.orderings.len());
+    let (mut worst, mut undecided, mut all) = (0, 0.0, 0.0);
+    for (curve, ordering) in curves.iter().zip(&case.orderings) {
+        assert_eq!(curve.total as usize, case.x.nrows());
+        assert_eq!(curve.correct.len(), ordering.len() + 1);
+        let mut kept = vec![false; case.x.ncols()];
+        for (k, &correct) in curve.correct.iter().enumerate() {
+            if k > 0 {
+                kept[ordering[k - 1]] = true;
+            }
+            let reference = naive(case, &kept, tolerance);
+            let (correct, right) = (i64::from(correct), i64::from(reference.right));
+            let most = right + i64::from(reference.undecided);
+            worst = worst.max(right - correct).max(correct - most);
+            undecided += f64::from(reference.undecided);
+            all += case.x.nrows() as f64;
+        }
+    }
+    (worst, undecided / all)
+}
+
+/// Samples, neurons, classes: both kernels (up to 16 classes, and more), word ends at 31 to 33 points.
+const SHAPES: [(usize, usize, u32); 8] = [
+    (1, 1, 1),
+    (63, 31, 2),
+    (64, 32, 16),
+    (65, 33, 17),
+    (131, 64, 5),
+    (7, 97, 3),
+    (200, 17, 40),
+    (2049, 5, 4),
+];
+
+#[test]
+fn the_native_path_equals_the_naive_reference_in_every_shape() {
+    for (samples, neurons, classes) in SHAPES {
+        let case = Case::new(samples, neurons, classes, false);
+        let (worst, undecided) = excess(&case, &case.run(&Backend::Cpu), 1e-12);
+        assert_eq!(
+            (worst, undecided),
+            (0, 0.0),
+            "{samples} x {neurons}, {classes} classes"
+        );
+    }
+}
+
+#[test]
+fn the_gpu_equals_the_naive_reference_in_every_shape() {
+    let Some(gpu) = support::gpu("the_gpu_equals_the_naive_reference_in_every_shape") else {
+        return;
+    };
+    for (samples, neurons, classes) in SHAPES {
+        let case = Case::new(samples, neurons, classes, false);
+        // Also in blocks of samples, as when they do not fit one binding.
+        for limit in [u64::MAX, 16 << 10] {
+            let curves = case.run(&Backend::Gpu(gpu.with_binding_limit(limit)));
+            let (worst, undecided) = excess(&case, &curves, TOLERANCE);
+            let place = format!("{samples} x {neurons}, {classes} classes, bindings of {limit}");
+            assert_eq!(worst, 0, "{place}");
+            assert!(
+                undecided < 0.01,
+                "{place}: {undecided} of the test decides nothing"
+            );
+        }
+    }
+}
+
+#[test]
+fn equal_logits_go_to_the_first_class_on_every_back_end() {
+    let mut backends = vec![Backend::Cpu];
+    let name = "equal_logits_go_to_the_first_class_on_every_back_end";
+    backends.extend(support::gpu(name).map(Backend::Gpu));
+    for (samples, neurons, classes) in SHAPES {
+        let case = Case::new(samples, neurons, classes, true);
+        for backend in &backends {
+            let (worst, undecided) = excess(&case, &case.run(backend), 0.0);
+            assert_eq!(
+                (worst, undecided),
+                (0, 0.0),
+                "{backend:?}: {samples} x {neurons}"
+            );
+        }
+    }
+}
+
+#[test]
+fn breaking_the_sweep_kernels_is_noticed() {
+    let Some(gpu) = support::gpu("breaking_the_sweep_kernels_is_noticed") else {
+        return;
+    };
+    let source = include_str!("../../shaders/sweep.wgsl");
+    let few = Case::new(131, 64, 5, true);
+    let many = Case::new(65, 33, 17, true);
+    for (case, right, wrong) in [
+        (
+            &few,
+            "d = fma(deviation, weights4[neuron * 4u + 3u], d);",
+            "d -= 3e38;",
+        ),
+        (
+            &few,
+            "min(min(first.x, first.y), min(first.z, first.w))",
+            "max(0u, min(first.y, first.z))",
+        ),
+        (
+            &few,
+            "a = fma(deviation, weights4[neuron * 4u], a);",
+            "a = deviation * weights4[neuron * 4u];",
+        ),
+        (&few, "k % 32u == 0u", "k % 64u == 0u"),
+        (&many, "logit > best", "logit >= best"),
+        (&many, "span.start + k - 1u", "span.start + k - 2u"),
+        (
+            &many,
+            "sample < q.samples; sample += 1u",
+            "sample < q.samples; sample += 2u",
+        ),
+    ] {
+        assert!(source.contains(right), "the kernel no longer says {right}");
+        let broken = gpu.with_shader("sweep", source.replace(right, wrong));
+        let (worst, _) = excess(case, &case.run(&Backend::Gpu(broken)), 0.0);
+        // With five classes, what is done to the logits of classes 12 to 15 must not matter.
+        let matters = !right.starts_with("d =");
+        assert_eq!(worst > 0, matters, "{wrong} instead of {right}");
+    }
+}
+
+#[test]
+fn the_last_point_of_a_complete_ordering_is_the_accuracy_of_the_probe() {
+    let case = Case::new(333, 50, 6, false);
+    let logits = |x: ArrayView2<'_, f32>| x.dot(&case.weights.t()) + &case.bias;
+    let right = logits(case.x.view())
+        .outer_iter()
+        .zip(case.y.ids())
+        .filter(|(row, label)| {
+            let own = row[**label as usize];
+            row.iter().all(|&logit| logit <= own)
+        })
+        .count();
+    let curves = case.run(&Backend::Cpu);
+    for (curve, ordering) in curves.iter().zip(&case.orderings) {
+        // All orderings start from the same point, where everything is replaced.
+        assert_eq!(curve.correct[0], curves[0].correct[0]);
+        if ordering.len() == 50 {
+            assert_eq!(*curve.correct.last().unwrap() as usize, right);
+        }
+    }
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_refused() {
+    let good = Case::new(10, 4, 3, false);
+    let refused = |change: &dyn Fn(&mut Case), says: &str| {
+        let mut case = Case::new(10, 4, 3, false);
+        change(&mut case);
+        let params = Params {
+            weights: case.weights.view(),
+            bias: case.bias.view(),
+            ablated: &case.ablated,
+            orderings: &case.orderings,
+        };
+        let message = sweep(&Backend::Cpu, case.x.view(), &case.y, &params)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains(says), "{message}");
+    };
+    assert_eq!(good.run(&Backend::Cpu).len(), 5);
+    refused(
+        &|case| case.orderings[0][0] = 3,
+        "ordering 0 lists neuron 3 twice",
+    );
+    refused(&|case| case.orderings[1].push(4), "neuron 4");
+    refused(&|case| case.ablated.push(0.0), "5 replacements");
+    refused(&|case| case.y = labels(9, 3, 1), "10 samples but 9 labels");
+    refused(&|case| case.y = labels(10, 4, 1), "4 classes");
+    refused(&|case| case.weights[(2, 3)] = f32::NAN, "NaN");
+    refused(&|case| case.bias[0] = f32::INFINITY, "inf");
+}

@@ -1,0 +1,342 @@
+//! The host side of `shaders/sweep.wgsl`: blocks of samples, all orderings at once.
+
+use std::mem::offset_of;
+use std::ops::Range;
+use std::time::Instant;
+
+use bytemuck::{Pod, Zeroable};
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+
+use super::{Params, initial};
+use crate::error::Result;
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, Slot, blocks};
+use crate::labels::Labels;
+
+/// Samples, or points, a workgroup.
+const GROUP: usize = 64;
+
+/// Classes whose logits fit the registers of a thread.
+const FEW: usize = 16;
+
+/// The logit of a class that does not exist.
+const NEVER: f32 = -3e38;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Uniform {
+    samples: u32,
+    width: u32,
+    classes: u32,
+    count: u32,
+    first: u32,
+    padding: [u32; 3],
+}
+
+/// Where an ordering's numbers lie.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Span {
+    start: u32,
+    length: u32,
+    row: u32,
+    point: u32,
+}
+
+const UNIFORM: Layout = Layout {
+    name: "Params",
+    size: size_of::<Uniform>(),
+    fields: &[
+        ("samples", offset_of!(Uniform, samples)),
+        ("width", offset_of!(Uniform, width)),
+        ("classes", offset_of!(Uniform, classes)),
+        ("count", offset_of!(Uniform, count)),
+        ("first", offset_of!(Uniform, first)),
+        ("padding0", offset_of!(Uniform, padding)),
+        ("padding1", offset_of!(Uniform, padding) + 4),
+        ("padding2", offset_of!(Uniform, padding) + 8),
+    ],
+};
+
+const SPAN: Layout = Layout {
+    name: "Span",
+    size: size_of::<Span>(),
+    fields: &[
+        ("start", offset_of!(Span, start)),
+        ("length", offset_of!(Span, length)),
+        ("row", offset_of!(Span, row)),
+        ("point", offset_of!(Span, point)),
+    ],
+};
+
+const fn kernel(entry: &'static str, bindings: &'static [Binding]) -> Kernel {
+    Kernel {
+        shader: "sweep",
+        source: include_str!("../../../shaders/sweep.wgsl"),
+        entry,
+        bindings,
+    }
+}
+
+/// The kernels of `shaders/sweep.wgsl`.
+pub const KERNELS: &[Kernel] = &[
+    kernel(
+        "few",
+        &[
+            Binding::read("deviations"),
+            Binding::read("weights4"),
+            Binding::read("initial"),
+            Binding::read("orders"),
+            Binding::read_structs("spans", SPAN),
+            Binding::read("labels"),
+            Binding::read_write("hits"),
+            Binding::uniform("p", UNIFORM),
+        ],
+    ),
+    kernel(
+        "many",
+        &[
+            Binding::read("deviations"),
+            Binding::read("weights"),
+            Binding::read("initial"),
+            Binding::read("orders"),
+            Binding::read_structs("spans", SPAN),
+            Binding::read("labels"),
+            Binding::read_write("hits"),
+            Binding::uniform("p", UNIFORM),
+            Binding::read_write("logits"),
+        ],
+    ),
+    kernel(
+        "count",
+        &[
+            Binding::read("marks"),
+            Binding::read_structs("walks", SPAN),
+            Binding::read_write("counts"),
+            Binding::uniform("q", UNIFORM),
+        ],
+    ),
+];
+const FEW_CLASSES: &Kernel = &KERNELS[0];
+const MANY_CLASSES: &Kernel = &KERNELS[1];
+const COUNT: &Kernel = &KERNELS[2];
+
+/// Right samples at every point of every ordering.
+pub(super) fn counts(
+    gpu: &Gpu,
+    x: ArrayView2<'_, f32>,
+    labels: &Labels,
+    params: &Params<'_>,
+) -> Result<Vec<Vec<u32>>> {
+    if params.orderings.is_empty() {
+        return Ok(Vec::new());
+    }
+    gpu.fitting(|gpu| {
+        let plan = Plan::new(params);
+        let mut counts = vec![0u32; plan.points];
+        let on_device = Fixed::new(gpu, &plan, params)?;
+        for block in blocks(x.nrows(), plan.samples_at_once(gpu)?) {
+            let found = on_device.block(&plan, x, labels, params, block)?;
+            counts.iter_mut().zip(found).for_each(|(sum, n)| *sum += n);
+        }
+        Ok(plan
+            .spans
+            .iter()
+            .map(|span| {
+                let first = span.point as usize;
+                counts[first..=first + span.length as usize].to_vec()
+            })
+            .collect())
+    })
+}
+
+/// What is where, for any block of samples.
+struct Plan {
+    classes: usize,
+    /// The neurons that any ordering lists, ascending: only they go to the device.
+    used: Vec<usize>,
+    /// All orderings one after another, as places in `used`.
+    orders: Vec<u32>,
+    spans: Vec<Span>,
+    /// Rows of hits, and points, of all orderings.
+    rows: usize,
+    points: usize,
+    longest: usize,
+}
+
+impl Plan {
+    fn new(params: &Params<'_>) -> Self {
+        let mut used: Vec<usize> = params.orderings.iter().flatten().copied().collect();
+        used.sort_unstable();
+        used.dedup();
+        let mut place = vec![0u32; params.weights.ncols()];
+        for (at, &neuron) in (0u32..).zip(&used) {
+            place[neuron] = at;
+        }
+        let mut plan = Self {
+            classes: params.weights.nrows(),
+            used,
+            orders: Vec::new(),
+            spans: Vec::new(),
+            rows: 0,
+            points: 0,
+            longest: 0,
+        };
+        for ordering in params.orderings {
+            plan.spans.push(Span {
+                start: plan.orders.len() as u32,
+                length: ordering.len() as u32,
+                row: plan.rows as u32,
+                point: plan.points as u32,
+            });
+            plan.orders
+                .extend(ordering.iter().map(|&neuron| place[neuron]));
+            plan.rows += ordering.len() / 32 + 1;
+            plan.points += ordering.len() + 1;
+            plan.longest = plan.longest.max(ordering.len());
+        }
+        plan
+    }
+
+    fn few(&self) -> bool {
+        self.classes <= FEW
+    }
+
+    /// The largest block of samples whose activations, hits and logits each fit a binding.
+    fn samples_at_once(&self, gpu: &Gpu) -> Result<usize> {
+        let logits = match self.few() {
+            true => 0,
+            false => self.spans.len() * self.classes,
+        };
+        let words = self.used.len().max(self.rows).max(logits);
+        gpu.fit("samples", words * 4, 1)
+    }
+}
+
+/// What stays on the device from one block of samples to the next.
+struct Fixed<'a> {
+    gpu: &'a Gpu,
+    weights: Buffer<f32>,
+    initial: Buffer<f32>,
+    orders: Buffer<u32>,
+    spans: Buffer<Span>,
+}
+
+impl<'a> Fixed<'a> {
+    fn new(gpu: &'a Gpu, plan: &Plan, params: &Params<'_>) -> Result<Self> {
+        let mut initial: Vec<f32> = initial(params).iter().map(|&logit| logit as f32).collect();
+        let width = if plan.few() { FEW } else { plan.classes };
+        initial.resize(width, NEVER);
+        let mut weights = vec![0f32; plan.used.len() * width];
+        for (row, &neuron) in weights.chunks_exact_mut(width).zip(&plan.used) {
+            for (to, weight) in row.iter_mut().zip(params.weights.column(neuron)) {
+                *to = *weight;
+            }
+        }
+        Ok(Self {
+            gpu,
+            weights: gpu.upload("weights", &weights)?,
+            initial: gpu.upload("biases", &initial)?,
+            orders: gpu.upload("orderings", &plan.orders)?,
+            spans: gpu.upload("spans", &plan.spans)?,
+        })
+    }
+
+    /// Right samples of a block, at every point of every ordering.
+    fn block(
+        &self,
+        plan: &Plan,
+        x: ArrayView2<'_, f32>,
+        labels: &Labels,
+        params: &Params<'_>,
+        block: Range<usize>,
+    ) -> Result<Vec<u32>> {
+        let (gpu, samples) = (self.gpu, block.len());
+        // Neuron by neuron, so that neighbouring threads read neighbouring words.
+        let mut deviations = vec![0f32; plan.used.len() * samples];
+        deviations
+            .par_chunks_exact_mut(samples)
+            .zip(&plan.used)
+            .for_each(|(row, &neuron)| {
+                let replaced = params.ablated[neuron];
+                let column = x.column(neuron);
+                for (to, sample) in row.iter_mut().zip(block.clone()) {
+                    *to = column[sample] - replaced;
+                }
+            });
+        let deviations = gpu.upload("samples", &deviations)?;
+        let labels = gpu.upload("labels", &labels.ids()[block])?;
+        let hits = gpu.zeros::<u32>("hits", plan.rows * samples)?;
+        let logits = match plan.few() {
+            true => None,
+            false => Some(gpu.zeros::<f32>("logits", plan.spans.len() * plan.classes * samples)?),
+        };
+        let slots = vec![
+            deviations.all(),
+            self.weights.all(),
+            self.initial.all(),
+            self.orders.all(),
+            self.spans.all(),
+            labels.all(),
+            hits.all(),
+        ];
+        let mut uniform = Uniform {
+            samples: samples as u32,
+            width: samples.div_ceil(GROUP) as u32,
+            classes: plan.classes as u32,
+            count: 0,
+            first: 0,
+            padding: [0; 3],
+        };
+        let kernel = if plan.few() {
+            FEW_CLASSES
+        } else {
+            MANY_CLASSES
+        };
+        let after: Vec<_> = logits.iter().map(Buffer::all).collect();
+        paced(gpu, kernel, &slots, &after, uniform, plan.spans.len())?;
+        let counts = gpu.zeros::<u32>("counts", plan.points)?;
+        uniform.width = (plan.longest + 1).div_ceil(GROUP) as u32;
+        let slots = vec![hits.all(), self.spans.all(), counts.all()];
+        paced(gpu, COUNT, &slots, &[], uniform, plan.spans.len())?;
+        gpu.download(&counts)
+    }
+}
+
+/// Runs `width` workgroups for each ordering, in submissions of bounded time. The parameters are bound between `slots`
+/// and `after`.
+fn paced<'a>(
+    gpu: &Gpu,
+    kernel: &Kernel,
+    slots: &[Slot<'a>],
+    after: &[Slot<'a>],
+    uniform: Uniform,
+    orderings: usize,
+) -> Result<()> {
+    let groups = uniform.width as usize * orderings;
+    let mut pace = Pace::starting_with(64);
+    let mut first = 0;
+    while first < groups {
+        let count = pace.groups().min(groups - first);
+        let uniform = gpu.uniform(&Uniform {
+            count: count as u32,
+            first: first as u32,
+            ..uniform
+        })?;
+        let mut bound = slots.to_vec();
+        bound.push(uniform.all());
+        bound.extend(after.iter().cloned());
+        let dispatch = Dispatch {
+            kernel,
+            constants: &[],
+            slots: bound,
+            groups: count,
+        };
+        let begun = Instant::now();
+        gpu.submit("sweep", &[dispatch])?;
+        gpu.wait("sweep")?;
+        pace.took(count, begun.elapsed());
+        first += count;
+    }
+    Ok(())
+}
