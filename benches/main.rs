@@ -1,3 +1,136 @@
-//! Benchmarks.
+//! Benchmarks of the operations on synthetic data of the size of a real study: `cargo bench --bench ops [NAME]`.
+//!
+//! The native path always runs. A GPU runs too where there is a real one; a software adapter says nothing about GPUs and
+//! is left out. Useful FLOP are counted: the triangle of a correlation, not the square.
 
-fn main() {}
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use ndarray::{Array1, Array2};
+use neurosieve::Labels;
+use neurosieve::gpu::{Choice, choose};
+use neurosieve::ops::Backend;
+use neurosieve::ops::correlation::correlation;
+use neurosieve::ops::moments::{moments, standardise};
+use neurosieve::ops::sweep::{Params, sweep};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Samples of train and of test, neurons and classes of the study that the figures in the documents are about.
+const TRAIN: usize = 4_992;
+const TEST: usize = 1_196;
+const NEURONS: usize = 2_688;
+const CLASSES: usize = 16;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(5))
+        .configure_from_args();
+    let backends = backends();
+    bench_moments(&mut criterion, &backends);
+    bench_correlation(&mut criterion, &backends);
+    bench_sweep(&mut criterion, &backends);
+    criterion.final_summary();
+}
+
+/// The native path, and the best real GPU where there is one, with their names.
+fn backends() -> Vec<(String, Backend)> {
+    let native = format!("cpu, {} threads", rayon::current_num_threads());
+    let mut backends = vec![(native, Backend::Cpu)];
+    if let Ok(Choice::Gpu { gpu, .. }) = choose("gpu") {
+        backends.push((gpu.report().name.clone(), Backend::Gpu(gpu)));
+    }
+    backends
+}
+
+/// Neurons that share a component, with means of both signs: what matters to speed is only their number.
+fn activations(samples: usize, neurons: usize) -> Array2<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut x = Array2::zeros((samples, neurons));
+    for mut row in x.rows_mut() {
+        let common: f32 = random.random_range(-1.0..1.0);
+        for value in &mut row {
+            *value = 0.3 * common + random.random_range(-1.0f32..1.5);
+        }
+    }
+    x
+}
+
+fn labels(samples: usize) -> Labels {
+    let mut random = ChaCha8Rng::seed_from_u64(2);
+    let ids = (0..samples)
+        .map(|_| random.random_range(0..CLASSES as u32))
+        .collect();
+    let names = (0..CLASSES).map(|class| class.to_string()).collect();
+    Labels::new(ids, names).expect("every id has a name")
+}
+
+fn bench_moments(criterion: &mut Criterion, backends: &[(String, Backend)]) {
+    let (x, y) = (activations(TRAIN, NEURONS), labels(TRAIN));
+    let mut group = criterion.benchmark_group("moments");
+    group.throughput(Throughput::Bytes((TRAIN * NEURONS * 4) as u64));
+    for (name, backend) in backends {
+        group.bench_function(BenchmarkId::new("of classes", name), |bench| {
+            bench.iter(|| moments(backend, black_box(x.view()), Some(&y)).expect("moments"));
+        });
+    }
+    let native = Backend::Cpu;
+    let known = moments(&native, x.view(), None).expect("moments");
+    let columns: Vec<usize> = (0..NEURONS).collect();
+    group.bench_function("standardise", |bench| {
+        bench.iter(|| standardise(&native, black_box(x.view()), &known, &columns).expect("z"));
+    });
+    group.finish();
+}
+
+fn bench_correlation(criterion: &mut Criterion, backends: &[(String, Backend)]) {
+    let mut group = criterion.benchmark_group("correlation");
+    for (samples, neurons) in [(TEST, 768), (TRAIN, NEURONS)] {
+        let x = activations(samples, neurons);
+        let known = moments(&Backend::Cpu, x.view(), None).expect("moments");
+        group.throughput(Throughput::Elements(
+            (samples * neurons * (neurons + 1)) as u64,
+        ));
+        for (name, backend) in backends {
+            let size = format!("{samples} x {neurons}, {name}");
+            group.bench_function(BenchmarkId::new("useful FLOP", size), |bench| {
+                bench.iter(|| correlation(backend, black_box(x.view()), &known).expect("r"));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn bench_sweep(criterion: &mut Criterion, backends: &[(String, Backend)]) {
+    let (x, y) = (activations(TEST, NEURONS), labels(TEST));
+    let weights = activations(CLASSES, NEURONS);
+    let bias = Array1::zeros(CLASSES);
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let orderings: Vec<Vec<usize>> = (0..4)
+        .map(|_| {
+            let mut order: Vec<usize> = (0..NEURONS).collect();
+            order.shuffle(&mut random);
+            order
+        })
+        .collect();
+    let params = Params {
+        weights: weights.view(),
+        bias: bias.view(),
+        ablated: &[0.0; NEURONS],
+        orderings: &orderings,
+    };
+    let mut group = criterion.benchmark_group("sweep");
+    group.throughput(Throughput::Elements(
+        (2 * TEST * NEURONS * CLASSES * orderings.len()) as u64,
+    ));
+    for (name, backend) in backends {
+        group.bench_function(BenchmarkId::new("four orderings, FLOP", name), |bench| {
+            bench.iter(|| sweep(backend, black_box(x.view()), &y, &params).expect("curves"));
+        });
+    }
+    group.finish();
+}
