@@ -178,9 +178,7 @@ pub fn medoids(clusters: &Clusters, correlation: &Correlation) -> Result<Vec<usi
         let mut likeness = vec![0.0; members.len()];
         for (at, &a) in members.iter().enumerate() {
             for (other, &b) in members.iter().enumerate().skip(at + 1) {
-                let r = clusters
-                    .distance
-                    .likeness(correlation.packed[pair(correlation.neurons, a, b)]);
+                let r = clusters.distance.likeness(correlation.get(a, b));
                 likeness[at] += r;
                 likeness[other] += r;
             }
@@ -222,7 +220,7 @@ pub fn among(correlation: &Correlation, columns: &[usize]) -> Result<Correlation
     let mut packed = Vec::with_capacity(columns.len() * (columns.len() - 1) / 2);
     for (at, &a) in columns.iter().enumerate() {
         for &b in &columns[at + 1..] {
-            packed.push(correlation.packed[pair(correlation.neurons, a, b)]);
+            packed.push(correlation.get(a, b));
         }
     }
     Ok(Correlation {
@@ -300,9 +298,4 @@ pub fn pairs_at_least(correlation: &Correlation, thresholds: &[f64]) -> Vec<u64>
         }
     }
     counts
-}
-
-/// Where the pair a < b of D neurons stands in the packed triangle.
-fn pair(neurons: usize, a: usize, b: usize) -> usize {
-    a * neurons - a * (a + 1) / 2 + (b - a - 1)
 }
