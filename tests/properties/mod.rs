@@ -1,5 +1,6 @@
 //! Laws over generated inputs.
 
 mod analysis;
+mod choices;
 mod ops;
 mod probe;
