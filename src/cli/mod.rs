@@ -1,1 +1,106 @@
 //! The command line: one subcommand per file, arguments → calls → report. No numerics.
+//!
+//! The result goes to stdout (one JSON document with `--json`), progress and errors to stderr. Exit codes: 0 ok, 1 failed,
+//! 2 usage.
+
+mod device;
+mod devices;
+mod inspect;
+mod output;
+mod progress;
+mod report;
+mod study;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Result};
+
+/// A neuron-probing study of a language model as one fast, reproducible job on any GPU or CPU.
+#[derive(Debug, Parser)]
+#[command(name = "neurosieve", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Study(study::Arguments),
+    Report(report::Arguments),
+    Inspect(inspect::Arguments),
+    Devices(devices::Arguments),
+}
+
+/// Runs the command; `out` is stdout, `err` stderr.
+pub fn main(
+    arguments: impl Iterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            // Help and version go to stdout with code 0, usage errors to stderr with code 2; a closed pipe is no news.
+            drop(usage.print());
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match &arguments.command {
+        Command::Study(arguments) => study::run(arguments, out, err),
+        Command::Report(arguments) => report::run(arguments, out),
+        Command::Inspect(arguments) => inspect::run(arguments, out),
+        Command::Devices(arguments) => devices::run(arguments, out),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of our stdout has seen enough (`neurosieve … | head`).
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed as well.
+            drop(explain(&error, err));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error, and below it each cause that its text does not already say.
+fn explain(error: &Error, err: &mut dyn Write) -> std::io::Result<()> {
+    let mut said = error.to_string();
+    writeln!(err, "error: {said}")?;
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !said.contains(&text) {
+            writeln!(err, "  because: {text}")?;
+            said = text;
+        }
+        cause = inner.source();
+    }
+    Ok(())
+}
+
+/// Writes to stdout.
+fn say(out: &mut dyn Write, text: &str) -> Result<()> {
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|source| Error::io("write", std::path::Path::new("standard output"), source))
+}
+
+/// Writes a value to stdout as one JSON document.
+fn say_json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|source| {
+        Error::io(
+            "write",
+            std::path::Path::new("standard output"),
+            source.into(),
+        )
+    })?;
+    text.push('\n');
+    say(out, &text)
+}

@@ -1,0 +1,150 @@
+//! `neurosieve study`: a whole study from its specification.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::output::OutputFolder;
+use super::progress::Bar;
+use super::{device, say, say_json};
+use crate::error::Result;
+use crate::report;
+use crate::study::results::{StudyResults, TaskResults};
+use crate::study::{self, Spec};
+
+/// Run a whole study: redundancy, salient neurons, minimal sets, and how sure one can be.
+///
+/// SPEC is a TOML file; its data files are relative to its folder. DIR gets results.json, report.html and tables/*.csv.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The specification (TOML)
+    spec: PathBuf,
+    /// The folder for the results; created where there is none
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+    /// Print results.json to stdout instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+    let spec = Spec::read(&arguments.spec)?;
+    // Whatever can fail fails before the work starts.
+    let folder = OutputFolder::open(&arguments.output)?;
+    let (backend, device) = device::choose(&arguments.device)?;
+    let mut bar = Bar::new();
+    let finished = study::run(&spec, &backend, device, &mut |progress| bar.show(progress));
+    bar.clear();
+    let results = finished?;
+    let mut document = Vec::new();
+    report::json::write(&results, &mut document)?;
+    folder.write("results.json", &document)?;
+    report::write(&results, folder.path())?;
+    for warning in &results.warnings {
+        // A closed stderr must not cost the results; the warnings are in them as well.
+        drop(writeln!(err, "warning: {warning}"));
+    }
+    if arguments.json {
+        return say_json(out, &results);
+    }
+    say(out, &summary(&results, folder.path()))
+}
+
+/// The answer in a few lines.
+fn summary(results: &StudyResults, folder: &std::path::Path) -> String {
+    let mut text = format!(
+        "{}: {} neurons, {} / {} / {} samples of train / dev / test, on {} ({})\n",
+        results.name,
+        results.data.neurons,
+        results.data.samples.train,
+        results.data.samples.dev,
+        results.data.samples.test,
+        results.device.kind,
+        results.device.name,
+    );
+    for cut in &results.clusters {
+        line(
+            &mut text,
+            format_args!(
+                "  clusters at {:<4}  {:>6} of {} neurons",
+                cut.threshold, cut.count, results.data.neurons
+            ),
+        );
+    }
+    for task in &results.tasks {
+        summarise(&mut text, task);
+    }
+    let seconds: f64 = results.timings.iter().map(|t| t.seconds).sum();
+    line(&mut text, format_args!("{seconds:.1} s"));
+    for name in ["report.html", "results.json", "tables"] {
+        line(&mut text, format_args!("  {}", folder.join(name).display()));
+    }
+    text
+}
+
+fn summarise(text: &mut String, task: &TaskResults) {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let oracle = &task.oracle;
+    line(
+        text,
+        format_args!(
+            "{}: {} classes, accuracy on test {} [{} to {}], majority {}",
+            task.name,
+            task.classes.len(),
+            percent(oracle.test_accuracy),
+            percent(oracle.test_interval[0]),
+            percent(oracle.test_interval[1]),
+            percent(task.majority_accuracy),
+        ),
+    );
+    line(
+        text,
+        format_args!("  {:<30} {:>7} {:>9} {:>9}", "", "neurons", "dev", "test"),
+    );
+    let mut row = |name: String, neurons: usize, dev: f64, test: f64| {
+        let (dev, test) = (percent(dev), percent(test));
+        line(text, format_args!("  {name:<30} {neurons:>7} {dev:>9} {test:>9}"));
+    };
+    row("all neurons".into(), oracle.neurons_used, oracle.dev_accuracy, oracle.test_accuracy);
+    for chosen in &task.layer_selection {
+        row(
+            format!("layers 0 to {}, loss {}", chosen.layer, percent(chosen.delta)),
+            chosen.neurons,
+            chosen.dev_accuracy,
+            chosen.test_accuracy,
+        );
+    }
+    for set in &task.minimal_sets {
+        row(
+            format!("{}, loss {}", set.ranking, percent(set.delta)),
+            set.size,
+            set.dev_accuracy,
+            set.test_accuracy,
+        );
+    }
+    for set in &task.combined {
+        row(
+            format!("layers 0 to {}, clusters at {}", set.layer, set.threshold),
+            set.size,
+            set.dev_accuracy,
+            set.test_accuracy,
+        );
+    }
+    if let Some(control) = &task.control {
+        line(
+            text,
+            format_args!(
+                "  selectivity {} (control tasks {})",
+                percent(control.selectivity),
+                percent(control.accuracy)
+            ),
+        );
+    }
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    writeln!(text, "{arguments}").expect("writing to a String cannot fail");
+}
