@@ -1,8 +1,26 @@
 //! A whole study: the specification, the run, the results.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`spec`] | the TOML specification, its defaults and ranges |
+//! | [`run`](run()) | the steps, from files to results |
+//! | [`results`] | what a study finds, in the form of `results.json` |
 
+mod clock;
+mod curves;
+mod layers;
+mod load;
+mod probing;
 pub mod results;
+mod run;
+mod salient;
+mod sets;
 pub mod spec;
+mod survey;
+mod warnings;
 
+pub use load::load;
+pub use run::{run, run_on};
 pub use spec::Spec;
 
 /// Where a run is.
@@ -16,4 +34,12 @@ pub struct Progress<'a> {
     pub of: usize,
     /// How much of the step is done, 0 to 1.
     pub fraction: f64,
+}
+
+/// The seed of the `number`-th stream of random draws under a seed (splitmix64's finaliser: neighbouring seeds share none).
+fn stream(seed: u64, number: u64) -> u64 {
+    let mut mixed = seed ^ number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
