@@ -1,1 +1,571 @@
-//! See the map in `main.rs`.
+//! The command: exit codes, what goes to stdout and what to stderr, and what bad input is answered with.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rand::RngExt;
+use serde_json::Value;
+
+use crate::support::{normal, random};
+
+fn neurosieve(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_neurosieve"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary was built for this test")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it was not killed")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("stdout is UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("stderr is UTF-8")
+}
+
+/// Fails unless the command failed with code 1, nothing on stdout, and all `parts` in the error.
+#[track_caller]
+fn assert_fails(output: &Output, parts: &[&str]) {
+    let said = stderr(output);
+    assert_eq!(code(output), 1, "{said}");
+    assert_eq!(stdout(output), "", "a failure leaves stdout empty");
+    assert!(said.contains("error: "), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "\"{part}\" is not in: {said}");
+    }
+}
+
+/// One part of a small data set: two layers of three neurons; the class shifts the first neuron of each layer.
+#[derive(Clone)]
+struct Part {
+    values: Vec<f32>,
+    labels: Vec<i32>,
+    neurons: usize,
+    classes: usize,
+}
+
+const NEURONS: usize = 6;
+
+impl Part {
+    fn new(samples: usize, classes: usize, seed: u64) -> Self {
+        let mut generator = random(seed);
+        let mut part = Self {
+            values: Vec::new(),
+            labels: Vec::new(),
+            neurons: NEURONS,
+            classes,
+        };
+        for _ in 0..samples {
+            let class = generator.random_range(0..classes);
+            part.labels.push(i32::try_from(class).expect("few classes"));
+            for neuron in 0..NEURONS {
+                let shift = if neuron % 3 == 0 {
+                    2.0 * class as f64
+                } else {
+                    0.0
+                };
+                part.values.push((shift + normal(&mut generator)) as f32);
+            }
+        }
+        part
+    }
+
+    fn set_column(&mut self, neuron: usize, value: f32) {
+        for row in self.values.chunks_exact_mut(self.neurons) {
+            row[neuron] = value;
+        }
+    }
+
+    fn write(&self, path: &Path) {
+        use safetensors::tensor::{Dtype, TensorView};
+        let names: Vec<String> = (0..self.classes).map(|c| format!("class-{c}")).collect();
+        let metadata = [
+            ("layers", "[0, 1]".to_owned()),
+            ("n_layers", "2".to_owned()),
+            ("hidden", (self.neurons / 2).to_string()),
+            ("units", "all".to_owned()),
+            (
+                "classes",
+                serde_json::json!({ "colour": names }).to_string(),
+            ),
+            ("primary", "colour".to_owned()),
+        ];
+        let values = bytemuck::cast_slice(&self.values);
+        let labels = bytemuck::cast_slice(&self.labels);
+        let shape = vec![self.values.len() / self.neurons, self.neurons];
+        let tensors = [
+            ("activations", TensorView::new(Dtype::F32, shape, values)),
+            (
+                "labels",
+                TensorView::new(Dtype::I32, vec![self.labels.len()], labels),
+            ),
+        ]
+        .map(|(name, tensor)| (name, tensor.expect("shape and bytes agree")));
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+        safetensors::serialize_to_file(tensors, Some(metadata), path)
+            .expect("the folder is writable");
+    }
+}
+
+/// A folder with a small study in it.
+struct Study {
+    folder: tempfile::TempDir,
+}
+
+impl Study {
+    /// Writes the three parts and a specification that ends in `extra`.
+    fn new(parts: &[Part; 3], extra: &str) -> Self {
+        let study = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        for (part, name) in parts.iter().zip(["train", "dev", "test"]) {
+            part.write(&study.path(&format!("{name}.safetensors")));
+        }
+        study.specify(&format!(
+            "name = \"small\"\n[data]\ntrain = \"train.safetensors\"\ndev = \"dev.safetensors\"\ntest = \"test.safetensors\"\n{extra}"
+        ));
+        study
+    }
+
+    fn usual() -> [Part; 3] {
+        [
+            Part::new(60, 2, 1),
+            Part::new(30, 2, 2),
+            Part::new(30, 2, 3),
+        ]
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn specify(&self, text: &str) {
+        std::fs::write(self.path("study.toml"), text).expect("the folder is writable");
+    }
+
+    fn run(&self, extra: &[&str]) -> Output {
+        let (spec, output) = (self.path("study.toml"), self.path("out"));
+        let mut arguments = vec!["study", text(&spec), "-o", text(&output)];
+        if !extra.contains(&"--device") {
+            arguments.extend(["--device", "cpu"]);
+        }
+        arguments.extend(extra);
+        neurosieve(&arguments)
+    }
+
+    fn results(&self) -> Value {
+        let text = std::fs::read_to_string(self.path("out/results.json")).expect("results.json");
+        serde_json::from_str(&text).expect("results.json is JSON")
+    }
+
+    #[track_caller]
+    fn assert_warns(&self, parts: &[&str]) {
+        let warnings = self.results()["warnings"].to_string();
+        for part in parts {
+            assert!(warnings.contains(part), "\"{part}\" is not in: {warnings}");
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have UTF-8 names")
+}
+
+#[test]
+fn a_study_writes_its_files_and_prints_the_answer() {
+    let study = Study::new(&Study::usual(), "");
+    let output = study.run(&[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(
+        said.contains("colour: 2 classes") && said.contains("all neurons"),
+        "{said}"
+    );
+    for file in ["results.json", "report.html", "tables"] {
+        assert!(study.path("out").join(file).exists(), "{file} is missing");
+        assert!(said.contains(file), "{said}");
+    }
+    let left: Vec<_> = std::fs::read_dir(study.path("out"))
+        .expect("the folder is there")
+        .map(|entry| entry.expect("a name").file_name())
+        .filter(|name| name.to_string_lossy().contains("tmp"))
+        .collect();
+    assert!(left.is_empty(), "temporary files were left: {left:?}");
+}
+
+#[test]
+fn json_on_stdout_is_one_document_equal_to_results_json() {
+    let study = Study::new(&Study::usual(), "");
+    let output = study.run(&["--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let document: Value = serde_json::from_str(&stdout(&output)).expect("one JSON document");
+    assert_eq!(document["schema_version"], 1);
+    assert_eq!(document, study.results());
+}
+
+#[test]
+fn the_report_is_rebuilt_from_results_json_alone() {
+    let study = Study::new(&Study::usual(), "");
+    assert_eq!(code(&study.run(&[])), 0);
+    let report = study.path("out/report.html");
+    let first = std::fs::read(&report).expect("report.html");
+    std::fs::remove_file(&report).expect("it can be removed");
+    std::fs::remove_dir_all(study.path("out/tables")).expect("it can be removed");
+    let output = neurosieve(&["report", text(&study.path("out"))]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("report.html"));
+    assert_eq!(std::fs::read(&report).expect("report.html"), first);
+    assert!(study.path("out/tables").is_dir());
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_help_with_0() {
+    for arguments in [
+        &["study"][..],
+        &["study", "spec.toml"],
+        &["nonsense"],
+        &["devices", "--nonsense"],
+        &["inspect", "x.npy", "--layers-units", "7*384"],
+        &[],
+    ] {
+        let output = neurosieve(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+    }
+    for arguments in [&["--help"][..], &["study", "--help"], &["--version"]] {
+        let output = neurosieve(arguments);
+        assert_eq!(code(&output), 0);
+        assert!(!stdout(&output).is_empty());
+    }
+}
+
+#[test]
+fn a_reader_that_stops_early_is_no_failure() {
+    let study = Study::new(&Study::usual(), "");
+    let data = study.path("train.safetensors");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_neurosieve"))
+        .args(["inspect", text(&data)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built for this test");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn a_missing_specification_is_named() {
+    assert_fails(
+        &neurosieve(&["study", "/nowhere/study.toml", "-o", "/tmp/never"]),
+        &["cannot read /nowhere/study.toml", "No such file"],
+    );
+}
+
+#[test]
+fn a_missing_data_file_is_named() {
+    let study = Study::new(&Study::usual(), "");
+    std::fs::remove_file(study.path("dev.safetensors")).expect("it can be removed");
+    assert_fails(&study.run(&[]), &["dev.safetensors"]);
+}
+
+#[test]
+fn a_misspelt_key_is_shown_with_line_column_and_the_nearest_key() {
+    let study = Study::new(&Study::usual(), "[probe]\n  lamda_ratios = [0.1]\n");
+    assert_fails(
+        &study.run(&[]),
+        &[
+            "study.toml",
+            "line 7, column 3",
+            "unknown field `lamda_ratios`",
+            "Did you mean `lambda_ratios`?",
+        ],
+    );
+}
+
+#[test]
+fn a_misspelt_value_is_shown_with_the_nearest_one() {
+    let study = Study::new(&Study::usual(), "[clusters]\nlinkage = \"averge\"\n");
+    assert_fails(
+        &study.run(&[]),
+        &["line 7, column 11", "Did you mean `average`?"],
+    );
+}
+
+#[test]
+fn a_value_out_of_range_is_shown_with_its_place_and_range() {
+    let study = Study::new(&Study::usual(), "[probe]\nlambda_ratios = [0.1, 1.5]\n");
+    assert_fails(
+        &study.run(&[]),
+        &[
+            "line 7, column 17",
+            "`probe.lambda_ratios`",
+            "1.5 is outside (0, 1]",
+        ],
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_and_broken_toml_are_shown_with_their_place() {
+    let study = Study::new(&Study::usual(), "[control]\ndraws = \"three\"\n");
+    assert_fails(&study.run(&[]), &["line 7, column 9", "invalid type"]);
+    let study = Study::new(&Study::usual(), "[control\n");
+    assert_fails(&study.run(&[]), &["line 6, column "]);
+    study.specify("name = \"no data\"\n");
+    assert_fails(&study.run(&[]), &["missing field `data`"]);
+}
+
+#[test]
+fn an_output_folder_that_is_a_file_is_found_out_before_the_work_starts() {
+    let study = Study::new(&Study::usual(), "");
+    std::fs::write(study.path("out"), b"mine").expect("the folder is writable");
+    // The data are broken too: that the folder is named shows that it is looked at first.
+    std::fs::write(study.path("train.safetensors"), b"broken").expect("the folder is writable");
+    assert_fails(&study.run(&[]), &["out", "it is a file"]);
+    assert_eq!(
+        std::fs::read(study.path("out")).expect("it is still there"),
+        b"mine"
+    );
+}
+
+#[test]
+fn an_output_folder_below_a_file_cannot_be_created() {
+    let study = Study::new(&Study::usual(), "");
+    let (spec, file) = (study.path("study.toml"), study.path("train.safetensors"));
+    let below = file.join("out");
+    assert_fails(
+        &neurosieve(&["study", text(&spec), "-o", text(&below), "--device", "cpu"]),
+        &["cannot create", "train.safetensors"],
+    );
+}
+
+#[test]
+fn a_device_that_does_not_exist_is_refused() {
+    let study = Study::new(&Study::usual(), "");
+    assert_fails(
+        &study.run(&["--device", "no such accelerator"]),
+        &["device \"no such accelerator\"", "cpu"],
+    );
+}
+
+#[test]
+fn an_unknown_format_is_refused_with_those_that_are_read() {
+    let study = Study::new(&Study::usual(), "");
+    let strange = study.path("train.xlsx");
+    std::fs::write(&strange, b"x").expect("the folder is writable");
+    assert_fails(
+        &neurosieve(&["inspect", text(&strange)]),
+        &["train.xlsx", ".safetensors"],
+    );
+}
+
+#[test]
+fn parts_of_different_neurons_are_refused() {
+    let mut parts = Study::usual();
+    let samples = parts[2].labels.len();
+    parts[2].neurons = 4;
+    parts[2].values.truncate(samples * 4);
+    assert_fails(
+        &Study::new(&parts, "").run(&[]),
+        &["test", "4 neurons", "train has 6"],
+    );
+}
+
+#[test]
+fn labels_and_activations_that_differ_in_length_are_refused() {
+    let mut parts = Study::usual();
+    parts[0].labels.pop();
+    assert_fails(
+        &Study::new(&parts, "").run(&[]),
+        &["train.safetensors", "59", "60"],
+    );
+}
+
+#[test]
+fn a_value_that_is_not_a_number_is_refused_with_row_and_neuron() {
+    let mut parts = Study::usual();
+    parts[1].values[7 * NEURONS + 4] = f32::NAN;
+    assert_fails(
+        &Study::new(&parts, "").run(&[]),
+        &[
+            "dev.safetensors",
+            "row 7, neuron 4 (layer 1, unit 1)",
+            "NaN",
+        ],
+    );
+}
+
+#[test]
+fn one_class_only_is_refused() {
+    let mut parts = Study::usual();
+    parts[0].labels.fill(1);
+    assert_fails(
+        &Study::new(&parts, "").run(&[]),
+        &["train", "colour", "at least two classes"],
+    );
+}
+
+#[test]
+fn a_task_that_the_files_do_not_have_is_refused_with_those_they_have() {
+    let study = Study::new(&Study::usual(), "tasks = [\"shape\"]\n");
+    assert_fails(&study.run(&[]), &["\"shape\"", "\"colour\""]);
+}
+
+#[test]
+fn a_constant_neuron_is_legal_and_reported() {
+    let mut parts = Study::usual();
+    for part in &mut parts {
+        part.set_column(2, 0.25);
+    }
+    let study = Study::new(&parts, "");
+    let output = study.run(&[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(study.results()["data"]["constant"], serde_json::json!([2]));
+    study.assert_warns(&["1 of 6 neurons are constant"]);
+    assert!(stderr(&output).contains("warning: 1 of 6 neurons are constant"));
+}
+
+#[test]
+fn a_dead_layer_is_legal_and_its_probe_answers_the_most_frequent_class() {
+    let mut parts = Study::usual();
+    for part in &mut parts {
+        for neuron in 0..3 {
+            part.set_column(neuron, 0.0);
+        }
+    }
+    let study = Study::new(&parts, "");
+    let output = study.run(&[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let results = study.results();
+    assert_eq!(results["data"]["dead_layers"], serde_json::json!([0]));
+    study.assert_warns(&["All neurons of layer 0 are constant"]);
+    let task = &results["tasks"][0];
+    assert_eq!(
+        task["layers"]["independent"][0]["test_accuracy"],
+        task["majority_accuracy"]
+    );
+}
+
+#[test]
+fn a_class_missing_from_train_is_legal_and_reported() {
+    let mut parts = [
+        Part::new(60, 2, 1),
+        Part::new(30, 3, 2),
+        Part::new(30, 3, 3),
+    ];
+    parts[0].classes = 3;
+    let study = Study::new(&parts, "");
+    let output = study.run(&[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    study.assert_warns(&["train has no sample of class-2"]);
+    let classes = &study.results()["tasks"][0]["classes"];
+    assert_eq!(classes[2]["samples"]["train"], 0);
+    assert_eq!(classes[2]["test_recall"], 0.0);
+}
+
+#[test]
+fn a_probe_that_is_not_above_chance_is_said_to_be() {
+    let mut parts = Study::usual();
+    let mut coin = random(99);
+    for part in &mut parts {
+        part.labels
+            .iter_mut()
+            .for_each(|label| *label = coin.random_range(0..2));
+    }
+    let study = Study::new(&parts, "");
+    assert_eq!(code(&study.run(&[])), 0);
+    assert_eq!(study.results()["tasks"][0]["above_chance"], false);
+    study.assert_warns(&["is not above always answering the most frequent class"]);
+}
+
+#[test]
+fn data_without_words_have_no_control_tasks_and_say_so() {
+    let study = Study::new(&Study::usual(), "");
+    assert_eq!(code(&study.run(&[])), 0);
+    assert_eq!(study.results()["tasks"][0]["control"], Value::Null);
+    study.assert_warns(&["the words are not known"]);
+}
+
+#[test]
+fn inspect_shows_shape_constants_and_classes() {
+    let mut parts = Study::usual();
+    parts[0].set_column(5, 1.0);
+    let study = Study::new(&parts, "");
+    let data = study.path("train.safetensors");
+    let output = neurosieve(&["inspect", text(&data), "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let shown: Value = serde_json::from_str(&stdout(&output)).expect("one JSON document");
+    assert_eq!(shown["schema_version"], 1);
+    assert_eq!(
+        (&shown["samples"], &shown["neurons"]),
+        (&60.into(), &6.into())
+    );
+    assert_eq!(shown["spread"]["constant"], serde_json::json!([5]));
+    assert_eq!(shown["non_finite"]["count"], 0);
+    let zeros = parts[0].labels.iter().filter(|label| **label == 0).count();
+    assert_eq!(shown["tasks"][0]["name"], "colour");
+    assert_eq!(shown["tasks"][0]["classes"]["class-0"], zeros);
+    let plain = stdout(&neurosieve(&["inspect", text(&data)]));
+    assert!(
+        plain.contains("60 samples × 6 neurons") && plain.contains("class-1"),
+        "{plain}"
+    );
+}
+
+#[test]
+fn inspect_counts_non_finite_values_instead_of_failing() {
+    let mut parts = Study::usual();
+    parts[0].values[3] = f32::INFINITY;
+    parts[0].values[2 * NEURONS] = f32::NAN;
+    let study = Study::new(&parts, "");
+    let output = neurosieve(&["inspect", text(&study.path("train.safetensors")), "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let shown: Value = serde_json::from_str(&stdout(&output)).expect("one JSON document");
+    assert_eq!(shown["non_finite"]["count"], 2);
+    assert_eq!(shown["non_finite"]["first"][1]["row"], 2);
+    assert_eq!(shown["spread"], Value::Null);
+}
+
+#[test]
+fn inspect_refuses_labels_of_another_length() {
+    let study = Study::new(&Study::usual(), "");
+    let labels = study.path("few.txt");
+    std::fs::write(&labels, "red\nblue\n").expect("the folder is writable");
+    let data = study.path("train.safetensors");
+    assert_fails(
+        &neurosieve(&["inspect", text(&data), "--labels", text(&labels)]),
+        &["few.txt", "2 labels for 60 rows"],
+    );
+}
+
+#[test]
+fn devices_names_what_auto_takes_and_never_a_software_adapter() {
+    let output = neurosieve(&["devices", "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let devices: Value = serde_json::from_str(&stdout(&output)).expect("one JSON document");
+    let auto = &devices["auto"];
+    assert!(!auto["reason"].as_str().expect("a reason").is_empty());
+    let adapters = devices["adapters"].as_array().expect("a list");
+    if auto["kind"] == "gpu" {
+        let taken = adapters
+            .iter()
+            .find(|adapter| adapter["name"] == auto["name"]);
+        assert_ne!(taken.expect("it is listed")["kind"], "software");
+    } else {
+        let real = ["discrete", "integrated", "virtual"];
+        assert!(
+            adapters
+                .iter()
+                .all(|a| !real.contains(&a["kind"].as_str().unwrap_or("")))
+        );
+    }
+    let plain = stdout(&neurosieve(&["devices"]));
+    assert!(plain.contains("auto: "), "{plain}");
+}

@@ -224,13 +224,21 @@ fn describe(text: &mut String, inspection: &Inspection) -> std::fmt::Result {
     }
     writeln!(text, "  non-finite values: {}", inspection.non_finite.count)?;
     for at in &inspection.non_finite.first {
-        writeln!(text, "    row {}, neuron {}: {}", at.row, at.neuron, at.value)?;
+        writeln!(
+            text,
+            "    row {}, neuron {}: {}",
+            at.row, at.neuron, at.value
+        )?;
     }
     if let Some(spread) = &inspection.spread {
         writeln!(text, "  constant neurons: {}", list(&spread.constant))?;
         writeln!(text, "  nearly constant: {}", list(&spread.nearly_constant))?;
     }
-    writeln!(text, "  words: {}", if inspection.words { "yes" } else { "no" })?;
+    writeln!(
+        text,
+        "  words: {}",
+        if inspection.words { "yes" } else { "no" }
+    )?;
     for task in &inspection.tasks {
         writeln!(text, "  task {}: {} classes", task.name, task.classes.len())?;
         for (class, samples) in &task.classes {
@@ -246,6 +254,10 @@ fn list(neurons: &[usize]) -> String {
         return "none".into();
     }
     let first: Vec<String> = neurons.iter().take(20).map(ToString::to_string).collect();
-    let more = if neurons.len() > first.len() { ", …" } else { "" };
+    let more = if neurons.len() > first.len() {
+        ", …"
+    } else {
+        ""
+    };
     format!("{} ({}{more})", neurons.len(), first.join(", "))
 }

@@ -41,7 +41,8 @@ impl OutputFolder {
     pub(super) fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         let path = self.path.join(name);
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|source| Error::io("create", folder, source))?;
         }
         let temporary = self.temporary(&name.replace('/', "-"));
         let written = std::fs::File::create(&temporary)
@@ -56,6 +57,7 @@ impl OutputFolder {
 
     /// A name that two runs do not share.
     fn temporary(&self, name: &str) -> PathBuf {
-        self.path.join(format!(".{name}.{}.tmp", std::process::id()))
+        self.path
+            .join(format!(".{name}.{}.tmp", std::process::id()))
     }
 }

@@ -106,12 +106,24 @@ fn summarise(text: &mut String, task: &TaskResults) {
     );
     let mut row = |name: String, neurons: usize, dev: f64, test: f64| {
         let (dev, test) = (percent(dev), percent(test));
-        line(text, format_args!("  {name:<30} {neurons:>7} {dev:>9} {test:>9}"));
+        line(
+            text,
+            format_args!("  {name:<30} {neurons:>7} {dev:>9} {test:>9}"),
+        );
     };
-    row("all neurons".into(), oracle.neurons_used, oracle.dev_accuracy, oracle.test_accuracy);
+    row(
+        "all neurons".into(),
+        oracle.neurons_used,
+        oracle.dev_accuracy,
+        oracle.test_accuracy,
+    );
     for chosen in &task.layer_selection {
         row(
-            format!("layers 0 to {}, loss {}", chosen.layer, percent(chosen.delta)),
+            format!(
+                "layers 0 to {}, loss {}",
+                chosen.layer,
+                percent(chosen.delta)
+            ),
             chosen.neurons,
             chosen.dev_accuracy,
             chosen.test_accuracy,

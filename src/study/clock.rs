@@ -46,7 +46,11 @@ impl<'a> Clock<'a> {
     /// The last step has ended.
     pub(super) fn finish(mut self) -> Vec<Timing> {
         self.stop();
-        debug_assert_eq!(self.timings.len(), self.steps, "the number of steps was announced");
+        debug_assert_eq!(
+            self.timings.len(),
+            self.steps,
+            "the number of steps was announced"
+        );
         self.timings
     }
 

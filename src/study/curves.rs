@@ -24,7 +24,10 @@ pub(super) fn rankings(
 ) -> Result<BTreeMap<&'static str, Ranking>> {
     let mut rankings = BTreeMap::from([("lca", ranking::lca(fit.standardised.view())?)]);
     if let Some(means) = ranking::standardised_means(moments) {
-        rankings.insert("probeless", ranking::probeless(means.view(), &labels.present())?);
+        rankings.insert(
+            "probeless",
+            ranking::probeless(means.view(), &labels.present())?,
+        );
     }
     Ok(rankings)
 }
@@ -80,7 +83,8 @@ pub(super) fn sweeps(
     if spec.random_draws > 0 {
         let first = orderings.len();
         let draws = 0..spec.random_draws as u64;
-        orderings.extend(draws.map(|draw| ranking::random_order(neurons, super::stream(seed, draw))));
+        orderings
+            .extend(draws.map(|draw| ranking::random_order(neurons, super::stream(seed, draw))));
         kept.push(Kept {
             ranking: "random".into(),
             direction: "keep-top",
@@ -105,7 +109,10 @@ pub(super) fn sweeps(
                 orderings: &orderings,
             },
         )?;
-        sweeps.extend(kept.iter().map(|kept| average(kept, ablation, &curves[kept.orderings.clone()])));
+        sweeps.extend(
+            kept.iter()
+                .map(|kept| average(kept, ablation, &curves[kept.orderings.clone()])),
+        );
     }
     Ok(sweeps)
 }

@@ -44,12 +44,18 @@ pub(super) fn curves(
         let alone = map.columns(layer);
         let up_to: Vec<usize> = (0..alone.end).collect();
         let alone: Vec<usize> = alone.collect();
-        for (place, point) in points(prober, layer, &alone, tasks, false)?.into_iter().enumerate() {
+        for (place, point) in points(prober, layer, &alone, tasks, false)?
+            .into_iter()
+            .enumerate()
+        {
             curves[place].independent.push(point);
         }
         progress((2 * at + 1) as f64 / total as f64);
         let last = at + 1 == layers.len();
-        for (place, point) in points(prober, layer, &up_to, tasks, last)?.into_iter().enumerate() {
+        for (place, point) in points(prober, layer, &up_to, tasks, last)?
+            .into_iter()
+            .enumerate()
+        {
             curves[place].cumulative.push(point);
         }
         progress((2 * at + 2) as f64 / total as f64);
@@ -67,7 +73,14 @@ fn points(
 ) -> Result<Vec<LayerPoint>> {
     if whole {
         let point = |task: &LayerTask<'_>| {
-            point(prober, layer, columns.len(), task, task.oracle, task.control_accuracies)
+            point(
+                prober,
+                layer,
+                columns.len(),
+                task,
+                task.oracle,
+                task.control_accuracies,
+            )
         };
         return Ok(tasks.iter().map(point).collect());
     }
@@ -76,7 +89,9 @@ fn points(
         .iter()
         .flat_map(|task| task.penalties.iter().map(|&penalty| (task.target, penalty)))
         .collect();
-    let mut probes = prober.fit(design.as_ref(), &wanted, &mut |_| {})?.into_iter();
+    let mut probes = prober
+        .fit(design.as_ref(), &wanted, &mut |_| {})?
+        .into_iter();
     let of_task = |task: &LayerTask<'_>| best(probes.by_ref().take(task.penalties.len()).collect());
     let chosen: Vec<Probe> = tasks.iter().map(of_task).collect();
     let wanted: Vec<_> = tasks

@@ -21,7 +21,11 @@ pub fn load(spec: &Spec) -> Result<Dataset> {
         test: files(&spec.data.test),
         tasks: spec.data.tasks.clone(),
         options: ReadOptions {
-            layers_units: spec.data.layers_units.as_deref().and_then(spec::layers_units),
+            layers_units: spec
+                .data
+                .layers_units
+                .as_deref()
+                .and_then(spec::layers_units),
         },
     })
 }

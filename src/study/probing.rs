@@ -87,7 +87,10 @@ impl<'a> Prober<'a> {
 
     /// The chosen neurons, standardised; `None` where none of them varies.
     pub(super) fn design(&self, columns: &[usize]) -> Result<Option<Design>> {
-        if !columns.iter().any(|&n| self.moments.spread[n] == Spread::Varies) {
+        if !columns
+            .iter()
+            .any(|&n| self.moments.spread[n] == Spread::Varies)
+        {
             return Ok(None);
         }
         let x = self.data.train().activations.view();
@@ -192,7 +195,11 @@ pub(super) fn best(mut probes: Vec<Probe>) -> Probe {
 /// Which samples a probe gets right.
 pub(super) fn hits(fit: &Fit, part: &Split, labels: &Labels) -> Vec<bool> {
     let predicted = fit.predict(part.activations.view());
-    predicted.iter().zip(labels.ids()).map(|(p, y)| p == y).collect()
+    predicted
+        .iter()
+        .zip(labels.ids())
+        .map(|(p, y)| p == y)
+        .collect()
 }
 
 /// Number of samples that are right.
@@ -227,7 +234,13 @@ fn intercept_only(problem: &Problem<'_>, neurons: usize) -> Fit {
     #[expect(clippy::cast_possible_truncation, reason = "a bias is f32")]
     let bias: Array1<f32> = shares
         .clone()
-        .map(|share| if share > 0.0 { share.ln() as f32 } else { ABSENT_CLASS_BIAS })
+        .map(|share| {
+            if share > 0.0 {
+                share.ln() as f32
+            } else {
+                ABSENT_CLASS_BIAS
+            }
+        })
         .collect();
     Fit {
         l1: problem.l1,

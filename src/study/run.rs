@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::clock::Clock;
 use super::layers::{self, LayerTask};
+use super::load::load;
 use super::probing::{
     Penalty, Probe, Prober, Target, accuracy, best_place, certificate, correct, hits,
 };
@@ -16,7 +17,6 @@ use super::results::{
 };
 use super::sets::{self, Goal};
 use super::spec::Spec;
-use super::load::load;
 use super::{Progress, curves, salient, stream, survey, warnings};
 use crate::analysis::selectivity::{self, ControlTask, Words};
 use crate::analysis::{redundancy, uncertainty};
@@ -91,19 +91,20 @@ pub fn run_on(
     clock.step("probes on all neurons");
     let paths = common.paths(&mut prober, &mut |done| clock.fraction(done))?;
     clock.step("control tasks");
-    let accuracies =
-        common.controls(&mut prober, &paths, &controls, &mut |done| clock.fraction(done))?;
+    let accuracies = common.controls(&mut prober, &paths, &controls, &mut |done| {
+        clock.fraction(done)
+    })?;
     clock.step("probes on layers");
-    let curves = common.layer_curves(
-        &mut prober,
-        &paths,
-        (&controls, &accuracies),
-        &mut |done| clock.fraction(done),
-    )?;
+    let curves =
+        common.layer_curves(&mut prober, &paths, (&controls, &accuracies), &mut |done| {
+            clock.fraction(done)
+        })?;
     let mut warnings = warnings::of_data(&summary);
     let mut tasks = Vec::new();
-    for ((task, path), (accuracies, curves)) in
-        paths.iter().enumerate().zip(accuracies.into_iter().zip(curves))
+    for ((task, path), (accuracies, curves)) in paths
+        .iter()
+        .enumerate()
+        .zip(accuracies.into_iter().zip(curves))
     {
         let results = common.task(&mut prober, task, path, accuracies, curves, &mut clock)?;
         warnings.extend(warnings::of_task(&results, spec.control.draws > 0));
@@ -263,7 +264,12 @@ impl Common<'_> {
                 control_accuracies: &accuracies[task],
             })
             .collect();
-        layers::curves(prober, self.data.train().activations.layers(), &tasks, progress)
+        layers::curves(
+            prober,
+            self.data.train().activations.layers(),
+            &tasks,
+            progress,
+        )
     }
 
     /// The steps of one task.
@@ -311,7 +317,13 @@ impl Common<'_> {
         for (at, ranking) in spec.minimal_set.rankings.iter().enumerate() {
             let order = &rankings[ranking.name()].order;
             let how = (&*spec.minimal_set.ladder, &*spec.minimal_set.deltas);
-            minimal_sets.extend(sets::minimal_sets(prober, ranking.name(), order, goal, how)?);
+            minimal_sets.extend(sets::minimal_sets(
+                prober,
+                ranking.name(),
+                order,
+                goal,
+                how,
+            )?);
             clock.fraction((at + 1) as f64 / spec.minimal_set.rankings.len() as f64);
         }
 
@@ -348,7 +360,11 @@ impl Common<'_> {
                 majority,
             ),
             oracle: self.oracle(probe, target, &oracle_hits),
-            lambda_path: path.probes.iter().map(|p| self.lambda_point(p, target)).collect(),
+            lambda_path: path
+                .probes
+                .iter()
+                .map(|p| self.lambda_point(p, target))
+                .collect(),
             layer_selection: layers::select(&spec.layers.deltas, &layers.cumulative, dev),
             layers,
             rankings: rankings
@@ -391,7 +407,10 @@ impl Common<'_> {
 
     /// The control tasks of one task in figures; `None` without draws.
     fn control(&self, accuracies: Vec<f64>, oracle: f64) -> Option<Control> {
-        let (train, test) = (self.data.train().tokens.as_ref()?, self.data.test().tokens.as_ref()?);
+        let (train, test) = (
+            self.data.train().tokens.as_ref()?,
+            self.data.test().tokens.as_ref()?,
+        );
         let largest = accuracies.iter().copied().reduce(f64::max)?;
         let smallest = accuracies.iter().copied().reduce(f64::min)?;
         let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
@@ -432,5 +451,11 @@ fn summarise_classes(target: Target<'_>, oracle_hits: &[bool]) -> Vec<ClassSumma
             test_recall: (test > 0).then(|| right[class] as f64 / test as f64),
         }
     };
-    target.train.classes().iter().enumerate().map(summarise).collect()
+    target
+        .train
+        .classes()
+        .iter()
+        .enumerate()
+        .map(summarise)
+        .collect()
 }

@@ -2,7 +2,10 @@
 
 use super::results::{ClassWeight, Salient, SalientNeuron, TopWord};
 use super::spec::ConceptSpec;
-use crate::analysis::{concepts, ranking::{self, Ranking}};
+use crate::analysis::{
+    concepts,
+    ranking::{self, Ranking},
+};
 use crate::error::Result;
 use crate::ops::moments::Moments;
 use crate::ops::probe::Fit;
@@ -51,30 +54,33 @@ pub(super) fn find(
         )?,
         None => vec![Vec::new(); described.len()],
     };
-    let neurons = described.iter().zip(words).map(|(&neuron, words)| SalientNeuron {
-        neuron,
-        layer: map.layer(neuron),
-        unit: map.unit(neuron),
-        rank: rank[neuron],
-        classes: classes
-            .iter()
-            .enumerate()
-            .filter(|&(class, _)| per_class[class].contains(&neuron))
-            .map(|(class, name)| ClassWeight {
-                class: name.clone(),
-                weight: f64::from(weights[(class, neuron)]),
-            })
-            .collect(),
-        top_words: words
-            .into_iter()
-            .map(|word| TopWord {
-                word: word.word,
-                score: word.score,
-                z: word.z,
-                count: word.count,
-            })
-            .collect(),
-    });
+    let neurons = described
+        .iter()
+        .zip(words)
+        .map(|(&neuron, words)| SalientNeuron {
+            neuron,
+            layer: map.layer(neuron),
+            unit: map.unit(neuron),
+            rank: rank[neuron],
+            classes: classes
+                .iter()
+                .enumerate()
+                .filter(|&(class, _)| per_class[class].contains(&neuron))
+                .map(|(class, name)| ClassWeight {
+                    class: name.clone(),
+                    weight: f64::from(weights[(class, neuron)]),
+                })
+                .collect(),
+            top_words: words
+                .into_iter()
+                .map(|word| TopWord {
+                    word: word.word,
+                    score: word.score,
+                    z: word.z,
+                    count: word.count,
+                })
+                .collect(),
+        });
     Ok(Salient {
         mass: spec.mass,
         neurons: neurons.collect(),

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::layers::reaches;
-use super::probing::{
-    Penalty, Probe, Prober, Target, accuracy, certificate, correct,
-};
+use super::probing::{Penalty, Probe, Prober, Target, accuracy, certificate, correct};
 use super::results::{Combined, LayerSelection, MinimalSet, Paired, Rung};
 use super::spec::{ClusterSpec, CombinedSpec};
 use super::survey;
@@ -93,11 +91,19 @@ impl<'a> Climb<'a> {
 pub(super) fn ladder(asked: &[usize], neurons: usize) -> Vec<usize> {
     let mut sizes: Vec<usize> = if asked.is_empty() {
         let steps = std::iter::successors(Some(1.0_f64), |size| Some(size * STEP));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of at most D")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "sizes of at most D"
+        )]
         let sizes = steps.map(|size| size.round() as usize);
         sizes.take_while(|&size| size < neurons).collect()
     } else {
-        asked.iter().copied().filter(|&size| size < neurons).collect()
+        asked
+            .iter()
+            .copied()
+            .filter(|&size| size < neurons)
+            .collect()
     };
     sizes.push(neurons);
     sizes.sort_unstable();
@@ -191,8 +197,11 @@ fn combine(
 ) -> Result<Combined> {
     let columns: Vec<usize> = (0..map.columns(selection.layer).end).collect();
     let among = redundancy::among(correlation, &columns)?;
-    let dendrogram =
-        redundancy::dendrogram(&among, survey::linkage(clusters), survey::distance(clusters))?;
+    let dendrogram = redundancy::dendrogram(
+        &among,
+        survey::linkage(clusters),
+        survey::distance(clusters),
+    )?;
     // Columns start at 0, so neuron i among them is neuron i of all.
     let mut kept = redundancy::medoids(&dendrogram.cut(threshold), &among)?;
     kept.sort_unstable();

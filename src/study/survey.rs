@@ -15,7 +15,11 @@ const PAIRS_AT: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
 pub(super) fn summarise(spec: &Spec, data: &Dataset, moments: &Moments) -> DataSummary {
     let map = data.train().activations.layers();
     let neurons = map.neurons();
-    let with = |wanted: Spread| (0..neurons).filter(|&n| moments.spread[n] == wanted).collect();
+    let with = |wanted: Spread| {
+        (0..neurons)
+            .filter(|&n| moments.spread[n] == wanted)
+            .collect()
+    };
     let layers = map.layers();
     let dead = |layer: &u32| {
         map.columns(*layer)

@@ -54,11 +54,20 @@ pub(super) fn of_task(task: &TaskResults, asked_controls: bool) -> Vec<String> {
     }
     let nowhere = classes(&|c| c.samples.train + c.samples.dev + c.samples.test == 0);
     if !nowhere.is_empty() {
-        warnings.push(format!("{name}: no part has a sample of {}.", list(&nowhere)));
+        warnings.push(format!(
+            "{name}: no part has a sample of {}.",
+            list(&nowhere)
+        ));
     }
     for (part, lacking) in [
-        ("dev", classes(&|c| c.samples.train > 0 && c.samples.dev == 0)),
-        ("test", classes(&|c| c.samples.train > 0 && c.samples.test == 0)),
+        (
+            "dev",
+            classes(&|c| c.samples.train > 0 && c.samples.dev == 0),
+        ),
+        (
+            "test",
+            classes(&|c| c.samples.train > 0 && c.samples.test == 0),
+        ),
     ] {
         if !lacking.is_empty() {
             warnings.push(format!(
@@ -98,7 +107,10 @@ fn certainty(task: &TaskResults, warnings: &mut Vec<String>) {
     below.sort_by(|a, b| b.total_cmp(a));
     below.dedup();
     if !below.is_empty() {
-        let below: Vec<String> = below.iter().map(|d| format!("{} %", round(100.0 * d))).collect();
+        let below: Vec<String> = below
+            .iter()
+            .map(|d| format!("{} %", round(100.0 * d)))
+            .collect();
         warnings.push(format!(
             "{name}: the test accuracy is known to ± {:.1} points only, so a loss of {} cannot be told from none; read the paired intervals.",
             100.0 * half,

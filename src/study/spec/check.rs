@@ -48,10 +48,20 @@ pub(super) fn check(spec: &Spec) -> Checked {
         );
     }
     probe(&spec.probe)?;
-    numbers(&["clusters", "thresholds"], &spec.clusters.thresholds, 1..=99, Range::closed(0.0, 2.0))?;
+    numbers(
+        &["clusters", "thresholds"],
+        &spec.clusters.thresholds,
+        1..=99,
+        Range::closed(0.0, 2.0),
+    )?;
     let deltas = Range::below(0.0, 1.0);
     numbers(&["layers", "deltas"], &spec.layers.deltas, 1..=20, deltas)?;
-    numbers(&["minimal_set", "deltas"], &spec.minimal_set.deltas, 0..=20, deltas)?;
+    numbers(
+        &["minimal_set", "deltas"],
+        &spec.minimal_set.deltas,
+        0..=20,
+        deltas,
+    )?;
     let rankings: Vec<_> = spec.minimal_set.rankings.iter().map(|r| r.name()).collect();
     distinct(&["minimal_set", "rankings"], &rankings)?;
     if spec.minimal_set.ladder.contains(&0) {
@@ -61,21 +71,52 @@ pub(super) fn check(spec: &Spec) -> Checked {
             "Leave the size 0 out",
         );
     }
-    numbers(&["combined", "deltas"], &spec.combined.deltas, 0..=20, deltas)?;
+    numbers(
+        &["combined", "deltas"],
+        &spec.combined.deltas,
+        0..=20,
+        deltas,
+    )?;
     number(&["combined", "set_delta"], spec.combined.set_delta, deltas)?;
-    numbers(&["combined", "thresholds"], &spec.combined.thresholds, 0..=99, Range::closed(0.0, 2.0))?;
+    numbers(
+        &["combined", "thresholds"],
+        &spec.combined.thresholds,
+        0..=99,
+        Range::closed(0.0, 2.0),
+    )?;
     count(&["control", "draws"], spec.control.draws, 0..=100)?;
     let ablation: Vec<_> = spec.sweep.ablation.iter().map(|a| a.name()).collect();
     distinct(&["sweep", "ablation"], &ablation)?;
-    count(&["sweep", "random_draws"], spec.sweep.random_draws, 0..=1000)?;
-    number(&["concepts", "mass"], spec.concepts.mass, Range::above(0.0, 1.0))?;
-    count(&["concepts", "min_count"], spec.concepts.min_count, 1..=1_000_000)?;
-    count(&["concepts", "top_words"], spec.concepts.top_words, 1..=1000)?;
+    count(
+        &["sweep", "random_draws"],
+        spec.sweep.random_draws,
+        0..=1000,
+    )?;
+    number(
+        &["concepts", "mass"],
+        spec.concepts.mass,
+        Range::above(0.0, 1.0),
+    )?;
+    count(
+        &["concepts", "min_count"],
+        spec.concepts.min_count,
+        1..=1_000_000,
+    )?;
+    count(
+        &["concepts", "top_words"],
+        spec.concepts.top_words,
+        1..=1000,
+    )?;
     count(&["concepts", "neurons"], spec.concepts.neurons, 0..=100_000)
 }
 
 fn probe(probe: &ProbeSpec) -> Checked {
-    numbers(&["probe", "lambda_ratios"], &probe.lambda_ratios, 1..=32, Range::above(0.0, 1.0))?;
+    numbers(
+        &["probe", "lambda_ratios"],
+        &probe.lambda_ratios,
+        1..=32,
+        Range::above(0.0, 1.0),
+    )?;
     for (key, value) in [("l1", probe.l1), ("l2", probe.l2)] {
         if let Some(value) = value {
             number(&["probe", key], value, Range::closed(0.0, 1e6))?;
@@ -88,14 +129,26 @@ fn probe(probe: &ProbeSpec) -> Checked {
             "Give `l1` as well, or `l2_per_l1` instead of `l2`",
         );
     }
-    number(&["probe", "l2_per_l1"], probe.l2_per_l1, Range::closed(0.0, 1000.0))?;
-    number(&["probe", "relative_gap"], probe.relative_gap, Range::closed(1e-7, 0.1))?;
+    number(
+        &["probe", "l2_per_l1"],
+        probe.l2_per_l1,
+        Range::closed(0.0, 1000.0),
+    )?;
+    number(
+        &["probe", "relative_gap"],
+        probe.relative_gap,
+        Range::closed(1e-7, 0.1),
+    )?;
     count(&["probe", "max_passes"], probe.max_passes, 1..=1_000_000)
 }
 
 fn part_is_named(name: &'static str, part: &PartSpec) -> Checked {
     if part.activations.as_os_str().is_empty() {
-        return fault(&["data", name], "the file name is empty", "Name the file of activations");
+        return fault(
+            &["data", name],
+            "the file name is empty",
+            "Name the file of activations",
+        );
     }
     Ok(())
 }
@@ -119,15 +172,26 @@ struct Range {
 impl Range {
     /// [low, high]
     fn closed(low: f64, high: f64) -> Self {
-        Self { low, high, open_low: false, open_high: false }
+        Self {
+            low,
+            high,
+            open_low: false,
+            open_high: false,
+        }
     }
     /// (low, high]
     fn above(low: f64, high: f64) -> Self {
-        Self { open_low: true, ..Self::closed(low, high) }
+        Self {
+            open_low: true,
+            ..Self::closed(low, high)
+        }
     }
     /// [low, high)
     fn below(low: f64, high: f64) -> Self {
-        Self { open_high: true, ..Self::closed(low, high) }
+        Self {
+            open_high: true,
+            ..Self::closed(low, high)
+        }
     }
     fn holds(self, value: f64) -> bool {
         (value > self.low || (value == self.low && !self.open_low))
@@ -177,7 +241,11 @@ fn numbers(
     for (at, &value) in values.iter().enumerate() {
         number(key, value, range)?;
         if values[..at].contains(&value) {
-            return fault(key, format!("{value} stands there twice"), "Leave one of them out");
+            return fault(
+                key,
+                format!("{value} stands there twice"),
+                "Leave one of them out",
+            );
         }
     }
     Ok(())

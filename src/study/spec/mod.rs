@@ -134,7 +134,9 @@ impl<'de> Deserialize<'de> for PartSpec {
         impl<'de> serde::de::Visitor<'de> for Visitor {
             type Value = PartSpec;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a file name, or a table {activations = …, labels = {task = …}, words = …}")
+                f.write_str(
+                    "a file name, or a table {activations = …, labels = {task = …}, words = …}",
+                )
             }
             fn visit_str<E>(self, path: &str) -> std::result::Result<PartSpec, E> {
                 Ok(PartSpec {
@@ -435,7 +437,8 @@ impl Spec {
     /// # Errors
     /// As [`Spec::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let spec: Self = toml::from_str(text).map_err(|error| locate::refused(path, text, &error))?;
+        let spec: Self =
+            toml::from_str(text).map_err(|error| locate::refused(path, text, &error))?;
         check::check(&spec).map_err(|fault| locate::out_of_range(path, text, &fault))?;
         Ok(spec)
     }
