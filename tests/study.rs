@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use neurosieve::study::results::{DeviceUsed, StudyResults, TaskResults};
+use neurosieve::study::results::{DeviceUsed, StudyResults, SweepResult, TaskResults};
 use neurosieve::study::{self, Spec};
 use neurosieve::{Backend, Dataset, Error};
 
@@ -185,9 +185,8 @@ fn every_sweep_ends_at_the_oracle() {
 }
 
 fn sweep<'a>(task: &'a TaskResults, ranking: &str, direction: &str) -> &'a [f64] {
-    let wanted = |s: &&neurosieve::study::results::SweepResult| {
-        s.ranking == ranking && s.direction == direction && s.ablation == "mean"
-    };
+    let wanted =
+        |s: &&SweepResult| s.ranking == ranking && s.direction == direction && s.ablation == "mean";
     &task
         .sweeps
         .iter()

@@ -1,165 +1,95 @@
 //! What single layers, and the layers up to one, know.
 
-use super::probing::{Penalty, Probe, Prober, Target, accuracy, best, certificate, correct};
+use super::records::{Tally, certificate, judge};
 use super::results::{LayerCurves, LayerPoint, LayerSelection};
+use super::sets::Goal;
 use crate::activations::LayerMap;
-use crate::analysis::uncertainty;
+use crate::analysis::layers::{LayerProbe, probe_layers, select_layer};
+use crate::analysis::search::Prober;
+use crate::analysis::selectivity::{ControlTask, control_accuracies};
 use crate::error::Result;
 
-/// One task as the layers see it.
-pub(super) struct LayerTask<'a> {
-    /// Its labels.
-    pub target: Target<'a>,
-    /// The penalties to choose from.
-    pub penalties: &'a [Penalty],
-    /// The probe on all neurons: that of all layers up to the last.
-    pub oracle: &'a Probe,
-    /// Its control tasks.
-    pub controls: &'a [Target<'a>],
-    /// Test accuracy of each control task on all neurons at the oracle's penalty.
-    pub control_accuracies: &'a [f64],
-}
-
-/// Probes on each layer alone and on layers 0 … k, for every task; all tasks and penalties of a set of layers are one
-/// batch.
+/// Probes on each layer alone and on layers 0 … k, judged on test, with the selectivity of each. `controls` are the draws
+/// of the control task and their accuracies on all neurons.
 ///
 /// # Errors
 /// When a fit fails.
 pub(super) fn curves(
-    prober: &mut Prober<'_>,
-    map: &LayerMap,
-    tasks: &[LayerTask<'_>],
-    progress: &mut dyn FnMut(f64),
-) -> Result<Vec<LayerCurves>> {
-    let layers = map.layers();
-    let mut curves: Vec<LayerCurves> = tasks
-        .iter()
-        .map(|_| LayerCurves {
-            independent: Vec::new(),
-            cumulative: Vec::new(),
-        })
-        .collect();
-    let total = 2 * layers.len();
-    for (at, &layer) in layers.iter().enumerate() {
-        let alone = map.columns(layer);
-        let up_to: Vec<usize> = (0..alone.end).collect();
-        let alone: Vec<usize> = alone.collect();
-        for (place, point) in points(prober, layer, &alone, tasks, false)?
-            .into_iter()
-            .enumerate()
-        {
-            curves[place].independent.push(point);
-        }
-        progress((2 * at + 1) as f64 / total as f64);
-        let last = at + 1 == layers.len();
-        for (place, point) in points(prober, layer, &up_to, tasks, last)?
-            .into_iter()
-            .enumerate()
-        {
-            curves[place].cumulative.push(point);
-        }
-        progress((2 * at + 2) as f64 / total as f64);
-    }
-    Ok(curves)
-}
-
-/// One point for every task. All layers together are the oracle, which is not fitted again (`whole`).
-fn points(
-    prober: &mut Prober<'_>,
-    layer: u32,
-    columns: &[usize],
-    tasks: &[LayerTask<'_>],
-    whole: bool,
-) -> Result<Vec<LayerPoint>> {
-    if whole {
-        let point = |task: &LayerTask<'_>| {
-            point(
-                prober,
-                layer,
-                columns.len(),
-                task,
-                task.oracle,
-                task.control_accuracies,
-            )
-        };
-        return Ok(tasks.iter().map(point).collect());
-    }
-    let design = prober.design(columns)?;
-    let wanted: Vec<_> = tasks
-        .iter()
-        .flat_map(|task| task.penalties.iter().map(|&penalty| (task.target, penalty)))
-        .collect();
-    let mut probes = prober
-        .fit(design.as_ref(), &wanted, &mut |_| {})?
-        .into_iter();
-    let of_task = |task: &LayerTask<'_>| best(probes.by_ref().take(task.penalties.len()).collect());
-    let chosen: Vec<Probe> = tasks.iter().map(of_task).collect();
-    let wanted: Vec<_> = tasks
-        .iter()
-        .zip(&chosen)
-        .flat_map(|(task, probe)| {
-            let penalty = (probe.fit.l1, probe.fit.l2);
-            task.controls.iter().map(move |&control| (control, penalty))
-        })
-        .collect();
-    let controls = prober.fit(design.as_ref(), &wanted, &mut |_| {})?;
-    let mut accuracies = controls
-        .iter()
-        .zip(&wanted)
-        .map(|(probe, (target, _))| accuracy(&prober.test_hits(probe, *target)));
-    let points = tasks.iter().zip(&chosen).map(|(task, probe)| {
-        let control: Vec<f64> = accuracies.by_ref().take(task.controls.len()).collect();
-        point(prober, layer, columns.len(), task, probe, &control)
-    });
-    Ok(points.collect())
-}
-
-fn point(
     prober: &Prober<'_>,
-    layer: u32,
-    neurons: usize,
-    task: &LayerTask<'_>,
-    probe: &Probe,
-    control: &[f64],
-) -> LayerPoint {
-    let hits = prober.test_hits(probe, task.target);
-    let test_accuracy = accuracy(&hits);
-    let mean = control.iter().sum::<f64>() / control.len() as f64;
-    LayerPoint {
-        layer,
-        neurons,
-        l1: probe.fit.l1,
-        dev_accuracy: probe.dev_accuracy,
-        test_accuracy,
-        test_interval: uncertainty::wilson(correct(&hits), hits.len()),
-        selectivity: (!control.is_empty()).then(|| test_accuracy - mean),
-        certificate: certificate(&probe.fit.certificate),
+    map: &LayerMap,
+    goal: Goal<'_>,
+    (draws, on_all): (&[ControlTask], &[f64]),
+    tally: &mut Tally,
+    progress: &mut dyn FnMut(f64),
+) -> Result<LayerCurves> {
+    // The controls take about as long as the search: fewer problems, but harder ones.
+    let probes = probe_layers(
+        prober,
+        map,
+        goal.target,
+        goal.penalties,
+        goal.oracle,
+        &mut |done| {
+            progress(0.5 * done);
+        },
+    )?;
+    let total = 2 * map.layers().len();
+    let mut points = Vec::with_capacity(total);
+    let independent = probes.independent.iter().map(|p| (p, map.columns(p.layer)));
+    let cumulative = probes.cumulative.iter().map(|p| (p, 0..p.neurons));
+    for (probe, columns) in independent.chain(cumulative) {
+        tally.add(&probe.search);
+        let penalty = (probe.search.fit.l1, probe.search.fit.l2);
+        let controls = if points.len() + 1 == total {
+            on_all.to_vec()
+        } else if draws.is_empty() {
+            Vec::new()
+        } else {
+            let columns: Vec<usize> = columns.collect();
+            let test = goal.test.0.activations.view();
+            control_accuracies(prober, &columns, draws, penalty, test, &mut |_| {})?
+        };
+        points.push(point(probe, goal, &controls)?);
+        progress(0.5 + 0.5 * points.len() as f64 / total as f64);
     }
+    let cumulative = points.split_off(total / 2);
+    Ok(LayerCurves {
+        independent: points,
+        cumulative,
+    })
 }
 
-/// For each δ the lowest layer k such that layers 0 … k reach the oracle's dev accuracy
-/// times 1 − δ.
+fn point(probe: &LayerProbe, goal: Goal<'_>, controls: &[f64]) -> Result<LayerPoint> {
+    let judged = judge(&probe.search, goal.test.0, goal.test.1)?;
+    let mean = controls.iter().sum::<f64>() / controls.len() as f64;
+    Ok(LayerPoint {
+        layer: probe.layer,
+        neurons: probe.neurons,
+        l1: probe.search.fit.l1,
+        dev_accuracy: probe.search.dev_accuracy,
+        test_accuracy: judged.accuracy,
+        test_interval: judged.interval,
+        selectivity: (!controls.is_empty()).then(|| judged.accuracy - mean),
+        certificate: certificate(&probe.search.fit.certificate),
+    })
+}
+
+/// For each δ the lowest layer k whose layers 0 … k lose at most δ of the oracle's dev accuracy.
 pub(super) fn select(
     deltas: &[f64],
     cumulative: &[LayerPoint],
     oracle_dev: f64,
 ) -> Vec<LayerSelection> {
+    let dev: Vec<f64> = cumulative.iter().map(|point| point.dev_accuracy).collect();
     let choose = |&delta: &f64| {
-        let enough = |point: &&LayerPoint| reaches(point.dev_accuracy, oracle_dev, delta);
-        // The last point is the oracle itself, so one always reaches.
-        cumulative.iter().find(enough).map(|point| LayerSelection {
+        let point = &cumulative[select_layer(&dev, oracle_dev, delta)];
+        LayerSelection {
             delta,
             layer: point.layer,
             neurons: point.neurons,
             dev_accuracy: point.dev_accuracy,
             test_accuracy: point.test_accuracy,
-        })
+        }
     };
-    deltas.iter().filter_map(choose).collect()
-}
-
-/// Whether a dev accuracy is within δ of another one: at least that times 1 − δ.
-pub(super) fn reaches(dev_accuracy: f64, of: f64, delta: f64) -> bool {
-    // Both are counts over the same samples: rounding of the product must not decide.
-    dev_accuracy >= of * (1.0 - delta) - 1e-12
+    deltas.iter().map(choose).collect()
 }

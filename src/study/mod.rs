@@ -10,13 +10,14 @@ mod clock;
 mod curves;
 mod layers;
 mod load;
-mod probing;
+mod records;
 pub mod results;
 mod run;
 mod salient;
 mod sets;
 pub mod spec;
 mod survey;
+mod task;
 mod warnings;
 
 pub use load::load;

@@ -2,36 +2,27 @@
 //!
 //! Probes are fitted on train and chosen on dev. Test serves the figures that are reported, never a choice.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::clock::Clock;
-use super::layers::{self, LayerTask};
 use super::load::load;
-use super::probing::{
-    Penalty, Probe, Prober, Target, accuracy, best_place, certificate, correct, hits,
-};
-use super::results::{
-    ClassSummary, Control, DeviceUsed, LambdaPoint, LayerCurves, Oracle, Parts, SCHEMA_VERSION,
-    StudyResults, TaskResults, Timing,
-};
-use super::sets::{self, Goal};
-use super::spec::Spec;
-use super::{Progress, curves, salient, stream, survey, warnings};
-use crate::analysis::selectivity::{self, ControlTask, Words};
-use crate::analysis::{redundancy, uncertainty};
+use super::records::Tally;
+use super::results::{DeviceUsed, SCHEMA_VERSION, StudyResults, Timing};
+use super::spec::{ProbeSpec, SolverSpec, Spec};
+use super::task::{self, Common};
+use super::{Progress, stream, survey, warnings};
+use crate::analysis::redundancy;
+use crate::analysis::search::{Penalties, Prober, Search};
+use crate::analysis::selectivity::{self, ControlTask, Words, control_accuracies};
 use crate::error::Result;
 use crate::labels::Labels;
-use crate::ops::Backend;
-use crate::ops::correlation::{self, Correlation};
-use crate::ops::moments::{self, Moments};
+use crate::ops::moments;
+use crate::ops::probe::{Params, PenaltyScale, Solver};
+use crate::ops::{Backend, correlation};
 use crate::split::Dataset;
 
 /// Steps that do not depend on a task.
-const COMMON_STEPS: usize = 6;
-
-/// Steps of one task.
-const TASK_STEPS: usize = 4;
+const COMMON_STEPS: usize = 5;
 
 /// Reads the data of a specification and runs the study on `backend`; `device` is how results name it.
 ///
@@ -65,7 +56,7 @@ pub fn run_on(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
-    let mut clock = Clock::new(COMMON_STEPS + TASK_STEPS * data.tasks().len(), observer);
+    let mut clock = Clock::new(COMMON_STEPS + task::STEPS * data.tasks().len(), observer);
     let train = &data.train().activations;
     clock.step("moments");
     let moments = moments::moments(backend, train.view(), None)?;
@@ -73,44 +64,41 @@ pub fn run_on(
     clock.step("correlation");
     let correlation = correlation::correlation(backend, train.view(), &moments)?;
     clock.step("clusters");
+    let clustering = survey::clustering(&spec.clusters, &correlation);
     let dendrogram = redundancy::dendrogram(
         &correlation,
         survey::linkage(&spec.clusters),
         survey::distance(&spec.clusters),
     )?;
     let clusters = survey::cuts(&spec.clusters, data, &correlation, &dendrogram)?;
-    let mut prober = Prober::new(backend, data, &moments, &spec.probe, spec.seed);
-    let controls = draw_controls(spec, data)?;
     let common = Common {
         spec,
         data,
-        backend,
-        moments: &moments,
         correlation: &correlation,
+        penalties: penalties(&spec.probe),
+        prober: Prober {
+            backend,
+            moments: &moments,
+            train: train.view(),
+            dev: data.dev().activations.view(),
+            params: params(&spec.probe, spec.seed),
+        },
     };
     clock.step("probes on all neurons");
-    let paths = common.paths(&mut prober, &mut |done| clock.fraction(done))?;
+    let oracles = common.oracles(&mut |done| clock.fraction(done))?;
     clock.step("control tasks");
-    let accuracies = common.controls(&mut prober, &paths, &controls, &mut |done| {
-        clock.fraction(done)
-    })?;
-    clock.step("probes on layers");
-    let curves =
-        common.layer_curves(&mut prober, &paths, (&controls, &accuracies), &mut |done| {
-            clock.fraction(done)
-        })?;
+    let controls = draw_controls(spec, data)?;
+    let on_all = common.on_all(&controls, &oracles, &mut |done| clock.fraction(done))?;
     let mut warnings = warnings::of_data(&summary);
+    let mut tally = Tally::default();
     let mut tasks = Vec::new();
-    for ((task, path), (accuracies, curves)) in paths
-        .iter()
-        .enumerate()
-        .zip(accuracies.into_iter().zip(curves))
-    {
-        let results = common.task(&mut prober, task, path, accuracies, curves, &mut clock)?;
+    for (task, oracle) in oracles.iter().enumerate() {
+        let controls = (&*controls[task], &*on_all[task]);
+        let results = common.study(task, oracle, controls, &mut tally, &mut clock)?;
         warnings.extend(warnings::of_task(&results, spec.control.draws > 0));
         tasks.push(results);
     }
-    warnings.extend(warnings::of_fits(&prober, spec.probe.relative_gap));
+    warnings.extend(warnings::of_fits(&tally, spec.probe.relative_gap));
     Ok(StudyResults {
         schema_version: SCHEMA_VERSION,
         name: spec.name.clone(),
@@ -118,12 +106,42 @@ pub fn run_on(
         seed: spec.seed,
         device,
         data: summary,
-        clustering: survey::clustering(&spec.clusters, &correlation),
+        clustering,
         clusters,
         tasks,
         warnings,
         timings: clock.finish(),
     })
+}
+
+fn params(spec: &ProbeSpec, seed: u64) -> Params {
+    Params {
+        solver: match spec.solver {
+            SolverSpec::Newton => Solver::Newton,
+            SolverSpec::Fista => Solver::Fista,
+        },
+        scale: if spec.standardize {
+            PenaltyScale::Standardised
+        } else {
+            PenaltyScale::Raw
+        },
+        relative_gap: spec.relative_gap,
+        max_passes: spec.max_passes as f64,
+        seed,
+    }
+}
+
+fn penalties(spec: &ProbeSpec) -> Penalties {
+    match spec.l1 {
+        Some(l1) => Penalties::Fixed {
+            l1,
+            l2: spec.l2.unwrap_or(spec.l2_per_l1 * l1),
+        },
+        None => Penalties::Path {
+            ratios: spec.lambda_ratios.clone(),
+            l2_per_l1: spec.l2_per_l1,
+        },
+    }
 }
 
 /// The draws of the control task for each task; none where the words are not known.
@@ -148,314 +166,42 @@ fn draw_controls(spec: &Spec, data: &Dataset) -> Result<Vec<Vec<ControlTask>>> {
     (0..).zip(&data.train().labels).map(of_task).collect()
 }
 
-fn target(control: &ControlTask) -> Target<'_> {
-    Target {
-        train: &control.train,
-        dev: &control.dev,
-        test: &control.test,
-    }
-}
-
-/// The probes of one task on all neurons: one for each penalty.
-struct Path {
-    penalties: Vec<Penalty>,
-    probes: Vec<Probe>,
-    best: usize,
-}
-
-impl Path {
-    fn oracle(&self) -> &Probe {
-        &self.probes[self.best]
-    }
-}
-
-/// What every step of a run uses.
-struct Common<'a> {
-    spec: &'a Spec,
-    data: &'a Dataset,
-    backend: &'a Backend,
-    moments: &'a Moments,
-    correlation: &'a Correlation,
-}
-
 impl Common<'_> {
-    fn target(&self, task: usize) -> Target<'_> {
-        Target {
-            train: &self.data.train().labels[task],
-            dev: &self.data.dev().labels[task],
-            test: &self.data.test().labels[task],
-        }
-    }
-
-    /// The λ path of every task on all neurons, in one batch.
-    fn paths(&self, prober: &mut Prober<'_>, progress: &mut dyn FnMut(f64)) -> Result<Vec<Path>> {
-        let all: Vec<usize> = (0..self.moments.mean.len()).collect();
-        let design = prober.design(&all)?;
-        let tasks = 0..self.data.tasks().len();
-        let penalties = tasks
-            .clone()
-            .map(|task| {
-                prober.penalties(&self.spec.probe, design.as_ref(), self.target(task).train)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let wanted: Vec<_> = tasks
-            .flat_map(|task| penalties[task].iter().map(move |&penalty| (task, penalty)))
-            .map(|(task, penalty)| (self.target(task), penalty))
+    /// The probes on all neurons of every task, in one batch.
+    fn oracles(&self, progress: &mut dyn FnMut(f64)) -> Result<Vec<Search>> {
+        let targets: Vec<_> = (0..self.data.tasks().len())
+            .map(|task| self.target(task))
             .collect();
-        let mut probes = prober.fit(design.as_ref(), &wanted, progress)?.into_iter();
-        let path = |penalties: Vec<Penalty>| {
-            let probes: Vec<Probe> = probes.by_ref().take(penalties.len()).collect();
-            Path {
-                best: best_place(&probes),
-                penalties,
-                probes,
-            }
-        };
-        Ok(penalties.into_iter().map(path).collect())
+        self.prober
+            .search_all(&self.all(), &targets, &self.penalties, progress)
     }
 
-    /// Test accuracies of the control tasks of every task at its oracle's penalty, all in one batch.
-    fn controls(
+    /// Test accuracies of the control tasks of every task at its oracle's penalty.
+    fn on_all(
         &self,
-        prober: &mut Prober<'_>,
-        paths: &[Path],
         controls: &[Vec<ControlTask>],
+        oracles: &[Search],
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Vec<f64>>> {
-        let all: Vec<usize> = (0..self.moments.mean.len()).collect();
-        let design = prober.design(&all)?;
-        let wanted: Vec<_> = paths
-            .iter()
-            .zip(controls)
-            .flat_map(|(path, draws)| {
-                let fit = &path.oracle().fit;
-                draws.iter().map(|draw| (target(draw), (fit.l1, fit.l2)))
-            })
-            .collect();
-        let probes = prober.fit(design.as_ref(), &wanted, progress)?;
-        let mut accuracies = probes
-            .iter()
-            .zip(&wanted)
-            .map(|(probe, (target, _))| accuracy(&prober.test_hits(probe, *target)));
-        let of_task = |draws: &Vec<ControlTask>| accuracies.by_ref().take(draws.len()).collect();
-        Ok(controls.iter().map(of_task).collect())
-    }
-
-    fn layer_curves(
-        &self,
-        prober: &mut Prober<'_>,
-        paths: &[Path],
-        (controls, accuracies): (&[Vec<ControlTask>], &[Vec<f64>]),
-        progress: &mut dyn FnMut(f64),
-    ) -> Result<Vec<LayerCurves>> {
-        let controls: Vec<Vec<Target<'_>>> = controls
-            .iter()
-            .map(|draws| draws.iter().map(target).collect())
-            .collect();
-        let tasks: Vec<LayerTask<'_>> = paths
-            .iter()
-            .zip(&controls)
-            .enumerate()
-            .map(|(task, (path, controls))| LayerTask {
-                target: self.target(task),
-                penalties: &path.penalties,
-                oracle: path.oracle(),
-                controls,
-                control_accuracies: &accuracies[task],
-            })
-            .collect();
-        layers::curves(
-            prober,
-            self.data.train().activations.layers(),
-            &tasks,
-            progress,
-        )
-    }
-
-    /// The steps of one task.
-    fn task(
-        &self,
-        prober: &mut Prober<'_>,
-        task: usize,
-        path: &Path,
-        control_accuracies: Vec<f64>,
-        layers: LayerCurves,
-        clock: &mut Clock<'_>,
-    ) -> Result<TaskResults> {
-        let (spec, data, target) = (self.spec, self.data, self.target(task));
-        let name = &data.tasks()[task];
-        let probe = path.oracle();
-        let oracle_hits = prober.test_hits(probe, target);
-        let classes = target.train.classes();
-
-        clock.step(format!("{name}: rankings and sweeps"));
-        let by_class = moments::moments(
-            self.backend,
-            data.train().activations.view(),
-            Some(target.train),
-        )?;
-        let rankings = curves::rankings(&probe.fit, &by_class, target.train)?;
-        let sweeps = curves::sweeps(
-            self.backend,
-            &spec.sweep,
-            stream(spec.seed, 1_000_000 + task as u64),
-            &probe.fit,
-            &self.moments.mean,
-            (data.test(), target.test),
-            &rankings,
-        )?;
-
-        clock.step(format!("{name}: minimal sets"));
-        let goal = Goal {
-            target,
-            // A probe on few neurons needs no stronger penalty than one on all.
-            penalties: &path.penalties[path.best..],
-            of: probe.dev_accuracy,
-            oracle_hits: &oracle_hits,
-        };
-        let mut minimal_sets = Vec::new();
-        for (at, ranking) in spec.minimal_set.rankings.iter().enumerate() {
-            let order = &rankings[ranking.name()].order;
-            let how = (&*spec.minimal_set.ladder, &*spec.minimal_set.deltas);
-            minimal_sets.extend(sets::minimal_sets(
-                prober,
-                ranking.name(),
-                order,
-                goal,
-                how,
-            )?);
-            clock.fraction((at + 1) as f64 / spec.minimal_set.rankings.len() as f64);
+        let mut accuracies = Vec::new();
+        for (at, (draws, oracle)) in controls.iter().zip(oracles).enumerate() {
+            let penalty = (oracle.fit.l1, oracle.fit.l2);
+            let test = self.data.test().activations.view();
+            accuracies.push(if draws.is_empty() {
+                Vec::new()
+            } else {
+                control_accuracies(
+                    &self.prober,
+                    &self.all(),
+                    draws,
+                    penalty,
+                    test,
+                    &mut |done| {
+                        progress((at as f64 + done) / controls.len() as f64);
+                    },
+                )?
+            });
         }
-
-        clock.step(format!("{name}: layers, clusters and ranking combined"));
-        let dev = probe.dev_accuracy;
-        let selections = layers::select(&spec.combined.deltas, &layers.cumulative, dev);
-        let combined = sets::combined(
-            prober,
-            (&spec.combined, &spec.clusters),
-            data.train().activations.layers(),
-            self.correlation,
-            &selections,
-            goal,
-        )?;
-
-        clock.step(format!("{name}: salient neurons"));
-        let control = self.control(control_accuracies, accuracy(&oracle_hits));
-        let salient = salient::find(
-            &spec.concepts,
-            &probe.fit,
-            &rankings["lca"],
-            classes,
-            data.train(),
-            self.moments,
-        )?;
-        let majority = majority_accuracy(target);
-        Ok(TaskResults {
-            name: name.clone(),
-            classes: summarise_classes(target, &oracle_hits),
-            majority_accuracy: majority,
-            above_chance: uncertainty::above_chance(
-                correct(&oracle_hits),
-                oracle_hits.len(),
-                majority,
-            ),
-            oracle: self.oracle(probe, target, &oracle_hits),
-            lambda_path: path
-                .probes
-                .iter()
-                .map(|p| self.lambda_point(p, target))
-                .collect(),
-            layer_selection: layers::select(&spec.layers.deltas, &layers.cumulative, dev),
-            layers,
-            rankings: rankings
-                .iter()
-                .map(|(name, ranking)| ((*name).to_owned(), curves::record(ranking, classes)))
-                .collect::<BTreeMap<_, _>>(),
-            sweeps,
-            minimal_sets,
-            combined,
-            control,
-            salient,
-        })
+        Ok(accuracies)
     }
-
-    fn oracle(&self, probe: &Probe, target: Target<'_>, test: &[bool]) -> Oracle {
-        Oracle {
-            l1: probe.fit.l1,
-            l2: probe.fit.l2,
-            train_accuracy: accuracy(&hits(&probe.fit, self.data.train(), target.train)),
-            dev_accuracy: probe.dev_accuracy,
-            test_accuracy: accuracy(test),
-            test_interval: uncertainty::wilson(correct(test), test.len()),
-            objective: probe.fit.objective,
-            nonzero_weights: probe.fit.nonzero_weights(),
-            neurons_used: probe.fit.neurons_used(),
-            certificate: certificate(&probe.fit.certificate),
-        }
-    }
-
-    fn lambda_point(&self, probe: &Probe, target: Target<'_>) -> LambdaPoint {
-        LambdaPoint {
-            l1: probe.fit.l1,
-            l2: probe.fit.l2,
-            dev_accuracy: probe.dev_accuracy,
-            train_accuracy: accuracy(&hits(&probe.fit, self.data.train(), target.train)),
-            nonzero_weights: probe.fit.nonzero_weights(),
-            certificate: certificate(&probe.fit.certificate),
-        }
-    }
-
-    /// The control tasks of one task in figures; `None` without draws.
-    fn control(&self, accuracies: Vec<f64>, oracle: f64) -> Option<Control> {
-        let (train, test) = (
-            self.data.train().tokens.as_ref()?,
-            self.data.test().tokens.as_ref()?,
-        );
-        let largest = accuracies.iter().copied().reduce(f64::max)?;
-        let smallest = accuracies.iter().copied().reduce(f64::min)?;
-        let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
-        Some(Control {
-            draws: accuracies.len(),
-            accuracy: mean,
-            selectivity: oracle - mean,
-            spread: (largest - smallest) / 2.0,
-            seen_in_train: selectivity::seen_in_train(&train.words, &test.words),
-            accuracies,
-        })
-    }
-}
-
-/// Test accuracy of always answering train's most frequent class (of equals the first).
-fn majority_accuracy(target: Target<'_>) -> f64 {
-    let counts = target.train.counts();
-    let mut most = 0;
-    for (class, count) in counts.iter().enumerate() {
-        if *count > counts[most] {
-            most = class;
-        }
-    }
-    target.test.counts()[most] as f64 / target.test.len() as f64
-}
-
-fn summarise_classes(target: Target<'_>, oracle_hits: &[bool]) -> Vec<ClassSummary> {
-    let counts = [target.train, target.dev, target.test].map(Labels::counts);
-    let mut right = vec![0_usize; target.test.classes().len()];
-    for (&class, &hit) in target.test.ids().iter().zip(oracle_hits) {
-        right[class as usize] += usize::from(hit);
-    }
-    let summarise = |(class, name): (usize, &String)| {
-        let [train, dev, test] = [counts[0][class], counts[1][class], counts[2][class]];
-        ClassSummary {
-            name: name.clone(),
-            samples: Parts { train, dev, test },
-            test_recall: (test > 0).then(|| right[class] as f64 / test as f64),
-        }
-    };
-    target
-        .train
-        .classes()
-        .iter()
-        .enumerate()
-        .map(summarise)
-        .collect()
 }

@@ -1,6 +1,6 @@
 //! What the reader of the figures should know, in plain words.
 
-use super::probing::Prober;
+use super::records::Tally;
 use super::results::{DataSummary, TaskResults};
 
 /// Most names that a warning lists.
@@ -120,11 +120,11 @@ fn certainty(task: &TaskResults, warnings: &mut Vec<String>) {
 }
 
 /// About fits that did not converge.
-pub(super) fn of_fits(prober: &Prober<'_>, asked: f64) -> Option<String> {
-    (prober.unconverged > 0).then(|| {
+pub(super) fn of_fits(tally: &Tally, asked: f64) -> Option<String> {
+    (tally.unconverged > 0).then(|| {
         format!(
             "{} of {} fits did not reach the relative gap {asked:e}; the largest is {:.1e}. Raise `probe.max_passes` or leave out the weakest of `probe.lambda_ratios`.",
-            prober.unconverged, prober.fits, prober.worst_gap
+            tally.unconverged, tally.fits, tally.worst_gap
         )
     })
 }

@@ -1,0 +1,91 @@
+//! From what an analysis returns to what results hold.
+
+use super::results::{self, CertificateRecord, LambdaPoint};
+use crate::analysis::search::{self, Candidate, Search};
+use crate::analysis::uncertainty;
+use crate::error::Result;
+use crate::labels::Labels;
+use crate::ops::probe::Certificate;
+use crate::split::Split;
+
+/// A certificate as results hold it.
+pub(super) fn certificate(certificate: &Certificate) -> CertificateRecord {
+    CertificateRecord {
+        kkt: certificate.kkt,
+        kkt_relative: certificate.kkt_relative,
+        duality_gap: certificate.duality_gap,
+        relative_gap: certificate.relative_gap,
+        passes: certificate.passes,
+        converged: certificate.converged,
+        certified_zeros: certificate.certified_zeros,
+        certified_nonzeros: certificate.certified_nonzeros,
+    }
+}
+
+/// One λ of a search as results hold it.
+pub(super) fn lambda_point(candidate: &Candidate) -> LambdaPoint {
+    LambdaPoint {
+        l1: candidate.l1,
+        l2: candidate.l2,
+        dev_accuracy: candidate.dev_accuracy,
+        train_accuracy: candidate.train_accuracy,
+        nonzero_weights: candidate.nonzero_weights,
+        certificate: certificate(&candidate.certificate),
+    }
+}
+
+/// What the oracle and another probe get right on the same test samples.
+pub(super) fn paired(oracle: &[bool], other: &[bool]) -> Result<results::Paired> {
+    let paired = uncertainty::paired(oracle, other)?;
+    Ok(results::Paired {
+        only_oracle: paired.only_first,
+        only_other: paired.only_second,
+        difference: paired.difference,
+        interval: paired.interval,
+        p: paired.p,
+    })
+}
+
+/// How a probe does on test.
+pub(super) struct Judged {
+    /// Which samples it gets right.
+    pub hits: Vec<bool>,
+    /// Their share.
+    pub accuracy: f64,
+    /// The 95 % interval of that.
+    pub interval: [f64; 2],
+}
+
+/// Judges a probe on test.
+pub(super) fn judge(search: &Search, test: &Split, labels: &Labels) -> Result<Judged> {
+    let hits = search::hits(&search.fit, test.activations.view(), labels)?;
+    Ok(Judged {
+        accuracy: search::accuracy(&hits),
+        interval: uncertainty::wilson(search::count(&hits), hits.len()),
+        hits,
+    })
+}
+
+/// How many fits there were, and how many of them did not converge.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// All fits.
+    pub fits: usize,
+    /// Those whose stopping rule was not met.
+    pub unconverged: usize,
+    /// Their largest relative gap.
+    pub worst_gap: f64,
+}
+
+impl Tally {
+    /// Counts all fits of a search.
+    pub(super) fn add(&mut self, search: &Search) {
+        for candidate in &search.path {
+            self.fits += 1;
+            if !candidate.certificate.converged {
+                self.unconverged += 1;
+                self.worst_gap = self.worst_gap.max(candidate.certificate.relative_gap);
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What a study finds about one task.
+
+use std::collections::BTreeMap;
+
+use super::clock::Clock;
+use super::records::{Judged, Tally, certificate, judge, lambda_point};
+use super::results::{ClassSummary, Control, Oracle, Parts, TaskResults};
+use super::sets::{self, Goal};
+use super::spec::Spec;
+use super::{curves, layers, salient, stream};
+use crate::analysis::ranking::Ranking;
+use crate::analysis::search::{self, Penalties, Prober, Search, Target};
+use crate::analysis::selectivity::{self, ControlTask};
+use crate::analysis::uncertainty;
+use crate::error::Result;
+use crate::labels::Labels;
+use crate::ops::correlation::Correlation;
+use crate::ops::moments;
+use crate::split::Dataset;
+
+/// Steps of one task.
+pub(super) const STEPS: usize = 5;
+
+/// What every task of a study uses.
+pub(super) struct Common<'a> {
+    /// What to do.
+    pub spec: &'a Spec,
+    /// The data.
+    pub data: &'a Dataset,
+    /// Correlations of the neurons on train.
+    pub correlation: &'a Correlation,
+    /// The penalties that probes choose from.
+    pub penalties: Penalties,
+    /// Fits probes on train and judges them on dev.
+    pub prober: Prober<'a>,
+}
+
+/// What the steps of one task share.
+struct OneTask<'a> {
+    goal: Goal<'a>,
+    rankings: BTreeMap<&'static str, Ranking>,
+    labels: [&'a Labels; 3],
+}
+
+impl Common<'_> {
+    /// The labels of a task.
+    pub(super) fn target(&self, task: usize) -> Target<'_> {
+        Target {
+            train: &self.data.train().labels[task],
+            dev: &self.data.dev().labels[task],
+        }
+    }
+
+    /// All neurons.
+    pub(super) fn all(&self) -> Vec<usize> {
+        (0..self.prober.moments.mean.len()).collect()
+    }
+
+    /// All steps of one task. `controls` are its control tasks and their test accuracies on all neurons.
+    pub(super) fn study(
+        &self,
+        task: usize,
+        oracle: &Search,
+        controls: (&[ControlTask], &[f64]),
+        tally: &mut Tally,
+        clock: &mut Clock<'_>,
+    ) -> Result<TaskResults> {
+        let (spec, data, target) = (self.spec, self.data, self.target(task));
+        let (name, test) = (&data.tasks()[task], &data.test().labels[task]);
+        let map = data.train().activations.layers();
+        let dev = oracle.dev_accuracy;
+        tally.add(oracle);
+        let judged = judge(oracle, data.test(), test)?;
+        let goal = Goal {
+            target,
+            test: (data.test(), test),
+            penalties: &self.penalties,
+            oracle,
+            oracle_hits: &judged.hits,
+        };
+        clock.step(format!("{name}: probes on layers"));
+        let layers = layers::curves(&self.prober, map, goal, controls, tally, &mut |done| {
+            clock.fraction(done);
+        })?;
+        clock.step(format!("{name}: rankings and sweeps"));
+        let one = OneTask {
+            goal,
+            rankings: self.rankings(oracle, target.train)?,
+            labels: [target.train, target.dev, test],
+        };
+        let sweeps = self.sweeps(task, &one)?;
+        clock.step(format!("{name}: minimal sets"));
+        let mut minimal_sets = Vec::new();
+        for (at, ranking) in spec.minimal_set.rankings.iter().enumerate() {
+            let ordering = (ranking.name(), &*one.rankings[ranking.name()].order);
+            let count = spec.minimal_set.rankings.len() as f64;
+            minimal_sets.extend(sets::minimal_sets(
+                &self.prober,
+                &spec.minimal_set,
+                ordering,
+                goal,
+                tally,
+                &mut |done| clock.fraction((at as f64 + done) / count),
+            )?);
+        }
+        clock.step(format!("{name}: layers, clusters and ranking combined"));
+        let selected = layers::select(&spec.combined.deltas, &layers.cumulative, dev);
+        let combined = sets::combine(
+            &self.prober,
+            (&spec.combined, &spec.clusters),
+            (map, self.correlation),
+            &selected,
+            goal,
+            tally,
+            &mut |done| clock.fraction(done),
+        )?;
+        clock.step(format!("{name}: salient neurons"));
+        let salient = salient::find(
+            &spec.concepts,
+            &oracle.fit,
+            &one.rankings["lca"],
+            test.classes(),
+            data.train(),
+            self.prober.moments,
+        )?;
+        let majority = majority_accuracy(target.train, test);
+        Ok(TaskResults {
+            name: name.clone(),
+            classes: summarise_classes(one.labels, &judged.hits),
+            majority_accuracy: majority,
+            above_chance: uncertainty::above_chance(
+                search::count(&judged.hits),
+                judged.hits.len(),
+                majority,
+            ),
+            oracle: record_oracle(oracle, &judged),
+            lambda_path: oracle.path.iter().map(lambda_point).collect(),
+            layer_selection: layers::select(&spec.layers.deltas, &layers.cumulative, dev),
+            layers,
+            rankings: one
+                .rankings
+                .iter()
+                .map(|(name, r)| ((*name).to_owned(), curves::record(r, test.classes())))
+                .collect(),
+            sweeps,
+            minimal_sets,
+            combined,
+            control: self.control(controls.1, judged.accuracy),
+            salient,
+        })
+    }
+
+    fn rankings(
+        &self,
+        oracle: &Search,
+        labels: &Labels,
+    ) -> Result<BTreeMap<&'static str, Ranking>> {
+        let train = self.data.train().activations.view();
+        let by_class = moments::moments(self.prober.backend, train, Some(labels))?;
+        curves::rankings(&oracle.fit, &by_class, labels)
+    }
+
+    fn sweeps(&self, task: usize, one: &OneTask<'_>) -> Result<Vec<super::results::SweepResult>> {
+        curves::sweeps(
+            self.prober.backend,
+            &self.spec.sweep,
+            // Another stream than the control tasks'.
+            stream(stream(self.spec.seed, 0), task as u64),
+            &one.goal.oracle.fit,
+            &self.prober.moments.mean,
+            one.goal.test,
+            &one.rankings,
+        )
+    }
+
+    /// The control tasks of one task in figures; `None` without draws.
+    fn control(&self, accuracies: &[f64], oracle: f64) -> Option<Control> {
+        let train = self.data.train().tokens.as_ref()?;
+        let test = self.data.test().tokens.as_ref()?;
+        let largest = accuracies.iter().copied().reduce(f64::max)?;
+        let smallest = accuracies.iter().copied().reduce(f64::min)?;
+        let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+        Some(Control {
+            draws: accuracies.len(),
+            accuracies: accuracies.to_vec(),
+            accuracy: mean,
+            selectivity: oracle - mean,
+            spread: (largest - smallest) / 2.0,
+            seen_in_train: selectivity::seen_in_train(&train.words, &test.words),
+        })
+    }
+}
+
+fn record_oracle(oracle: &Search, judged: &Judged) -> Oracle {
+    Oracle {
+        l1: oracle.fit.l1,
+        l2: oracle.fit.l2,
+        train_accuracy: oracle.train_accuracy(),
+        dev_accuracy: oracle.dev_accuracy,
+        test_accuracy: judged.accuracy,
+        test_interval: judged.interval,
+        objective: oracle.fit.objective,
+        nonzero_weights: oracle.fit.nonzero_weights(),
+        neurons_used: oracle.fit.neurons_used(),
+        certificate: certificate(&oracle.fit.certificate),
+    }
+}
+
+/// Test accuracy of always answering train's most frequent class (of equals the first).
+fn majority_accuracy(train: &Labels, test: &Labels) -> f64 {
+    let counts = train.counts();
+    let mut most = 0;
+    for (class, count) in counts.iter().enumerate() {
+        if *count > counts[most] {
+            most = class;
+        }
+    }
+    test.counts()[most] as f64 / test.len() as f64
+}
+
+/// Sizes of the classes in train, dev and test, and the share of each that the oracle gets right on test.
+fn summarise_classes(labels: [&Labels; 3], oracle_hits: &[bool]) -> Vec<ClassSummary> {
+    let counts = labels.map(Labels::counts);
+    let mut right = vec![0_usize; labels[2].classes().len()];
+    for (&class, &hit) in labels[2].ids().iter().zip(oracle_hits) {
+        right[class as usize] += usize::from(hit);
+    }
+    let summarise = |(class, name): (usize, &String)| {
+        let [train, dev, test] = [0, 1, 2].map(|part: usize| counts[part][class]);
+        ClassSummary {
+            name: name.clone(),
+            samples: Parts { train, dev, test },
+            test_recall: (test > 0).then(|| right[class] as f64 / test as f64),
+        }
+    };
+    labels[0]
+        .classes()
+        .iter()
+        .enumerate()
+        .map(summarise)
+        .collect()
+}
