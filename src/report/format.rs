@@ -70,13 +70,13 @@ pub fn counted(value: usize, thing: &str) -> String {
     )
 }
 
-/// A number of any size in few digits: 0.0123 → `0.0123`, 1.234e-5 → `1.23e-5`.
+/// A number of any size in few digits: 0.0123 → `0.0123`, 1.234e-5 → `1.2e−5`.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     minus(if value == 0.0 {
         "0".to_owned()
     } else if !(1e-3..1e5).contains(&size) {
-        format!("{value:.2e}")
+        format!("{value:.1e}").replace("e-", "e−")
     } else if size < 1.0 {
         format!("{value:.4}")
     } else if size < 100.0 {

@@ -345,7 +345,7 @@ fn redundancy(results: &StudyResults, task: &TaskResults) -> Answer {
 
 /// Control tasks say nothing when fewer test words than this occur in train: a word that was never seen cannot have
 /// been memorised.
-pub(super) const SEEN_ENOUGH: f64 = 0.1;
+pub(super) const SEEN_ENOUGH: f64 = 0.2;
 
 fn selectivity(task: &TaskResults) -> Answer {
     let about = "Selectivity";

@@ -219,7 +219,7 @@ fn pairs(results: &StudyResults) -> Vec<(String, String)> {
         .iter()
         .map(|found| {
             (
-                format!("|r| ≥ {}", format::plain(found.r)),
+                format!("pairs with |r| ≥ {}", format::plain(found.r)),
                 format!(
                     "{} ({})",
                     format::count(usize::try_from(found.pairs).unwrap_or(usize::MAX)),

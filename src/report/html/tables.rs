@@ -159,8 +159,8 @@ fn verdict_cell(paired: &Paired, delta: f64, task: &TaskResults) -> Cell {
     }
     match verdict(paired, delta, task.oracle.test_accuracy) {
         Verdict::Supported => toned("supported", 0.0, "good"),
-        Verdict::Open => toned("not decided", 1.0, ""),
-        Verdict::Loss => toned("a loss", 2.0, "care"),
+        Verdict::Open => toned("not\u{a0}decided", 1.0, ""),
+        Verdict::Loss => toned("a\u{a0}loss", 2.0, "care"),
     }
 }
 
