@@ -82,7 +82,7 @@ pub struct Chart {
     pub naming: Naming,
 }
 
-const LEFT: f64 = 54.0;
+const LEFT: f64 = 64.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
 

@@ -368,10 +368,11 @@ fn selectivity(task: &TaskResults) -> Answer {
         about,
         figure: format!("{} points", format::points(control.selectivity)),
         lead: format!(
-            "Trained on random classes for words instead, probes reach {} (mean of {} ± {} points).",
+            "Trained on random classes for words instead, probes reach {} (mean of {} ± {} points), the oracle {} points more.",
             format::percent(control.accuracy),
             format::counted(control.draws, "draw"),
             format::points(control.spread).trim_start_matches('+'),
+            format::points(control.selectivity).trim_start_matches('+'),
         ),
         rest: caution,
         tone: if control.seen_in_train < SEEN_ENOUGH {

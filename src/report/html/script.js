@@ -68,7 +68,7 @@ for (const chart of all("svg.chart")) {
     cursor.classList.add("on");
     cursor.setAttribute("x1", place);
     cursor.setAttribute("x2", place);
-    out.textContent = chart.dataset.of + " " + x(place) + ":  " + near.map((n) => n.name + " " + y(n.point[1])).join(" · ");
+    out.textContent = chart.dataset.of + " " + x(place) + ":  " + near.map((n) => n.name + " " + y(n.point[1]) + (Math.abs(n.point[0] - place) > 1 ? " (at " + x(n.point[0]) + ")" : "")).join(" · ");
   });
   chart.addEventListener("pointerleave", () => { cursor.classList.remove("on"); out.textContent = ""; });
 }
