@@ -6,7 +6,7 @@
 //! | [`csv`] | `tables/*.csv`, in long form: one row a figure, one file a kind of figure |
 //! | [`html`] | `report.html`, one file that needs nothing beside it |
 //! | [`chart`] | the drawings of `report.html`, as SVG |
-//! | [`format`] | numbers as people read them |
+//! | [`mod@format`] | numbers as people read them |
 //!
 //! Nothing here computes a result: what a report shows is in [`StudyResults`], so a report can be rebuilt from
 //! `results.json` alone.

@@ -200,7 +200,7 @@ fn an_upward_import_is_caught() {
 /// Lines outside `allowed` (files, or folders that end in `/`) that hold one of the words.
 fn misplaced(path: &str, text: &str, words: &[&str], allowed: &[&str]) -> Vec<String> {
     let at_home = |home: &&str| path == *home || (home.ends_with('/') && path.starts_with(*home));
-    if allowed.iter().any(|home| at_home(&home)) {
+    if allowed.iter().any(at_home) {
         return Vec::new();
     }
     let holds = |line: &str| words.iter().find(|word| line.contains(**word)).copied();

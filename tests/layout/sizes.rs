@@ -28,7 +28,7 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         let ends = |line: &&str| {
             **line == *close || line.starts_with(&format!("{indent}) -> ")) && line.ends_with(';')
         };
-        if let Some(length) = lines[at + 1..].iter().position(|line| ends(&line)) {
+        if let Some(length) = lines[at + 1..].iter().position(ends) {
             found.push((at + 1, length + 2));
         }
     }
