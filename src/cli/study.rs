@@ -86,7 +86,6 @@ fn summary(results: &StudyResults, folder: &std::path::Path) -> String {
 }
 
 fn summarise(text: &mut String, task: &TaskResults) {
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let oracle = &task.oracle;
     line(
         text,
@@ -104,45 +103,11 @@ fn summarise(text: &mut String, task: &TaskResults) {
         text,
         format_args!("  {:<30} {:>7} {:>9} {:>9}", "", "neurons", "dev", "test"),
     );
-    let mut row = |name: String, neurons: usize, dev: f64, test: f64| {
+    for (name, neurons, dev, test) in rows(task) {
         let (dev, test) = (percent(dev), percent(test));
         line(
             text,
             format_args!("  {name:<30} {neurons:>7} {dev:>9} {test:>9}"),
-        );
-    };
-    row(
-        "all neurons".into(),
-        oracle.neurons_used,
-        oracle.dev_accuracy,
-        oracle.test_accuracy,
-    );
-    for chosen in &task.layer_selection {
-        row(
-            format!(
-                "layers 0 to {}, loss {}",
-                chosen.layer,
-                percent(chosen.delta)
-            ),
-            chosen.neurons,
-            chosen.dev_accuracy,
-            chosen.test_accuracy,
-        );
-    }
-    for set in &task.minimal_sets {
-        row(
-            format!("{}, loss {}", set.ranking, percent(set.delta)),
-            set.size,
-            set.dev_accuracy,
-            set.test_accuracy,
-        );
-    }
-    for set in &task.combined {
-        row(
-            format!("layers 0 to {}, clusters at {}", set.layer, set.threshold),
-            set.size,
-            set.dev_accuracy,
-            set.test_accuracy,
         );
     }
     if let Some(control) = &task.control {
@@ -155,6 +120,50 @@ fn summarise(text: &mut String, task: &TaskResults) {
             ),
         );
     }
+}
+
+/// What was probed, with its neurons and its accuracy on dev and test.
+fn rows(task: &TaskResults) -> Vec<(String, usize, f64, f64)> {
+    let oracle = &task.oracle;
+    let mut rows = vec![(
+        "all neurons".to_owned(),
+        oracle.neurons_used,
+        oracle.dev_accuracy,
+        oracle.test_accuracy,
+    )];
+    rows.extend(task.layer_selection.iter().map(|chosen| {
+        (
+            format!(
+                "layers 0 to {}, loss {}",
+                chosen.layer,
+                percent(chosen.delta)
+            ),
+            chosen.neurons,
+            chosen.dev_accuracy,
+            chosen.test_accuracy,
+        )
+    }));
+    rows.extend(task.minimal_sets.iter().map(|set| {
+        (
+            format!("{}, loss {}", set.ranking, percent(set.delta)),
+            set.size,
+            set.dev_accuracy,
+            set.test_accuracy,
+        )
+    }));
+    rows.extend(task.combined.iter().map(|set| {
+        (
+            format!("layers 0 to {}, clusters at {}", set.layer, set.threshold),
+            set.size,
+            set.dev_accuracy,
+            set.test_accuracy,
+        )
+    }));
+    rows
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {

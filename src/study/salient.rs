@@ -23,8 +23,7 @@ pub(super) fn find(
     train: &Split,
     moments: &Moments,
 ) -> Result<Salient> {
-    let weights = fit.standardised.view();
-    let per_class = ranking::salient(weights, spec.mass)?;
+    let per_class = ranking::salient(fit.standardised.view(), spec.mass)?;
     let map = train.activations.layers();
     let layers = map.layers();
     let by_layer = |neurons: &[usize]| -> Vec<usize> {
@@ -43,49 +42,58 @@ pub(super) fn find(
     let mut described = union.clone();
     described.sort_by_key(|&n| rank[n]);
     described.truncate(spec.neurons);
-    let words = match &train.tokens {
-        Some(tokens) => concepts::top_words(
-            train.activations.view(),
-            moments,
-            &tokens.words,
-            &described,
-            spec.top_words,
-            spec.min_count,
-        )?,
-        None => vec![Vec::new(); described.len()],
+    let words = top_words(spec, &described, train, moments)?;
+    let describe = |(&neuron, top_words): (&usize, Vec<TopWord>)| SalientNeuron {
+        neuron,
+        layer: map.layer(neuron),
+        unit: map.unit(neuron),
+        rank: rank[neuron],
+        classes: classes
+            .iter()
+            .enumerate()
+            .filter(|&(class, _)| per_class[class].contains(&neuron))
+            .map(|(class, name)| ClassWeight {
+                class: name.clone(),
+                weight: f64::from(fit.standardised[(class, neuron)]),
+            })
+            .collect(),
+        top_words,
     };
-    let neurons = described
-        .iter()
-        .zip(words)
-        .map(|(&neuron, words)| SalientNeuron {
-            neuron,
-            layer: map.layer(neuron),
-            unit: map.unit(neuron),
-            rank: rank[neuron],
-            classes: classes
-                .iter()
-                .enumerate()
-                .filter(|&(class, _)| per_class[class].contains(&neuron))
-                .map(|(class, name)| ClassWeight {
-                    class: name.clone(),
-                    weight: f64::from(weights[(class, neuron)]),
-                })
-                .collect(),
-            top_words: words
-                .into_iter()
-                .map(|word| TopWord {
-                    word: word.word,
-                    score: word.score,
-                    z: word.z,
-                    count: word.count,
-                })
-                .collect(),
-        });
     Ok(Salient {
         mass: spec.mass,
-        neurons: neurons.collect(),
+        neurons: described.iter().zip(words).map(describe).collect(),
         by_class_layer: per_class.iter().map(|neurons| by_layer(neurons)).collect(),
         by_layer: by_layer(&union),
         per_class,
     })
+}
+
+/// The words that each neuron fires on; none where they are not known.
+fn top_words(
+    spec: &ConceptSpec,
+    neurons: &[usize],
+    train: &Split,
+    moments: &Moments,
+) -> Result<Vec<Vec<TopWord>>> {
+    let Some(tokens) = &train.tokens else {
+        return Ok(vec![Vec::new(); neurons.len()]);
+    };
+    let found = concepts::top_words(
+        train.activations.view(),
+        moments,
+        &tokens.words,
+        neurons,
+        spec.top_words,
+        spec.min_count,
+    )?;
+    let record = |word: concepts::TopWord| TopWord {
+        word: word.word,
+        score: word.score,
+        z: word.z,
+        count: word.count,
+    };
+    Ok(found
+        .into_iter()
+        .map(|words| words.into_iter().map(record).collect())
+        .collect())
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::clock::Clock;
 use super::records::{Judged, Tally, certificate, judge, lambda_point};
-use super::results::{ClassSummary, Control, Oracle, Parts, TaskResults};
+use super::results::{
+    ClassSummary, Control, MinimalSet, Oracle, Parts, RankingResult, SweepResult, TaskResults,
+};
 use super::sets::{self, Goal};
 use super::spec::Spec;
 use super::{curves, layers, salient, stream};
@@ -35,12 +37,8 @@ pub(super) struct Common<'a> {
     pub prober: Prober<'a>,
 }
 
-/// What the steps of one task share.
-struct OneTask<'a> {
-    goal: Goal<'a>,
-    rankings: BTreeMap<&'static str, Ranking>,
-    labels: [&'a Labels; 3],
-}
+/// Orderings by name.
+type Rankings = BTreeMap<&'static str, Ranking>;
 
 impl Common<'_> {
     /// The labels of a task.
@@ -67,8 +65,6 @@ impl Common<'_> {
     ) -> Result<TaskResults> {
         let (spec, data, target) = (self.spec, self.data, self.target(task));
         let (name, test) = (&data.tasks()[task], &data.test().labels[task]);
-        let map = data.train().activations.layers();
-        let dev = oracle.dev_accuracy;
         tally.add(oracle);
         let judged = judge(oracle, data.test(), test)?;
         let goal = Goal {
@@ -79,37 +75,23 @@ impl Common<'_> {
             oracle_hits: &judged.hits,
         };
         clock.step(format!("{name}: probes on layers"));
+        let map = data.train().activations.layers();
         let layers = layers::curves(&self.prober, map, goal, controls, tally, &mut |done| {
             clock.fraction(done);
         })?;
         clock.step(format!("{name}: rankings and sweeps"));
-        let one = OneTask {
-            goal,
-            rankings: self.rankings(oracle, target.train)?,
-            labels: [target.train, target.dev, test],
-        };
-        let sweeps = self.sweeps(task, &one)?;
+        let rankings = self.rankings(oracle, target.train)?;
+        let sweeps = self.sweeps(task, goal, &rankings)?;
         clock.step(format!("{name}: minimal sets"));
-        let mut minimal_sets = Vec::new();
-        for (at, ranking) in spec.minimal_set.rankings.iter().enumerate() {
-            let ordering = (ranking.name(), &*one.rankings[ranking.name()].order);
-            let count = spec.minimal_set.rankings.len() as f64;
-            minimal_sets.extend(sets::minimal_sets(
-                &self.prober,
-                &spec.minimal_set,
-                ordering,
-                goal,
-                tally,
-                &mut |done| clock.fraction((at as f64 + done) / count),
-            )?);
-        }
+        let minimal_sets = self.minimal_sets(goal, &rankings, tally, clock)?;
         clock.step(format!("{name}: layers, clusters and ranking combined"));
-        let selected = layers::select(&spec.combined.deltas, &layers.cumulative, dev);
+        let select =
+            |deltas: &[f64]| layers::select(deltas, &layers.cumulative, oracle.dev_accuracy);
         let combined = sets::combine(
             &self.prober,
             (&spec.combined, &spec.clusters),
             (map, self.correlation),
-            &selected,
+            &select(&spec.combined.deltas),
             goal,
             tally,
             &mut |done| clock.fraction(done),
@@ -118,30 +100,23 @@ impl Common<'_> {
         let salient = salient::find(
             &spec.concepts,
             &oracle.fit,
-            &one.rankings["lca"],
+            &rankings["lca"],
             test.classes(),
             data.train(),
             self.prober.moments,
         )?;
         let majority = majority_accuracy(target.train, test);
+        let correct = search::count(&judged.hits);
         Ok(TaskResults {
             name: name.clone(),
-            classes: summarise_classes(one.labels, &judged.hits),
+            classes: summarise_classes([target.train, target.dev, test], &judged.hits),
             majority_accuracy: majority,
-            above_chance: uncertainty::above_chance(
-                search::count(&judged.hits),
-                judged.hits.len(),
-                majority,
-            ),
+            above_chance: uncertainty::above_chance(correct, test.len(), majority),
             oracle: record_oracle(oracle, &judged),
             lambda_path: oracle.path.iter().map(lambda_point).collect(),
-            layer_selection: layers::select(&spec.layers.deltas, &layers.cumulative, dev),
+            layer_selection: select(&spec.layers.deltas),
             layers,
-            rankings: one
-                .rankings
-                .iter()
-                .map(|(name, r)| ((*name).to_owned(), curves::record(r, test.classes())))
-                .collect(),
+            rankings: record_rankings(&rankings, test.classes()),
             sweeps,
             minimal_sets,
             combined,
@@ -150,26 +125,42 @@ impl Common<'_> {
         })
     }
 
-    fn rankings(
+    fn minimal_sets(
         &self,
-        oracle: &Search,
-        labels: &Labels,
-    ) -> Result<BTreeMap<&'static str, Ranking>> {
+        goal: Goal<'_>,
+        rankings: &Rankings,
+        tally: &mut Tally,
+        clock: &mut Clock<'_>,
+    ) -> Result<Vec<MinimalSet>> {
+        let spec = &self.spec.minimal_set;
+        let mut found = Vec::new();
+        for (at, ranking) in spec.rankings.iter().enumerate() {
+            let ordering = (ranking.name(), &*rankings[ranking.name()].order);
+            let progress = &mut |done| {
+                clock.fraction((at as f64 + done) / spec.rankings.len() as f64);
+            };
+            let sets = sets::minimal_sets(&self.prober, spec, ordering, goal, tally, progress)?;
+            found.extend(sets);
+        }
+        Ok(found)
+    }
+
+    fn rankings(&self, oracle: &Search, labels: &Labels) -> Result<Rankings> {
         let train = self.data.train().activations.view();
         let by_class = moments::moments(self.prober.backend, train, Some(labels))?;
         curves::rankings(&oracle.fit, &by_class, labels)
     }
 
-    fn sweeps(&self, task: usize, one: &OneTask<'_>) -> Result<Vec<super::results::SweepResult>> {
+    fn sweeps(&self, task: usize, goal: Goal<'_>, rankings: &Rankings) -> Result<Vec<SweepResult>> {
         curves::sweeps(
             self.prober.backend,
             &self.spec.sweep,
             // Another stream than the control tasks'.
             stream(stream(self.spec.seed, 0), task as u64),
-            &one.goal.oracle.fit,
+            &goal.oracle.fit,
             &self.prober.moments.mean,
-            one.goal.test,
-            &one.rankings,
+            goal.test,
+            rankings,
         )
     }
 
@@ -189,6 +180,12 @@ impl Common<'_> {
             seen_in_train: selectivity::seen_in_train(&train.words, &test.words),
         })
     }
+}
+
+fn record_rankings(rankings: &Rankings, classes: &[String]) -> BTreeMap<String, RankingResult> {
+    let record =
+        |(name, ranking): (&&str, &Ranking)| ((*name).to_owned(), curves::record(ranking, classes));
+    rankings.iter().map(record).collect()
 }
 
 fn record_oracle(oracle: &Search, judged: &Judged) -> Oracle {

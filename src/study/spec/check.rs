@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{PartSpec, ProbeSpec, Spec};
+use super::{DataSpec, ProbeSpec, Spec};
 
 /// A value outside its range.
 #[derive(Debug)]
@@ -30,84 +30,72 @@ pub(super) fn check(spec: &Spec) -> Checked {
     if spec.name.trim().is_empty() {
         return fault(&["name"], "the name is empty", "Give the study a name");
     }
-    for (name, part) in [
-        ("train", &spec.data.train),
-        ("dev", &spec.data.dev),
-        ("test", &spec.data.test),
-    ] {
-        part_is_named(name, part)?;
-    }
-    distinct(&["data", "tasks"], &spec.data.tasks)?;
-    if let Some(text) = &spec.data.layers_units
-        && layers_units(text).is_none()
-    {
-        return fault(
-            &["data", "layers_units"],
-            format!("\"{text}\" is not of the form LAYERSxUNITS"),
-            "Write \"7x384\" for 7 layers of 384 units",
-        );
-    }
+    data(&spec.data)?;
     probe(&spec.probe)?;
-    numbers(
-        &["clusters", "thresholds"],
-        &spec.clusters.thresholds,
-        1..=99,
-        Range::closed(0.0, 2.0),
-    )?;
-    let deltas = Range::below(0.0, 1.0);
+    let (deltas, distances) = (Range::below(0.0, 1.0), Range::closed(0.0, 2.0));
+    let thresholds = &spec.clusters.thresholds;
+    numbers(&["clusters", "thresholds"], thresholds, 1..=99, distances)?;
     numbers(&["layers", "deltas"], &spec.layers.deltas, 1..=20, deltas)?;
-    numbers(
-        &["minimal_set", "deltas"],
-        &spec.minimal_set.deltas,
-        0..=20,
-        deltas,
-    )?;
-    let rankings: Vec<_> = spec.minimal_set.rankings.iter().map(|r| r.name()).collect();
+    let minimal = &spec.minimal_set;
+    numbers(&["minimal_set", "deltas"], &minimal.deltas, 0..=20, deltas)?;
+    let rankings: Vec<_> = minimal.rankings.iter().map(|r| r.name()).collect();
     distinct(&["minimal_set", "rankings"], &rankings)?;
-    if spec.minimal_set.ladder.contains(&0) {
+    if minimal.ladder.contains(&0) {
         return fault(
             &["minimal_set", "ladder"],
             "it holds a size of 0; sizes are 1 or more",
             "Leave the size 0 out",
         );
     }
-    numbers(
-        &["combined", "deltas"],
-        &spec.combined.deltas,
-        0..=20,
-        deltas,
-    )?;
-    number(&["combined", "set_delta"], spec.combined.set_delta, deltas)?;
-    numbers(
-        &["combined", "thresholds"],
-        &spec.combined.thresholds,
-        0..=99,
-        Range::closed(0.0, 2.0),
-    )?;
+    let combined = &spec.combined;
+    numbers(&["combined", "deltas"], &combined.deltas, 0..=20, deltas)?;
+    number(&["combined", "set_delta"], combined.set_delta, deltas)?;
+    let thresholds = &combined.thresholds;
+    numbers(&["combined", "thresholds"], thresholds, 0..=99, distances)?;
+    counts(spec)
+}
+
+fn data(data: &DataSpec) -> Checked {
+    for (name, part) in [
+        ("train", &data.train),
+        ("dev", &data.dev),
+        ("test", &data.test),
+    ] {
+        if part.activations.as_os_str().is_empty() {
+            return fault(
+                &["data", name],
+                "the file name is empty",
+                "Name the file of activations",
+            );
+        }
+    }
+    distinct(&["data", "tasks"], &data.tasks)?;
+    match &data.layers_units {
+        Some(text) if layers_units(text).is_none() => fault(
+            &["data", "layers_units"],
+            format!("\"{text}\" is not of the form LAYERSxUNITS"),
+            "Write \"7x384\" for 7 layers of 384 units",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Everything that is counted, and the share of mass.
+fn counts(spec: &Spec) -> Checked {
     count(&["control", "draws"], spec.control.draws, 0..=100)?;
     let ablation: Vec<_> = spec.sweep.ablation.iter().map(|a| a.name()).collect();
     distinct(&["sweep", "ablation"], &ablation)?;
-    count(
-        &["sweep", "random_draws"],
-        spec.sweep.random_draws,
-        0..=1000,
-    )?;
-    number(
-        &["concepts", "mass"],
-        spec.concepts.mass,
-        Range::above(0.0, 1.0),
-    )?;
+    let draws = spec.sweep.random_draws;
+    count(&["sweep", "random_draws"], draws, 0..=1000)?;
+    let concepts = &spec.concepts;
+    number(&["concepts", "mass"], concepts.mass, Range::above(0.0, 1.0))?;
     count(
         &["concepts", "min_count"],
-        spec.concepts.min_count,
+        concepts.min_count,
         1..=1_000_000,
     )?;
-    count(
-        &["concepts", "top_words"],
-        spec.concepts.top_words,
-        1..=1000,
-    )?;
-    count(&["concepts", "neurons"], spec.concepts.neurons, 0..=100_000)
+    count(&["concepts", "top_words"], concepts.top_words, 1..=1000)?;
+    count(&["concepts", "neurons"], concepts.neurons, 0..=100_000)
 }
 
 fn probe(probe: &ProbeSpec) -> Checked {
@@ -140,17 +128,6 @@ fn probe(probe: &ProbeSpec) -> Checked {
         Range::closed(1e-7, 0.1),
     )?;
     count(&["probe", "max_passes"], probe.max_passes, 1..=1_000_000)
-}
-
-fn part_is_named(name: &'static str, part: &PartSpec) -> Checked {
-    if part.activations.as_os_str().is_empty() {
-        return fault(
-            &["data", name],
-            "the file name is empty",
-            "Name the file of activations",
-        );
-    }
-    Ok(())
 }
 
 /// Layers and units of `7x384`; `None` where the text is not of that form or a number is 0.
