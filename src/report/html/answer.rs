@@ -169,7 +169,7 @@ fn fewest(task: &TaskResults, neurons: usize) -> Answer {
     let share = set.size as f64 / neurons.max(1) as f64;
     let lead = if set.size < neurons {
         format!(
-            "{} ({}) suffice: retrained on the first {} by {}, a probe stays within {} of the oracle on dev.",
+            "{} ({}) suffice on dev: retrained on the first {} by {}, a probe stays within {} of the oracle there.",
             format::counted(set.size, "neuron"),
             format::percent(share),
             format::count(set.size),
