@@ -5,7 +5,7 @@ use std::path::Path;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
-use neurosieve::gpu::{Access, Kernel};
+use neurosieve::gpu::{Access, Kernel, Layout};
 use neurosieve::ops::KERNELS;
 
 fn parsed(name: &str, source: &str) -> Module {
@@ -79,45 +79,64 @@ fn differences(kernel: &Kernel, module: &Module) -> Vec<String> {
         if access(module, variable) != described.access {
             differences.push(format!("{} is not {:?}", described.name, described.access));
         }
-        let Some(layout) = described.layout else {
-            continue;
-        };
-        let mut ty = &module.types[variable.ty];
-        if let TypeInner::Array { base, stride, .. } = ty.inner {
-            if stride as usize != layout.size {
-                differences.push(format!(
-                    "{} are {stride} bytes apart, not {}",
-                    layout.name, layout.size
-                ));
-            }
-            ty = &module.types[base];
-        }
-        let TypeInner::Struct { members, span } = &ty.inner else {
-            differences.push(format!("{} is no struct", described.name));
-            continue;
-        };
-        if ty.name.as_deref() != Some(layout.name) {
-            differences.push(format!(
-                "{} is a {:?}, not a {}",
-                described.name, ty.name, layout.name
+        if let Some(layout) = described.layout {
+            differences.extend(layout_differences(
+                described.name,
+                layout,
+                module,
+                variable.ty,
             ));
         }
-        if *span as usize != layout.size {
+    }
+    differences
+}
+
+/// What differs between a struct, or an array of structs, and its layout on the host.
+fn layout_differences(
+    binding: &str,
+    layout: Layout,
+    module: &Module,
+    ty: naga::Handle<naga::Type>,
+) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut ty = &module.types[ty];
+    if let TypeInner::Array { base, stride, .. } = ty.inner {
+        if stride as usize != layout.size {
             differences.push(format!(
-                "{} has {span} bytes, not {}",
+                "{} are {stride} bytes apart, not {}",
                 layout.name, layout.size
             ));
         }
-        let theirs: Vec<(&str, usize)> = members
-            .iter()
-            .map(|member| (member.name.as_deref().unwrap_or(""), member.offset as usize))
-            .collect();
-        if theirs != layout.fields {
-            differences.push(format!(
-                "{} has {theirs:?}, not {:?}",
-                layout.name, layout.fields
-            ));
-        }
+        ty = &module.types[base];
+    }
+    let TypeInner::Struct { members, span } = &ty.inner else {
+        differences.push(format!("{binding} is no struct"));
+        return differences;
+    };
+    if ty.name.as_deref() != Some(layout.name) {
+        differences.push(format!(
+            "{binding} is a {:?}, not a {}",
+            ty.name, layout.name
+        ));
+    }
+    if *span as usize != layout.size {
+        differences.push(format!(
+            "{} has {span} bytes, not {}",
+            layout.name, layout.size
+        ));
+    }
+    let theirs: Vec<(&str, usize)> = members
+        .iter()
+        .map(|member| {
+            let name = member.name.as_deref().unwrap_or("");
+            (name, member.offset as usize)
+        })
+        .collect();
+    if theirs != layout.fields {
+        differences.push(format!(
+            "{} has {theirs:?}, not {:?}",
+            layout.name, layout.fields
+        ));
     }
     differences
 }

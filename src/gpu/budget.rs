@@ -28,7 +28,7 @@ pub fn blocks(total: usize, block: usize) -> impl Iterator<Item = Range<usize>> 
 }
 
 impl Gpu {
-    /// The largest number of bytes that one binding of this device may hold.
+    /// The largest number of bytes that we give one binding of this device.
     pub fn binding_bytes(&self) -> u64 {
         self.binding_limit
     }
