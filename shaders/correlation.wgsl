@@ -7,9 +7,10 @@
 //
 // `gram`: 64 threads, 8 x 8 values each as 2 x 2 quads of 4 x 4 (the halves are 32 apart, so that neighbours read
 // neighbouring words), 16 samples a step through 8 KiB of workgroup memory, the next step's samples fetched into
-// registers meanwhile. The samples-major z is already what both operands need. One dispatch sums at most 2,048 samples
-// in registers and adds them to the tile once; every tile has one owner, so the order of all sums is fixed. Unrolled in
-// the source: the translation to SPIR-V, MSL and HLSL leaves loops as they are.
+// registers meanwhile. The samples-major z is already what both operands need. Sums of 256 samples stay in registers and
+// are added to the tile at once: sparse neurons repeat products, whose roundings all go the same way, so longer sums
+// would be eight times less exact. Every tile has one owner, so the order of all sums is fixed. Unrolled in the source:
+// the translation to SPIR-V, MSL and HLSL leaves loops as they are.
 
 struct Centring {
   // Samples and neurons of x.
@@ -109,255 +110,258 @@ fn gram(
   var right1 = z[at_right + 4u * p.stride];
   var right2 = z[at_right + 8u * p.stride];
   var right3 = z[at_right + 12u * p.stride];
-  for (var k = p.start; k < p.end; k += 16u) {
-    workgroupBarrier();
-    left[thread + 0u] = left0;
-    left[thread + 64u] = left1;
-    left[thread + 128u] = left2;
-    left[thread + 192u] = left3;
-    right[thread + 0u] = right0;
-    right[thread + 64u] = right1;
-    right[thread + 128u] = right2;
-    right[thread + 192u] = right3;
-    workgroupBarrier();
-    at_left += 16u * p.stride;
-    at_right += 16u * p.stride;
-    if (k + 16u < p.end) {
-      left0 = z[at_left + 0u * p.stride];
-      left1 = z[at_left + 4u * p.stride];
-      left2 = z[at_left + 8u * p.stride];
-      left3 = z[at_left + 12u * p.stride];
-      right0 = z[at_right + 0u * p.stride];
-      right1 = z[at_right + 4u * p.stride];
-      right2 = z[at_right + 8u * p.stride];
-      right3 = z[at_right + 12u * p.stride];
-    }
-    {
-      let a0 = left[0u + ty]; let a1 = left[8u + ty];
-      let b0 = right[0u + tx]; let b1 = right[8u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[16u + ty]; let a1 = left[24u + ty];
-      let b0 = right[16u + tx]; let b1 = right[24u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[32u + ty]; let a1 = left[40u + ty];
-      let b0 = right[32u + tx]; let b1 = right[40u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[48u + ty]; let a1 = left[56u + ty];
-      let b0 = right[48u + tx]; let b1 = right[56u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[64u + ty]; let a1 = left[72u + ty];
-      let b0 = right[64u + tx]; let b1 = right[72u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[80u + ty]; let a1 = left[88u + ty];
-      let b0 = right[80u + tx]; let b1 = right[88u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[96u + ty]; let a1 = left[104u + ty];
-      let b0 = right[96u + tx]; let b1 = right[104u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[112u + ty]; let a1 = left[120u + ty];
-      let b0 = right[112u + tx]; let b1 = right[120u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[128u + ty]; let a1 = left[136u + ty];
-      let b0 = right[128u + tx]; let b1 = right[136u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[144u + ty]; let a1 = left[152u + ty];
-      let b0 = right[144u + tx]; let b1 = right[152u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[160u + ty]; let a1 = left[168u + ty];
-      let b0 = right[160u + tx]; let b1 = right[168u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[176u + ty]; let a1 = left[184u + ty];
-      let b0 = right[176u + tx]; let b1 = right[184u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[192u + ty]; let a1 = left[200u + ty];
-      let b0 = right[192u + tx]; let b1 = right[200u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[208u + ty]; let a1 = left[216u + ty];
-      let b0 = right[208u + tx]; let b1 = right[216u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[224u + ty]; let a1 = left[232u + ty];
-      let b0 = right[224u + tx]; let b1 = right[232u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-    {
-      let a0 = left[240u + ty]; let a1 = left[248u + ty];
-      let b0 = right[240u + tx]; let b1 = right[248u + tx];
-      s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-      s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-      s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-      s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-      s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-      s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-      s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-      s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-    }
-  }
   let to = (slot - p.base) * 1024u + ty * 64u + tx;
-  if (p.accumulate != 0u) {
-    s0 += g[to + 0u];
-    s1 += g[to + 8u];
-    s2 += g[to + 16u];
-    s3 += g[to + 24u];
-    s4 += g[to + 32u];
-    s5 += g[to + 40u];
-    s6 += g[to + 48u];
-    s7 += g[to + 56u];
-    s8 += g[to + 512u];
-    s9 += g[to + 520u];
-    s10 += g[to + 528u];
-    s11 += g[to + 536u];
-    s12 += g[to + 544u];
-    s13 += g[to + 552u];
-    s14 += g[to + 560u];
-    s15 += g[to + 568u];
+  for (var start = p.start; start < p.end; start += 256u) {
+    let end = min(start + 256u, p.end);
+    for (var k = start; k < end; k += 16u) {
+      workgroupBarrier();
+      left[thread + 0u] = left0;
+      left[thread + 64u] = left1;
+      left[thread + 128u] = left2;
+      left[thread + 192u] = left3;
+      right[thread + 0u] = right0;
+      right[thread + 64u] = right1;
+      right[thread + 128u] = right2;
+      right[thread + 192u] = right3;
+      workgroupBarrier();
+      at_left += 16u * p.stride;
+      at_right += 16u * p.stride;
+      if (k + 16u < p.end) {
+        left0 = z[at_left + 0u * p.stride];
+        left1 = z[at_left + 4u * p.stride];
+        left2 = z[at_left + 8u * p.stride];
+        left3 = z[at_left + 12u * p.stride];
+        right0 = z[at_right + 0u * p.stride];
+        right1 = z[at_right + 4u * p.stride];
+        right2 = z[at_right + 8u * p.stride];
+        right3 = z[at_right + 12u * p.stride];
+      }
+      {
+        let a0 = left[0u + ty]; let a1 = left[8u + ty];
+        let b0 = right[0u + tx]; let b1 = right[8u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[16u + ty]; let a1 = left[24u + ty];
+        let b0 = right[16u + tx]; let b1 = right[24u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[32u + ty]; let a1 = left[40u + ty];
+        let b0 = right[32u + tx]; let b1 = right[40u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[48u + ty]; let a1 = left[56u + ty];
+        let b0 = right[48u + tx]; let b1 = right[56u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[64u + ty]; let a1 = left[72u + ty];
+        let b0 = right[64u + tx]; let b1 = right[72u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[80u + ty]; let a1 = left[88u + ty];
+        let b0 = right[80u + tx]; let b1 = right[88u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[96u + ty]; let a1 = left[104u + ty];
+        let b0 = right[96u + tx]; let b1 = right[104u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[112u + ty]; let a1 = left[120u + ty];
+        let b0 = right[112u + tx]; let b1 = right[120u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[128u + ty]; let a1 = left[136u + ty];
+        let b0 = right[128u + tx]; let b1 = right[136u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[144u + ty]; let a1 = left[152u + ty];
+        let b0 = right[144u + tx]; let b1 = right[152u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[160u + ty]; let a1 = left[168u + ty];
+        let b0 = right[160u + tx]; let b1 = right[168u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[176u + ty]; let a1 = left[184u + ty];
+        let b0 = right[176u + tx]; let b1 = right[184u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[192u + ty]; let a1 = left[200u + ty];
+        let b0 = right[192u + tx]; let b1 = right[200u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[208u + ty]; let a1 = left[216u + ty];
+        let b0 = right[208u + tx]; let b1 = right[216u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[224u + ty]; let a1 = left[232u + ty];
+        let b0 = right[224u + tx]; let b1 = right[232u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+      {
+        let a0 = left[240u + ty]; let a1 = left[248u + ty];
+        let b0 = right[240u + tx]; let b1 = right[248u + tx];
+        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      }
+    }
+    if (p.accumulate != 0u || start > p.start) {
+      s0 += g[to + 0u];
+      s1 += g[to + 8u];
+      s2 += g[to + 16u];
+      s3 += g[to + 24u];
+      s4 += g[to + 32u];
+      s5 += g[to + 40u];
+      s6 += g[to + 48u];
+      s7 += g[to + 56u];
+      s8 += g[to + 512u];
+      s9 += g[to + 520u];
+      s10 += g[to + 528u];
+      s11 += g[to + 536u];
+      s12 += g[to + 544u];
+      s13 += g[to + 552u];
+      s14 += g[to + 560u];
+      s15 += g[to + 568u];
+    }
+    g[to + 0u] = s0; s0 = vec4<f32>();
+    g[to + 8u] = s1; s1 = vec4<f32>();
+    g[to + 16u] = s2; s2 = vec4<f32>();
+    g[to + 24u] = s3; s3 = vec4<f32>();
+    g[to + 32u] = s4; s4 = vec4<f32>();
+    g[to + 40u] = s5; s5 = vec4<f32>();
+    g[to + 48u] = s6; s6 = vec4<f32>();
+    g[to + 56u] = s7; s7 = vec4<f32>();
+    g[to + 512u] = s8; s8 = vec4<f32>();
+    g[to + 520u] = s9; s9 = vec4<f32>();
+    g[to + 528u] = s10; s10 = vec4<f32>();
+    g[to + 536u] = s11; s11 = vec4<f32>();
+    g[to + 544u] = s12; s12 = vec4<f32>();
+    g[to + 552u] = s13; s13 = vec4<f32>();
+    g[to + 560u] = s14; s14 = vec4<f32>();
+    g[to + 568u] = s15; s15 = vec4<f32>();
   }
-  g[to + 0u] = s0;
-  g[to + 8u] = s1;
-  g[to + 16u] = s2;
-  g[to + 24u] = s3;
-  g[to + 32u] = s4;
-  g[to + 40u] = s5;
-  g[to + 48u] = s6;
-  g[to + 56u] = s7;
-  g[to + 512u] = s8;
-  g[to + 520u] = s9;
-  g[to + 528u] = s10;
-  g[to + 536u] = s11;
-  g[to + 544u] = s12;
-  g[to + 552u] = s13;
-  g[to + 560u] = s14;
-  g[to + 568u] = s15;
 }

@@ -1,9 +1,10 @@
 //! Correlation: GPU = CPU = naive f64.
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use neurosieve::ops::Backend;
 use neurosieve::ops::correlation::{Correlation, TOLERANCE, correlation};
 use neurosieve::ops::moments::{Spread, moments};
+use rand::RngExt;
 
 use crate::support::{self, activations};
 
@@ -102,6 +103,27 @@ fn sums_over_more_samples_than_one_plane_holds_stay_exact() {
     for backend in backends {
         let off = deviation(x.view(), &both(&backend, x.view()));
         assert!(off <= TOLERANCE, "{backend:?}: {off:e}");
+    }
+}
+
+/// Sparse neurons repeat a product, and its roundings all go the same way: the sums must be short enough for that.
+#[test]
+fn neurons_that_are_mostly_zero_keep_their_digits() {
+    let mut random = support::random(16);
+    let shares = [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98];
+    let values: Vec<f32> = (0..98)
+        .map(|_| support::normal(&mut random) as f32)
+        .collect();
+    let x = Array2::from_shape_fn((8192, 98), |(_, j)| {
+        let fires = random.random_bool(shares[j % shares.len()]);
+        if fires { values[j] } else { 0.0 }
+    });
+    let mut backends = vec![Backend::Cpu];
+    let name = "neurons_that_are_mostly_zero_keep_their_digits";
+    backends.extend(support::gpu(name).map(Backend::Gpu));
+    for backend in backends {
+        let off = deviation(x.view(), &both(&backend, x.view()));
+        assert!(off <= TOLERANCE / 5.0, "{backend:?}: {off:e}");
     }
 }
 
