@@ -9,7 +9,7 @@
 //! moments `E[xy] − E[x]E[y]` in f32 are wrong by 2e-2 where the mean is a hundred times the sd; this is not.
 //!
 //! Edge cases: a neuron that is [`Spread::Constant`] has r = 0 with every other. One that is
-//! [`Spread::NearlyConstant`](super::moments::Spread::NearlyConstant) keeps its r, noise that it may be: that is what
+//! [`Spread::NearlyConstant`] keeps its r, noise that it may be: that is what
 //! NumPy answers, and whoever clusters decides. On a GPU, values under 1.2e-38 in size may count as 0.
 //!
 //! Cost: N·D·(D+1) FLOP (the triangle alone); N·D·4 bytes read D/64 times from cache; compute bound from D ≈ 1,000 on.

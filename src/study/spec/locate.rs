@@ -39,7 +39,10 @@ pub(super) fn out_of_range(path: &Path, text: &str, fault: &Fault) -> Error {
 
 /// `line L, column C` (both from 1, columns in characters) of a byte offset.
 fn place(text: &str, offset: usize) -> String {
-    let before = &text[..text.floor_char_boundary(offset)];
+    let whole = (0..=offset.min(text.len()))
+        .rev()
+        .find(|&at| text.is_char_boundary(at));
+    let before = &text[..whole.unwrap_or(0)];
     let line = before.matches('\n').count() + 1;
     let column = before
         .rsplit('\n')

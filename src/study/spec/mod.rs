@@ -1,7 +1,7 @@
 //! The specification of a study: a TOML file whose every key but the three data files has a default.
 //!
 //! Paths are relative to the specification's folder. An unknown key, a value of the wrong type or one outside its range
-//! is an [`Error::File`](crate::Error::File) with line and column.
+//! is an [`Error::File`] with line and column.
 //!
 //! | key | default | allowed | meaning |
 //! |---|---|---|---|
