@@ -9,6 +9,9 @@ use bytemuck::Pod;
 use super::device::Gpu;
 use crate::error::Result;
 
+/// How long a callback may take that wgpu has already released: it needs a turn of another thread, no more.
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Downloads go through staging buffers of at most this many bytes.
 const STAGING_BYTES: usize = 64 << 20;
 
@@ -167,7 +170,8 @@ impl Gpu {
             });
         })?;
         self.wait(READ)?;
-        match receiver.try_recv() {
+        // Another thread that polls the same device may have taken our callback from wgpu and not yet have called it.
+        match receiver.recv_timeout(ANSWER) {
             Ok(Ok(())) => {}
             Ok(Err(problem)) => return Err(self.error(READ, problem.to_string())),
             Err(_) => return Err(self.error(READ, "the device never answered".into())),
