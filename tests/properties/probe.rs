@@ -296,3 +296,24 @@ fn impossible_requests_say_what_to_change() {
     };
     assert!(attempt(&y, 0.1, 0.1, &greedy).contains("1e-7"));
 }
+
+#[test]
+fn a_problem_too_wide_for_a_working_set_goes_on_with_fista_and_is_certified() {
+    let mut random = random(14);
+    let x = Array2::from_shape_fn((500, 450), |_| normal(&mut random) as f32);
+    // Random classes of as many neurons as samples: at a weak penalty nearly every weight is in use.
+    let y = labels(500, 17, 15);
+    let design = design(&x);
+    let params = Params {
+        relative_gap: 1e-2,
+        ..Params::default()
+    };
+    let largest = probe::lambda_max(&Backend::Cpu, &design, &y, params.scale).unwrap();
+    let fit = one(&design, &y, 2e-3 * largest, 0.2 * largest, &params);
+    assert!(
+        fit.nonzero_weights() > probe::WORKING_SET_MAX,
+        "{} non-zero weights fit a working set: the case tests nothing",
+        fit.nonzero_weights()
+    );
+    assert!(fit.certificate.converged, "{:?}", fit.certificate);
+}

@@ -10,8 +10,8 @@ use super::certificate;
 use super::certificate::Point;
 use super::objective;
 use super::passes::Passes;
-use super::statement::{Statement, statements};
-use super::{Design, Fit, Params, Problem, Progress};
+use super::statement::Statement;
+use super::{Design, Fit, Params, Progress};
 use crate::error::Result;
 
 /// Iterations between two checks of the duality gap.
@@ -46,12 +46,15 @@ struct Extrapolated {
 pub(super) fn solve(
     passes: &mut Passes<'_>,
     design: &Design,
-    problems: &[Problem<'_>],
+    problems: Vec<(usize, Statement)>,
     params: &Params,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Vec<Fit>> {
+) -> Result<Vec<(usize, Fit)>> {
+    if problems.is_empty() {
+        return Ok(Vec::new());
+    }
     let norm = gram_norm(passes, design)?;
-    let statements = statements(passes, design, problems, params.scale)?;
+    let (places, statements): (Vec<usize>, Vec<Statement>) = problems.into_iter().unzip();
     let starts: Vec<&Array2<f32>> = statements.iter().map(|s| &s.start).collect();
     let logits = passes.forward(&starts)?;
     let mut states: Vec<State> = statements
@@ -76,10 +79,10 @@ pub(super) fn solve(
             passes: most,
         });
     }
-    Ok(states
+    let fits = states
         .into_iter()
-        .map(|s| s.fit.expect("the loop ends when every problem has its fit"))
-        .collect())
+        .map(|s| s.fit.expect("the loop ends when every problem has its fit"));
+    Ok(places.into_iter().zip(fits).collect())
 }
 
 impl State {
@@ -98,7 +101,7 @@ impl State {
             metric,
             lipschitz: norm,
             momentum: 1.0,
-            passes: 0.5,
+            passes: problem.passes + 0.5,
             fit: None,
             problem,
         }

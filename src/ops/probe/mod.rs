@@ -172,7 +172,8 @@ pub struct Fit {
 /// Bias of a class without training samples: it is never predicted.
 pub const ABSENT_CLASS_BIAS: f32 = -1e30;
 
-/// Largest working set of the Newton solver, in (neuron, class) entries: its Hessian takes 4 · n² bytes.
+/// Largest working set of the Newton solver, in (neuron, class) entries: its Hessian takes 4 · n² bytes. A problem with
+/// more non-zeros (a control task at a weak λ, say) goes on with FISTA from where it is.
 pub const WORKING_SET_MAX: usize = 6000;
 
 /// Largest relative difference of the two back ends' objectives, as a multiple of the `relative_gap` asked for: each is
@@ -217,35 +218,41 @@ pub fn fit(
 ) -> Result<Vec<Fit>> {
     check(design, problems, params)?;
     let mut passes = passes::Passes::new(backend, design)?;
-    let (newton, fista): (Vec<usize>, Vec<usize>) =
-        (0..problems.len()).partition(|&p| params.solver == Solver::Newton && problems[p].l1 > 0.0);
+    let statements = statement::statements(&mut passes, design, problems, params.scale)?;
     let mut fits: Vec<Option<Fit>> = vec![None; problems.len()];
-    for (members, newton) in [(newton, true), (fista, false)] {
-        if members.is_empty() {
-            continue;
-        }
-        let batch: Vec<Problem<'_>> = members.iter().map(|&p| problems[p]).collect();
-        let finished = problems.len() - members.len();
-        let mut report = |step: &Progress| {
-            progress(&Progress {
-                finished: step.finished + if newton { 0 } else { finished },
-                problems: problems.len(),
-                ..*step
-            });
-        };
-        let solved = if newton {
-            newton::solve(&mut passes, design, &batch, params, &mut report)?
-        } else {
-            fista::solve(&mut passes, design, &batch, params, &mut report)?
-        };
-        for (member, fit) in members.into_iter().zip(solved) {
-            fits[member] = Some(fit);
+    let (mut newton, mut fista) = (Vec::new(), Vec::new());
+    for (place, statement) in statements.into_iter().enumerate() {
+        match params.solver {
+            Solver::Newton if statement.penalty.l1 > 0.0 => newton.push((place, statement)),
+            _ => fista.push((place, statement)),
         }
     }
-    Ok(fits
-        .into_iter()
-        .map(|fit| fit.expect("every problem went to one of the solvers"))
-        .collect())
+    let all = problems.len();
+    let mut report = |step: &Progress| {
+        progress(&Progress {
+            problems: all,
+            ..*step
+        })
+    };
+    for (place, outcome) in newton::solve(&mut passes, design, newton, params, &mut report)? {
+        match outcome {
+            newton::Outcome::Solved(fit) => fits[place] = Some(*fit),
+            newton::Outcome::Wide(statement) => fista.push((place, *statement)),
+        }
+    }
+    let solved = all - fista.len();
+    let mut report = |step: &Progress| {
+        progress(&Progress {
+            finished: solved + step.finished,
+            problems: all,
+            ..*step
+        });
+    };
+    for (place, fit) in fista::solve(&mut passes, design, fista, params, &mut report)? {
+        fits[place] = Some(fit);
+    }
+    let solved = |fit: Option<Fit>| fit.expect("every problem went to one of the solvers");
+    Ok(fits.into_iter().map(solved).collect())
 }
 
 /// λ_max: the smallest λ1 at which every weight of the optimum is zero, `max_jc |Σᵢ z_ij (p0_c − [yᵢ = c])| / N` on the

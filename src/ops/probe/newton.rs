@@ -13,8 +13,8 @@ use super::hessian::{self, WorkingSet};
 use super::inner::Quadratic;
 use super::objective::{self, Penalty, probabilities};
 use super::passes::Passes;
-use super::statement::{Statement, statements};
-use super::{Design, Fit, Params, Problem, Progress, WORKING_SET_MAX};
+use super::statement::Statement;
+use super::{Design, Fit, Params, Progress, WORKING_SET_MAX};
 use crate::error::Result;
 
 /// λ continuation: where it starts (share of λ_max), the step, and the KKT residual (in units of λ) that allows a step.
@@ -68,17 +68,30 @@ struct State {
     next_check: usize,
     passes: f64,
     seed: u64,
+    /// Whether it has more non-zeros than a working set may hold.
+    wide: bool,
     fit: Option<Fit>,
+}
+
+/// How a problem leaves the batch.
+pub(super) enum Outcome {
+    /// With its fit, converged or given up.
+    Solved(Box<Fit>),
+    /// With more non-zeros than a working set may hold; it starts where Newton left it.
+    Wide(Box<Statement>),
 }
 
 pub(super) fn solve(
     passes: &mut Passes<'_>,
     design: &Design,
-    problems: &[Problem<'_>],
+    problems: Vec<(usize, Statement)>,
     params: &Params,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Vec<Fit>> {
-    let statements = statements(passes, design, problems, params.scale)?;
+) -> Result<Vec<(usize, Outcome)>> {
+    if problems.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (places, statements): (Vec<usize>, Vec<Statement>) = problems.into_iter().unzip();
     let logits = passes.forward(&statements.iter().map(|s| &s.start).collect::<Vec<_>>())?;
     let mut states: Vec<State> = statements
         .into_iter()
@@ -86,7 +99,7 @@ pub(super) fn solve(
         .map(|(s, z)| State::new(s, z, params.seed))
         .collect();
     loop {
-        let mut active: Vec<&mut State> = states.iter_mut().filter(|s| s.fit.is_none()).collect();
+        let mut active: Vec<&mut State> = states.iter_mut().filter(|s| s.is_open()).collect();
         if active.is_empty() {
             break;
         }
@@ -95,11 +108,11 @@ pub(super) fn solve(
             state.receive(gradient);
         }
         retire(design, &mut active, params);
-        active.retain(|s| s.fit.is_none());
+        active.retain(|s| s.is_open());
         if !active.is_empty() {
             advance(passes, design, &mut active, params)?;
         }
-        let finished = states.iter().filter(|s| s.fit.is_some()).count();
+        let finished = states.iter().filter(|s| !s.is_open()).count();
         let most = states.iter().map(|s| s.passes).fold(0.0, f64::max);
         progress(&Progress {
             finished,
@@ -107,16 +120,16 @@ pub(super) fn solve(
             passes: most,
         });
     }
-    Ok(states
+    Ok(places
         .into_iter()
-        .map(|s| s.fit.expect("the loop ends when every problem has its fit"))
+        .zip(states.into_iter().map(State::outcome))
         .collect())
 }
 
 /// Certifies the problems that look done (or must stop) and gives them their fits.
 fn retire(design: &Design, active: &mut [&mut State], params: &Params) {
     let due: Vec<usize> = (0..active.len())
-        .filter(|&p| active[p].is_due(params))
+        .filter(|&p| !active[p].wide && active[p].is_due(params))
         .collect();
     if due.is_empty() {
         return;
@@ -210,8 +223,24 @@ impl State {
             next_check: 0,
             passes: 0.5,
             seed,
+            wide: false,
             fit: None,
             problem,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.fit.is_none() && !self.wide
+    }
+
+    fn outcome(self) -> Outcome {
+        match self.fit {
+            Some(fit) => Outcome::Solved(Box::new(fit)),
+            None => Outcome::Wide(Box::new(Statement {
+                start: self.theta,
+                passes: self.passes,
+                ..self.problem
+            })),
         }
     }
 
@@ -231,6 +260,8 @@ impl State {
         {
             self.factor = (self.factor * CONTINUATION.1).max(1.0);
         }
+        let nonzeros = self.theta.iter().filter(|w| **w != 0.0).count();
+        self.wide = nonzeros > WORKING_SET_MAX;
         let kkt = objective::kkt(&self.gradient, &self.theta, &self.problem.penalty);
         if kkt < self.best_kkt {
             self.best_kkt = kkt;

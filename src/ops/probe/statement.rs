@@ -18,6 +18,8 @@ pub(super) struct Statement {
     pub start: Array2<f32>,
     /// Whether the start is a given fit rather than the empty model.
     pub warm: bool,
+    /// Passes that it took to get to the start.
+    pub passes: f64,
 }
 
 /// The problems' statements; λ_max takes one backward GEMM for the whole batch.
@@ -47,6 +49,7 @@ pub(super) fn statements(
                 None => targets.empty_model(rows.len()),
             },
             warm: problem.start.is_some(),
+            passes: 0.0,
             targets,
         })
         .collect())
