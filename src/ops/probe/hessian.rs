@@ -91,8 +91,9 @@ pub(super) fn sampled(
     let off_diagonal: Vec<Array2<f32>> = pairs
         .par_iter()
         .map(|pair| {
-            let left = gathered(x, &pair.samples, &set.rows[pair.a], Some(&pair.weights));
-            product(&left, &gathered(x, &pair.samples, &set.rows[pair.b], None))
+            let left = gathered(x, &pair.samples, &set.rows[pair.a]);
+            let right = gathered(x, &pair.samples, &set.rows[pair.b]);
+            product(&weighted(left, &pair.weights), &right)
         })
         .collect();
     for (pair, block) in pairs.iter().zip(off_diagonal) {
@@ -117,8 +118,8 @@ pub(super) fn sampled(
                 .iter()
                 .map(|&i| diagonal[class][i as usize])
                 .collect();
-            let left = gathered(x, &samples, &set.rows[class], Some(&weights));
-            product(&left, &gathered(x, &samples, &set.rows[class], None))
+            let right = gathered(x, &samples, &set.rows[class]);
+            product(&weighted(right.clone(), &weights), &right)
         })
         .collect();
     for (class, block) in diagonal_blocks.into_iter().enumerate() {
@@ -185,27 +186,25 @@ fn uniform(sample: u64, pair: u64, seed: u64) -> f64 {
     (x >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Rows of the design (with the intercept's ones as row 0) for some samples: samples × |rows|, times a weight each.
-fn gathered(
-    x: ArrayView2<'_, f32>,
-    samples: &[u32],
-    rows: &[usize],
-    weights: Option<&[f32]>,
-) -> Array2<f32> {
+/// Rows of the design (with the intercept's ones as row 0) for some samples: samples × |rows|.
+fn gathered(x: ArrayView2<'_, f32>, samples: &[u32], rows: &[usize]) -> Array2<f32> {
     let mut out = Array2::zeros((samples.len(), rows.len()));
-    for (place, (mut out, &i)) in out.rows_mut().into_iter().zip(samples).enumerate() {
+    for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
         let source = x.row(i as usize);
         let source = source.as_slice().expect("the design is contiguous by row");
-        let weight = weights.map_or(1.0, |w| w[place]);
         for (out, &row) in out.iter_mut().zip(rows) {
-            *out = if row == 0 {
-                weight
-            } else {
-                weight * source[row - 1]
-            };
+            *out = if row == 0 { 1.0 } else { source[row - 1] };
         }
     }
     out
+}
+
+/// Each sample's row times its weight.
+fn weighted(mut rows: Array2<f32>, weights: &[f32]) -> Array2<f32> {
+    for (mut row, &weight) in rows.rows_mut().into_iter().zip(weights) {
+        row *= weight;
+    }
+    rows
 }
 
 fn product(left: &Array2<f32>, right: &Array2<f32>) -> Array2<f32> {

@@ -119,62 +119,72 @@ impl Quadratic<'_> {
     /// Conjugate gradients (diagonal preconditioner) on the face of the non-zeros, then a step that stops entries at
     /// zero instead of letting them cross.
     fn face(&self, u: &mut Vec<f32>, q: &mut [f32], tolerance: f64, iterations: usize) -> usize {
-        let n = u.len();
-        let h = self.h.as_slice().expect("the Hessian is contiguous");
-        let on: Vec<bool> = (0..n).map(|j| u[j] != 0.0 || self.l1[j] == 0.0).collect();
-        let m: Vec<f64> = (0..n)
-            .map(|j| f64::from(h[j * n + j]) + self.mu[j])
+        let on: Vec<usize> = (0..u.len())
+            .filter(|&j| u[j] != 0.0 || self.l1[j] == 0.0)
             .collect();
-        let mut r: Vec<f64> = (0..n)
-            .map(|j| {
-                if on[j] {
-                    -self.subgradient(j, u[j], q[j])
-                } else {
-                    0.0
-                }
-            })
+        let m = on.len();
+        let h = self.face_matrix(&on);
+        let curvature: Vec<f64> = (0..m)
+            .map(|k| f64::from(h[k * m + k]) + self.mu[on[k]])
+            .collect();
+        let mut r: Vec<f64> = on
+            .iter()
+            .map(|&j| -self.subgradient(j, u[j], q[j]))
             .collect();
         let worst = |r: &[f64]| {
-            r.iter()
-                .zip(self.scale)
-                .map(|(r, s)| r.abs() / s)
-                .fold(0.0, f64::max)
+            let scaled = r.iter().zip(&on).map(|(r, &j)| r.abs() / self.scale[j]);
+            scaled.fold(0.0, f64::max)
         };
         let goal = (CG_REDUCTION * worst(&r)).max(0.5 * tolerance);
-        let mut x = vec![0.0f64; n];
-        let mut p: Vec<f64> = r.iter().zip(&m).map(|(r, m)| r / m).collect();
+        let mut x = vec![0.0f64; m];
+        let mut p: Vec<f64> = r.iter().zip(&curvature).map(|(r, c)| r / c).collect();
         let mut rz: f64 = r.iter().zip(&p).map(|(r, z)| r * z).sum();
         let mut used = 0;
         while used < iterations && rz > 0.0 && worst(&r) > goal {
             used += 1;
-            let hp = self.times(&p.iter().map(|p| *p as f32).collect::<Vec<_>>());
-            let ap: Vec<f64> = (0..n)
-                .map(|j| {
-                    if on[j] {
-                        hp[j] + self.mu[j] * p[j]
-                    } else {
-                        0.0
-                    }
-                })
-                .collect();
+            let narrow: Vec<f32> = p.iter().map(|p| *p as f32).collect();
+            let mut ap: Vec<f64> = h.par_chunks_exact(m).map(|row| dot(row, &narrow)).collect();
+            for (k, a) in ap.iter_mut().enumerate() {
+                *a += self.mu[on[k]] * p[k];
+            }
             let pap: f64 = p.iter().zip(&ap).map(|(p, a)| p * a).sum();
             if pap <= 0.0 {
                 break;
             }
             let step = rz / pap;
-            for j in 0..n {
-                x[j] += step * p[j];
-                r[j] -= step * ap[j];
+            for k in 0..m {
+                x[k] += step * p[k];
+                r[k] -= step * ap[k];
             }
-            let z: Vec<f64> = r.iter().zip(&m).map(|(r, m)| r / m).collect();
+            let z: Vec<f64> = r.iter().zip(&curvature).map(|(r, c)| r / c).collect();
             let next: f64 = r.iter().zip(&z).map(|(r, z)| r * z).sum();
-            for j in 0..n {
-                p[j] = z[j] + next / rz * p[j];
+            for k in 0..m {
+                p[k] = z[k] + next / rz * p[k];
             }
             rz = next;
         }
-        self.project(u, q, &x);
+        let mut step = vec![0.0; u.len()];
+        for (&j, x) in on.iter().zip(x) {
+            step[j] = x;
+        }
+        self.project(u, q, &step);
         used.max(1)
+    }
+
+    /// The rows and columns of H that are on the face, contiguous: every iteration reads all of it.
+    fn face_matrix(&self, on: &[usize]) -> Vec<f32> {
+        let n = self.g.len();
+        let h = self.h.as_slice().expect("the Hessian is contiguous");
+        let mut out = vec![0.0; on.len() * on.len()];
+        out.par_chunks_exact_mut(on.len().max(1))
+            .zip(on)
+            .for_each(|(out, &j)| {
+                let row = &h[j * n..(j + 1) * n];
+                for (out, &k) in out.iter_mut().zip(on) {
+                    *out = row[k];
+                }
+            });
+        out
     }
 
     /// Moves along x as far as the quadratic model falls, entries that would change sign stopping at zero.
@@ -213,7 +223,7 @@ impl Quadratic<'_> {
 }
 
 /// Σ a·b in f32 over short runs, the runs added in f64.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
     const RUN: usize = 256;
     a.chunks(RUN)
         .zip(b.chunks(RUN))

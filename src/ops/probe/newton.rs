@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::certificate::{self, Point};
 use super::hessian::{self, WorkingSet};
-use super::inner::Quadratic;
+use super::inner::{Quadratic, dot};
 use super::objective::{self, Penalty, probabilities};
 use super::passes::Passes;
 use super::statement::Statement;
@@ -27,8 +27,8 @@ const FORCING: (f64, f64) = (0.3, 0.1);
 const NEAR: f64 = 1.0;
 /// The working set may grow by this share of the non-zeros a round.
 const GROWTH: f64 = 0.5;
-/// BFGS pairs kept, and rounds that a Hessian serves.
-const BFGS: (usize, usize) = (12, 10);
+/// Rounds that a Hessian serves near the optimum, corrected by a BFGS pair each.
+const HESSIAN_ROUNDS: usize = 10;
 /// Steps of the quadratic programme a round.
 const INNER_STEPS: usize = 160;
 /// Rounds without a better KKT residual at the final λ before a problem is given up as not converged.
@@ -42,10 +42,12 @@ const REFRESH: usize = 10;
 struct Metric {
     selected: Array2<bool>,
     set: WorkingSet,
-    sampled: Array2<f32>,
+    /// Sampled, then corrected by the first `corrections` of `pairs`.
+    hessian: Array2<f32>,
     age: usize,
     /// Exact (step, gradient difference) pairs since it was sampled.
     pairs: Vec<(Array2<f32>, Array2<f64>)>,
+    corrections: usize,
 }
 
 struct State {
@@ -250,9 +252,6 @@ impl State {
         self.rounds += 1;
         if let (Some((theta, old)), Some(metric)) = (&self.previous, &mut self.metric) {
             metric.pairs.push((&self.theta - theta, &gradient - old));
-            if metric.pairs.len() > BFGS.0 {
-                metric.pairs.remove(0);
-            }
         }
         self.gradient = gradient;
         while self.factor > 1.0
@@ -309,13 +308,12 @@ impl State {
         self.prepare_metric(design, &penalty, kkt, near);
         self.was_near = near;
         self.previous_kkt = kkt;
-        let metric = self.metric.as_ref().expect("it was just prepared");
+        let metric = self.metric.as_mut().expect("it was just prepared");
+        metric.correct();
         let set = &metric.set;
-        let corrected =
-            (!metric.pairs.is_empty()).then(|| with_pairs(&metric.sampled, &metric.pairs, set));
         let rows: Vec<usize> = set.entries().map(|(row, _)| row).collect();
         let quadratic = Quadratic {
-            h: corrected.as_ref().unwrap_or(&metric.sampled),
+            h: &metric.hessian,
             g: &set.gather(&self.gradient),
             l1: &rows
                 .iter()
@@ -362,7 +360,7 @@ impl State {
             let serves = kkt <= 0.7 * self.previous_kkt || metric.age < 2;
             if near
                 && self.was_near
-                && metric.age < BFGS.1
+                && metric.age < HESSIAN_ROUNDS
                 && serves
                 && self.step >= 1.0
                 && 20 * entering <= count
@@ -372,7 +370,8 @@ impl State {
                     metric.selected.zip_mut_with(&fresh, |s, f| *s |= f);
                     metric.set = WorkingSet::new(&metric.selected);
                     let p = probabilities(&self.residual, &self.problem.targets.y);
-                    metric.sampled = hessian::sampled(design.z(), &p, &metric.set, kappa, seed);
+                    metric.hessian = hessian::sampled(design.z(), &p, &metric.set, kappa, seed);
+                    metric.corrections = 0;
                 }
                 return;
             }
@@ -380,13 +379,14 @@ impl State {
         let selected = self.select(penalty, &nonzero, count, near);
         let set = WorkingSet::new(&selected);
         let p = probabilities(&self.residual, &self.problem.targets.y);
-        let sampled = hessian::sampled(design.z(), &p, &set, kappa, seed);
+        let hessian = hessian::sampled(design.z(), &p, &set, kappa, seed);
         self.metric = Some(Metric {
             selected,
             set,
-            sampled,
+            hessian,
             age: 0,
             pairs: Vec::new(),
+            corrections: 0,
         });
     }
 
@@ -456,45 +456,34 @@ impl State {
     }
 }
 
-/// The sampled Hessian with BFGS corrections from exact pairs, oldest first.
-fn with_pairs(
-    h: &Array2<f32>,
-    pairs: &[(Array2<f32>, Array2<f64>)],
-    set: &WorkingSet,
-) -> Array2<f32> {
-    let mut h = h.clone();
-    let n = set.len();
-    for (step, change) in pairs {
-        let s = set.gather(step);
-        let y = set.gather(change);
-        let flat = h.as_slice().expect("the Hessian is contiguous");
-        let hs: Vec<f64> = flat
-            .par_chunks_exact(n)
-            .map(|row| {
-                row.iter()
-                    .zip(&s)
-                    .map(|(h, s)| f64::from(*h) * f64::from(*s))
-                    .sum()
-            })
-            .collect();
-        let sy: f64 = s.iter().zip(&y).map(|(s, y)| f64::from(*s) * y).sum();
-        let shs: f64 = s.iter().zip(&hs).map(|(s, h)| f64::from(*s) * h).sum();
-        if shs <= 0.0 || sy <= 1e-6 * shs {
-            continue;
+impl Metric {
+    /// Applies the BFGS corrections of the pairs that came since the last time.
+    fn correct(&mut self) {
+        let n = self.set.len();
+        for (step, change) in &self.pairs[self.corrections..] {
+            let s = self.set.gather(step);
+            let y = self.set.gather(change);
+            let flat = self
+                .hessian
+                .as_slice_mut()
+                .expect("the Hessian is contiguous");
+            let hs: Vec<f64> = flat.par_chunks_exact(n).map(|row| dot(row, &s)).collect();
+            let sy: f64 = s.iter().zip(&y).map(|(s, y)| f64::from(*s) * y).sum();
+            let shs: f64 = s.iter().zip(&hs).map(|(s, h)| f64::from(*s) * h).sum();
+            if shs <= 0.0 || sy <= 1e-6 * shs {
+                continue;
+            }
+            let y: Vec<f32> = y.iter().map(|y| *y as f32).collect();
+            let hs: Vec<f32> = hs.iter().map(|h| *h as f32).collect();
+            flat.par_chunks_exact_mut(n)
+                .enumerate()
+                .for_each(|(j, row)| {
+                    let (yj, hj) = (y[j] / sy as f32, hs[j] / shs as f32);
+                    for ((h, y), hs) in row.iter_mut().zip(&y).zip(&hs) {
+                        *h += yj * y - hj * hs;
+                    }
+                });
         }
-        let (y, hs): (Vec<f32>, Vec<f32>) = (
-            y.iter().map(|y| *y as f32).collect(),
-            hs.iter().map(|h| *h as f32).collect(),
-        );
-        let flat = h.as_slice_mut().expect("the Hessian is contiguous");
-        flat.par_chunks_exact_mut(n)
-            .enumerate()
-            .for_each(|(j, row)| {
-                let (yj, hj) = (y[j] / sy as f32, hs[j] / shs as f32);
-                for ((h, y), s) in row.iter_mut().zip(&y).zip(&hs) {
-                    *h += yj * y - hj * s;
-                }
-            });
+        self.corrections = self.pairs.len();
     }
-    h
 }
