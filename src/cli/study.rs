@@ -9,7 +9,7 @@ use super::progress::Bar;
 use super::{device, say, say_json};
 use crate::error::Result;
 use crate::report;
-use crate::study::results::{StudyResults, TaskResults};
+use crate::study::results::{Combined, StudyResults, TaskResults};
 use crate::study::{self, Spec};
 
 /// Run a whole study: redundancy, salient neurons, minimal sets, and how sure one can be.
@@ -151,14 +151,20 @@ fn rows(task: &TaskResults) -> Vec<(String, usize, f64, f64)> {
             set.test_accuracy,
         )
     }));
-    rows.extend(task.combined.iter().map(|set| {
-        (
-            format!("layers 0 to {}, clusters at {}", set.layer, set.threshold),
-            set.size,
-            set.dev_accuracy,
-            set.test_accuracy,
-        )
-    }));
+    for (at, set) in task.combined.iter().enumerate() {
+        // Several losses often select the same layer.
+        let same = |other: &Combined| {
+            other.layer == set.layer && other.threshold.total_cmp(&set.threshold).is_eq()
+        };
+        if !task.combined[..at].iter().any(same) {
+            rows.push((
+                format!("layers 0 to {}, clusters at {}", set.layer, set.threshold),
+                set.size,
+                set.dev_accuracy,
+                set.test_accuracy,
+            ));
+        }
+    }
     rows
 }
 

@@ -264,7 +264,7 @@ pub struct LayerPoint {
     pub test_accuracy: f64,
     /// 95 % interval of the test accuracy.
     pub test_interval: [f64; 2],
-    /// Mean accuracy of the control tasks on the test words that train has; absent without words.
+    /// Accuracy on test minus the mean test accuracy of the control tasks at the same penalty; absent without words.
     pub selectivity: Option<f64>,
     /// How near the optimum it is.
     pub certificate: CertificateRecord,

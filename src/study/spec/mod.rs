@@ -34,6 +34,9 @@
 //! | `concepts.min_count` | 3 | ≥ 1 | occurrences in train that a top word needs |
 //! | `concepts.top_words` | 8 | 1 to 1000 | words a neuron |
 //! | `concepts.neurons` | 30 | 0 to 100000 | neurons that get words |
+//!
+//! λ1 = λ2 is what the LCA papers use (Dalvi et al. 2019). On the fixtures dev accuracy at λ2/λ1 = 0, 0.1, 1, 3 and 10
+//! differs by less than its interval, while a smaller ratio gives sparser probes that take more passes.
 
 mod check;
 mod locate;
