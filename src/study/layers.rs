@@ -9,8 +9,8 @@ use crate::analysis::search::Prober;
 use crate::analysis::selectivity::{ControlTask, control_accuracies};
 use crate::error::Result;
 
-/// Probes on each layer alone and on layers 0 … k, judged on test, with the selectivity of each. `controls` are the draws
-/// of the control task and their accuracies on all neurons.
+/// Probes on each layer alone, with the selectivity of each, and on layers 0 … k, judged on test. `draws` are those of the
+/// control task.
 ///
 /// # Errors
 /// When a fit fails.
@@ -18,43 +18,40 @@ pub(super) fn curves(
     prober: &Prober<'_>,
     map: &LayerMap,
     goal: Goal<'_>,
-    (draws, on_all): (&[ControlTask], &[f64]),
+    draws: &[ControlTask],
     tally: &mut Tally,
     progress: &mut dyn FnMut(f64),
 ) -> Result<LayerCurves> {
-    // The controls take about as long as the search: fewer problems, but harder ones.
+    let search = &mut |done: f64| progress(0.5 * done);
     let probes = probe_layers(
         prober,
         map,
         goal.target,
         goal.penalties,
         goal.oracle,
-        &mut |done| {
-            progress(0.5 * done);
-        },
+        search,
     )?;
-    let total = 2 * map.layers().len();
-    let mut points = Vec::with_capacity(total);
-    let independent = probes.independent.iter().map(|p| (p, map.columns(p.layer)));
-    let cumulative = probes.cumulative.iter().map(|p| (p, 0..p.neurons));
-    for (probe, columns) in independent.chain(cumulative) {
+    let mut independent = Vec::with_capacity(probes.independent.len());
+    for (at, probe) in probes.independent.iter().enumerate() {
         tally.add(&probe.search);
         let penalty = (probe.search.fit.l1, probe.search.fit.l2);
-        let controls = if points.len() + 1 == total {
-            on_all.to_vec()
-        } else if draws.is_empty() {
+        let controls = if draws.is_empty() {
             Vec::new()
         } else {
-            let columns: Vec<usize> = columns.collect();
+            let columns: Vec<usize> = map.columns(probe.layer).collect();
             let test = goal.test.0.activations.view();
             control_accuracies(prober, &columns, draws, penalty, test, &mut |_| {})?
         };
-        points.push(point(probe, goal, &controls)?);
-        progress(0.5 + 0.5 * points.len() as f64 / total as f64);
+        independent.push(point(probe, goal, &controls)?);
+        progress(0.5 + 0.5 * (at + 1) as f64 / probes.independent.len() as f64);
     }
-    let cumulative = points.split_off(total / 2);
+    let mut cumulative = Vec::with_capacity(probes.cumulative.len());
+    for probe in &probes.cumulative {
+        tally.add(&probe.search);
+        cumulative.push(point(probe, goal, &[])?);
+    }
     Ok(LayerCurves {
-        independent: points,
+        independent,
         cumulative,
     })
 }
@@ -69,7 +66,7 @@ fn point(probe: &LayerProbe, goal: Goal<'_>, controls: &[f64]) -> Result<LayerPo
         dev_accuracy: probe.search.dev_accuracy,
         test_accuracy: judged.accuracy,
         test_interval: judged.interval,
-        selectivity: (!controls.is_empty()).then_some(judged.accuracy - mean),
+        selectivity: (!controls.is_empty()).then(|| judged.accuracy - mean),
         certificate: certificate(&probe.search.fit.certificate),
     })
 }

@@ -264,7 +264,8 @@ pub struct LayerPoint {
     pub test_accuracy: f64,
     /// 95 % interval of the test accuracy.
     pub test_interval: [f64; 2],
-    /// Accuracy on test minus the mean test accuracy of the control tasks at the same penalty; absent without words.
+    /// Accuracy on test minus the mean test accuracy of the control tasks at the same penalty; of
+    /// single layers only, and absent without words.
     pub selectivity: Option<f64>,
     /// How near the optimum it is.
     pub certificate: CertificateRecord,

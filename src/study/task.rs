@@ -65,7 +65,6 @@ impl Common<'_> {
     ) -> Result<TaskResults> {
         let (spec, data, target) = (self.spec, self.data, self.target(task));
         let (name, test) = (&data.tasks()[task], &data.test().labels[task]);
-        tally.add(oracle);
         let judged = judge(oracle, data.test(), test)?;
         let goal = Goal {
             target,
@@ -76,7 +75,7 @@ impl Common<'_> {
         };
         clock.step(format!("{name}: probes on layers"));
         let map = data.train().activations.layers();
-        let layers = layers::curves(&self.prober, map, goal, controls, tally, &mut |done| {
+        let layers = layers::curves(&self.prober, map, goal, controls.0, tally, &mut |done| {
             clock.fraction(done);
         })?;
         clock.step(format!("{name}: rankings and sweeps"));

@@ -77,6 +77,13 @@ pub(super) fn of_task(task: &TaskResults, asked_controls: bool) -> Vec<String> {
         }
     }
     certainty(task, &mut warnings);
+    if let [_, .., weakest] = &*task.lambda_path
+        && weakest.l1.total_cmp(&task.oracle.l1).is_eq()
+    {
+        warnings.push(format!(
+            "{name}: dev prefers the weakest penalty that was tried; a weaker one may do better. Add a smaller share to `probe.lambda_ratios`."
+        ));
+    }
     match &task.control {
         Some(control) if control.seen_in_train < SEEN => warnings.push(format!(
             "{name}: only {:.0} % of the test words occur in train, so no probe can learn the control task and selectivity is accuracy minus chance.",
