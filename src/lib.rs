@@ -14,6 +14,26 @@
 //! | [`report`] | results to text, one format per file |
 //! | `cli` (in the binary's module [`cli`]) | arguments → calls → report |
 //!
+//! # Example
+//! Eight samples of two neurons, of which the first tells the classes apart:
+//! ```
+//! use ndarray::array;
+//! use neurosieve::ops::moments::moments;
+//! use neurosieve::ops::probe::{self, Design, Params, Problem};
+//! use neurosieve::{Backend, Labels};
+//!
+//! let x = array![[1.0, 0.2], [1.3, 0.9], [0.9, 0.4], [1.1, 0.7], [-1.2, 0.3], [-0.8, 0.8], [-1.0, 0.5], [-1.1, 0.6f32]];
+//! let labels = Labels::new(vec![0, 0, 0, 0, 1, 1, 1, 1], vec!["verb".into(), "noun".into()])?;
+//! let moments = moments(&Backend::Cpu, x.view(), None)?;
+//! let design = Design::new(&Backend::Cpu, x.view(), &moments, &[0, 1])?;
+//! let problem = Problem { labels: &labels, l1: 0.05, l2: 0.05, start: None };
+//! let fits = probe::fit(&Backend::Cpu, &design, &[problem], &Params::default(), &mut |_| {})?;
+//! assert!(fits[0].certificate.converged);
+//! assert_eq!(fits[0].predict(x.view()), labels.ids());
+//! assert_eq!(fits[0].neurons_used(), 1);
+//! # Ok::<(), neurosieve::Error>(())
+//! ```
+//!
 //! Deliberately absent: a back-end trait, macros of our own, a build script, a shader preprocessor, global state.
 
 pub mod activations;

@@ -30,7 +30,7 @@
 //! | `control.draws` | 3 | 0 to 100 | control tasks (Hewitt & Liang 2019); 0: none |
 //! | `sweep.ablation` | `mean`, `zero` | those | what a removed neuron is replaced by |
 //! | `sweep.random_draws` | 5 | 0 to 1000 | random orderings to compare with |
-//! | `concepts.mass` | 0.05 | (0, 1] | share of a class's weight mass that makes a neuron salient |
+//! | `concepts.mass` | 0.25 | (0, 1] | share of a class's weight mass that makes a neuron salient |
 //! | `concepts.min_count` | 3 | ≥ 1 | occurrences in train that a top word needs |
 //! | `concepts.top_words` | 8 | 1 to 1000 | words a neuron |
 //! | `concepts.neurons` | 30 | 0 to 100000 | neurons that get words |
@@ -406,7 +406,7 @@ pub struct ConceptSpec {
 impl Default for ConceptSpec {
     fn default() -> Self {
         Self {
-            mass: 0.05,
+            mass: 0.25,
             min_count: 3,
             top_words: 8,
             neurons: 30,
