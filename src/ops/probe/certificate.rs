@@ -4,7 +4,9 @@
 //! Dual variable Π (rows in the simplex, class shares equal to those of the labels), V = Xᵀ(Y − Π)/N, H the entropy:
 //! `D(Π) = Σᵢ H(πᵢ)/N − Σ_jc (|V_jc| − λ1_j)₊² / (2 μ_j)`; any feasible Π bounds the optimum from below. With μ = 0 the
 //! mixture (1−a)·Y + a·Π, a = min(1, λ1/|V|), is feasible and the second term vanishes. Π is the probe's own
-//! probabilities, scaled to the class shares (Sinkhorn).
+//! probabilities at the intercepts that make the class shares exact, found by Newton's method. Scaling rows and columns
+//! in turn (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point that misses the shares
+//! proves nothing.
 
 use ndarray::{Array2, Axis, s};
 
@@ -12,8 +14,10 @@ use super::objective::{self, Penalty, Targets, probabilities};
 use super::statement::Statement;
 use super::{Certificate, Design, cpu};
 
-/// Sinkhorn rounds: each makes the class shares exact, then the rows.
-const SINKHORN_ROUNDS: usize = 200;
+/// Newton steps for the intercepts; about five are needed from a solver's.
+const INTERCEPT_STEPS: usize = 50;
+/// Class shares count as exact when they are off by no more.
+const SHARE_ERROR: f64 = 1e-15;
 /// f64 sums leave a gap uncertain by about this share of the objective: never certify by less.
 const GAP_FLOOR: f64 = 1e-12;
 
@@ -51,14 +55,17 @@ pub(super) fn certify(
         .collect();
     let logits = cpu::forward_f64(design.z(), joined(&thetas).view());
     let mut losses = Vec::new();
+    let mut slack = Vec::new();
     let mut residuals = Vec::new();
     let mut at = 0;
     for point in points {
         let c = point.theta.ncols();
-        let mut p = &logits.slice(s![.., at..at + c]) + &point.theta.row(0).mapv(f64::from);
+        let z = &logits.slice(s![.., at..at + c]) + &point.theta.row(0).mapv(f64::from);
         at += c;
+        let mut p = z.clone();
         losses.push(softmax(&mut p, &point.targets.y));
-        let dual = feasible(&p, &point.targets.share);
+        let (dual, missed) = feasible(&z, &point.targets.share);
+        slack.push(missed * intercept_range(point.theta));
         residuals.push(minus_labels(&p, &point.targets.y));
         residuals.push(minus_labels(&dual, &point.targets.y));
     }
@@ -75,14 +82,23 @@ pub(super) fn certify(
         gradient
     };
     let mut certified = Vec::new();
-    for ((point, loss), pair) in points.iter().zip(losses).zip(residuals.chunks_exact(2)) {
+    for (place, point) in points.iter().enumerate() {
+        let pair = &residuals[2 * place..2 * place + 2];
         let gradient = next(&pair[0]);
         let v = next(&pair[1]).mapv(|g| -g);
-        let objective = loss + point.penalty.value(point.theta.view());
+        let objective = losses[place] + point.penalty.value(point.theta.view());
         let dual = with_labels(&pair[1], &point.targets.y);
         certified.push((
             objective,
-            certificate(point, objective, &gradient, &dual, &v, relative_gap),
+            certificate(
+                point,
+                objective,
+                &gradient,
+                &dual,
+                &v,
+                slack[place],
+                relative_gap,
+            ),
         ));
     }
     certified
@@ -94,10 +110,11 @@ fn certificate(
     gradient: &Array2<f64>,
     dual: &Array2<f64>,
     v: &Array2<f64>,
+    slack: f64,
     relative_gap: f64,
 ) -> Certificate {
     let (value, shrink) = dual_value(dual, v, point.penalty, &point.targets.y);
-    let gap = (objective - value).max(GAP_FLOOR * objective);
+    let gap = (objective - value + slack).max(GAP_FLOOR * objective);
     let kkt = objective::kkt(gradient, point.theta, point.penalty);
     let (certified_zeros, certified_nonzeros) = gap_safe(point, v, shrink, gap);
     Certificate {
@@ -153,32 +170,78 @@ fn with_labels(r: &Array2<f64>, y: &[u32]) -> Array2<f64> {
     p
 }
 
-/// P with its class shares made equal to the labels': the intercept's dual constraint.
-fn feasible(p: &Array2<f64>, share: &[f64]) -> Array2<f64> {
-    let mut p = p.clone();
-    let n = p.nrows() as f64;
-    for _ in 0..SINKHORN_ROUNDS {
-        let sums = p.sum_axis(Axis(0));
-        let factors: Vec<f64> = sums
-            .iter()
-            .zip(share)
-            .map(|(s, share)| share * n / s.max(1e-300))
-            .collect();
-        let mut worst = 0.0f64;
+/// Probabilities at logits whose intercepts are moved until the class shares are those of the labels, and the sum of
+/// what the shares still miss: the intercept's dual constraint.
+fn feasible(z: &Array2<f64>, share: &[f64]) -> (Array2<f64>, f64) {
+    let n = z.nrows() as f64;
+    let mut shift = vec![0.0; share.len()];
+    let mut best: Option<(f64, Array2<f64>)> = None;
+    for _ in 0..INTERCEPT_STEPS {
+        let mut p = z + &ndarray::aview1(&shift);
         for mut row in p.rows_mut() {
-            let mut sum = 0.0;
-            for (v, f) in row.iter_mut().zip(&factors) {
-                *v *= f;
-                sum += *v;
-            }
-            worst = worst.max((sum - 1.0).abs());
-            row /= sum;
+            let max = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+            row.mapv_inplace(|v| (v - max).exp());
+            let total = row.sum();
+            row /= total;
         }
-        if worst < 1e-14 {
+        let mean = p.sum_axis(Axis(0)) / n;
+        let off: Vec<f64> = mean.iter().zip(share).map(|(m, s)| m - s).collect();
+        let missed: f64 = off.iter().map(|o| o.abs()).sum();
+        if best.as_ref().is_some_and(|(least, _)| missed >= *least) {
+            break; // rounding: no step gets nearer
+        }
+        let curvature = Array2::from_diag(&mean) - p.t().dot(&p) / n;
+        best = Some((missed, p));
+        if missed <= SHARE_ERROR {
             break;
         }
+        for (shift, step) in shift.iter_mut().zip(newton_step(curvature, &off)) {
+            *shift -= step;
+        }
     }
-    p
+    let (missed, p) = best.expect("the first step always counts");
+    (
+        p,
+        if missed <= share.len() as f64 * SHARE_ERROR {
+            0.0
+        } else {
+            missed
+        },
+    )
+}
+
+/// H⁻¹g for the softmax's C × C curvature, which is singular along equal intercepts: that direction is filled in, and
+/// g has no part of it. By Gaussian elimination; the filled matrix is positive definite.
+fn newton_step(mut h: Array2<f64>, g: &[f64]) -> Vec<f64> {
+    let c = g.len();
+    let scale = h.diag().sum() / c as f64;
+    h += scale / c as f64;
+    for entry in h.diag_mut() {
+        *entry += 1e-14 * scale;
+    }
+    let mut x = g.to_vec();
+    for k in 0..c {
+        for row in k + 1..c {
+            let factor = h[(row, k)] / h[(k, k)];
+            for column in k..c {
+                h[(row, column)] -= factor * h[(k, column)];
+            }
+            x[row] -= factor * x[k];
+        }
+    }
+    for k in (0..c).rev() {
+        let known: f64 = (k + 1..c).map(|column| h[(k, column)] * x[column]).sum();
+        x[k] = (x[k] - known) / h[(k, k)];
+    }
+    x
+}
+
+/// What a missed class share can cost the dual bound: twice the range of the intercepts a unit.
+fn intercept_range(theta: &Array2<f32>) -> f64 {
+    let row = theta.row(0);
+    let least = row.fold(f32::INFINITY, |a, b| a.min(*b));
+    let most = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    2.0 * f64::from(most - least)
 }
 
 /// The dual value and the factor that V was shrunk by to get it (1 with μ > 0).
