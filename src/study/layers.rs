@@ -66,7 +66,7 @@ fn point(probe: &LayerProbe, goal: Goal<'_>, controls: &[f64]) -> Result<LayerPo
         dev_accuracy: probe.search.dev_accuracy,
         test_accuracy: judged.accuracy,
         test_interval: judged.interval,
-        selectivity: (!controls.is_empty()).then(|| judged.accuracy - mean),
+        selectivity: (!controls.is_empty()).then_some(judged.accuracy - mean),
         certificate: certificate(&probe.search.fit.certificate),
     })
 }

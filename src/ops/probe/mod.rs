@@ -232,7 +232,7 @@ pub fn fit(
         progress(&Progress {
             problems: all,
             ..*step
-        })
+        });
     };
     for (place, outcome) in newton::solve(&mut passes, design, newton, params, &mut report)? {
         match outcome {
