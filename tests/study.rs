@@ -446,6 +446,10 @@ fn the_defaults_are_those_that_the_documentation_lists() {
         ("combined.thresholds", list(&spec.combined.thresholds)),
         ("combined.set_delta", spec.combined.set_delta.to_string()),
         ("control.draws", spec.control.draws.to_string()),
+        (
+            "control.relative_gap",
+            format!("{:e}", spec.control.relative_gap),
+        ),
         ("sweep.random_draws", spec.sweep.random_draws.to_string()),
         ("concepts.mass", spec.concepts.mass.to_string()),
         ("concepts.min_count", spec.concepts.min_count.to_string()),

@@ -10,12 +10,12 @@ use crate::analysis::selectivity::{ControlTask, control_accuracies};
 use crate::error::Result;
 
 /// Probes on each layer alone, with the selectivity of each, and on layers 0 … k, judged on test. `draws` are those of the
-/// control task.
+/// control task, which the second prober fits.
 ///
 /// # Errors
 /// When a fit fails.
 pub(super) fn curves(
-    prober: &Prober<'_>,
+    (prober, control_prober): (&Prober<'_>, &Prober<'_>),
     map: &LayerMap,
     goal: Goal<'_>,
     draws: &[ControlTask],
@@ -40,7 +40,7 @@ pub(super) fn curves(
         } else {
             let columns: Vec<usize> = map.columns(probe.layer).collect();
             let test = goal.test.0.activations.view();
-            control_accuracies(prober, &columns, draws, penalty, test, &mut |_| {})?
+            control_accuracies(control_prober, &columns, draws, penalty, test, &mut |_| {})?
         };
         independent.push(point(probe, goal, &controls)?);
         progress(0.5 + 0.5 * (at + 1) as f64 / probes.independent.len() as f64);

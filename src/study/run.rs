@@ -71,18 +71,22 @@ pub fn run_on(
         survey::distance(&spec.clusters),
     )?;
     let clusters = survey::cuts(&spec.clusters, data, &correlation, &dendrogram)?;
+    let prober = Prober {
+        backend,
+        moments: &moments,
+        train: train.view(),
+        dev: data.dev().activations.view(),
+        params: params(&spec.probe, spec.seed),
+    };
+    let mut control_prober = prober.clone();
+    control_prober.params.relative_gap = spec.control.relative_gap;
     let common = Common {
         spec,
         data,
         correlation: &correlation,
         penalties: penalties(&spec.probe),
-        prober: Prober {
-            backend,
-            moments: &moments,
-            train: train.view(),
-            dev: data.dev().activations.view(),
-            params: params(&spec.probe, spec.seed),
-        },
+        prober,
+        control_prober,
     };
     clock.step("probes on all neurons");
     let oracles = common.oracles(&mut |done| clock.fraction(done))?;

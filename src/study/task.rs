@@ -35,6 +35,8 @@ pub(super) struct Common<'a> {
     pub penalties: Penalties,
     /// Fits probes on train and judges them on dev.
     pub prober: Prober<'a>,
+    /// The same for control tasks.
+    pub control_prober: Prober<'a>,
 }
 
 /// Orderings by name.
@@ -75,7 +77,8 @@ impl Common<'_> {
         };
         clock.step(format!("{name}: probes on layers"));
         let map = data.train().activations.layers();
-        let layers = layers::curves(&self.prober, map, goal, controls.0, tally, &mut |done| {
+        let probers = (&self.prober, &self.control_prober);
+        let layers = layers::curves(probers, map, goal, controls.0, tally, &mut |done| {
             clock.fraction(done);
         })?;
         clock.step(format!("{name}: rankings and sweeps"));

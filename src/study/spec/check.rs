@@ -83,6 +83,8 @@ fn data(data: &DataSpec) -> Checked {
 /// Everything that is counted, and the share of mass.
 fn counts(spec: &Spec) -> Checked {
     count(&["control", "draws"], spec.control.draws, 0..=100)?;
+    let gap = spec.control.relative_gap;
+    number(&["control", "relative_gap"], gap, Range::closed(1e-7, 0.1))?;
     let ablation: Vec<_> = spec.sweep.ablation.iter().map(|a| a.name()).collect();
     distinct(&["sweep", "ablation"], &ablation)?;
     let draws = spec.sweep.random_draws;
