@@ -8,6 +8,10 @@ use crate::ops::Backend;
 use crate::ops::moments::{Moments, Spread};
 use crate::ops::probe::{self, ABSENT_CLASS_BIAS, Certificate, Design, Fit, Params, Problem};
 
+/// At a λ_max of at most this every neuron has the same mean in every class, up to rounding: any path of penalties then
+/// gives the probe that always answers the most frequent class.
+const NO_SIGNAL: f64 = 1e-7;
+
 /// Fits probes on any neurons of train and judges them on dev.
 #[derive(Debug, Clone)]
 pub struct Prober<'a> {
@@ -171,7 +175,8 @@ impl Prober<'_> {
         let mut sizes = Vec::new();
         for target in targets {
             let lambda_max = || match &design {
-                Some(d) => probe::lambda_max(self.backend, d, target.train, self.params.scale),
+                Some(d) => probe::lambda_max(self.backend, d, target.train, self.params.scale)
+                    .map(|largest| if largest > NO_SIGNAL { largest } else { 1.0 }),
                 None => Ok(1.0), // every penalty gives the same probe
             };
             let values = penalties.values(lambda_max)?;

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::search::{Prober, accuracy, hits};
 use crate::error::{Error, Result};
 use crate::labels::Labels;
-use crate::ops::probe::Problem;
+use crate::ops::probe::{Certificate, Problem};
 
 /// The words of the three parts, one a sample.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +102,15 @@ pub fn seen_in_train(train: &[String], test: &[String]) -> f64 {
     }
 }
 
+/// The probe of one draw of a control task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ControlProbe {
+    /// Its accuracy on test.
+    pub accuracy: f64,
+    /// How near the optimum it is.
+    pub certificate: Certificate,
+}
+
 /// Accuracy on `test` (raw activations) of each draw of a control task, learned from the neurons `columns` at the penalty
 /// (λ1, λ2) of the probe that it is a control of: equal means for equal capacity. All draws are one batch over the same
 /// activations. Selectivity is the probe's own accuracy minus the mean of these.
@@ -115,7 +124,7 @@ pub fn control_accuracies(
     (l1, l2): (f64, f64),
     test: ArrayView2<'_, f32>,
     progress: &mut dyn FnMut(f64),
-) -> Result<Vec<f64>> {
+) -> Result<Vec<ControlProbe>> {
     let problems: Vec<Problem<'_>> = draws
         .iter()
         .map(|draw| Problem {
@@ -128,6 +137,11 @@ pub fn control_accuracies(
     let fits = prober.fit_on(columns, &problems, progress)?;
     fits.iter()
         .zip(draws)
-        .map(|(fit, draw)| Ok(accuracy(&hits(fit, test, &draw.test)?)))
+        .map(|(fit, draw)| {
+            Ok(ControlProbe {
+                accuracy: accuracy(&hits(fit, test, &draw.test)?),
+                certificate: fit.certificate,
+            })
+        })
         .collect()
 }

@@ -232,12 +232,14 @@ pub fn choose(asked: &str) -> Result<Choice> {
     if asked.eq_ignore_ascii_case("gpu") {
         return any_gpu(asked, &found);
     }
+    // Digits alone are an index: "1" is also part of many a name.
+    let index = asked.bytes().all(|byte| byte.is_ascii_digit());
     let by_index = asked.parse().ok().and_then(|index: usize| found.get(index));
     let part = asked.to_lowercase();
     let by_name = || {
         found
             .iter()
-            .filter(|(_, report)| !part.is_empty() && report.name.to_lowercase().contains(&part))
+            .filter(|(_, report)| !index && report.name.to_lowercase().contains(&part))
             .min_by_key(|(_, report)| report.kind.preference())
     };
     let (adapter, report) = by_index.or_else(by_name).ok_or_else(|| {

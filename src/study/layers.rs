@@ -6,7 +6,7 @@ use super::sets::Goal;
 use crate::activations::LayerMap;
 use crate::analysis::layers::{LayerProbe, probe_layers, select_layer};
 use crate::analysis::search::Prober;
-use crate::analysis::selectivity::{ControlTask, control_accuracies};
+use crate::analysis::selectivity::{ControlProbe, ControlTask, control_accuracies};
 use crate::error::Result;
 
 /// Probes on each layer alone, with the selectivity of each, and on layers 0 … k, judged on test. `draws` are those of the
@@ -42,6 +42,9 @@ pub(super) fn curves(
             let test = goal.test.0.activations.view();
             control_accuracies(control_prober, &columns, draws, penalty, test, &mut |_| {})?
         };
+        controls
+            .iter()
+            .for_each(|control| tally.count(&control.certificate));
         independent.push(point(probe, goal, &controls)?);
         progress(0.5 + 0.5 * (at + 1) as f64 / probes.independent.len() as f64);
     }
@@ -56,9 +59,9 @@ pub(super) fn curves(
     })
 }
 
-fn point(probe: &LayerProbe, goal: Goal<'_>, controls: &[f64]) -> Result<LayerPoint> {
+fn point(probe: &LayerProbe, goal: Goal<'_>, controls: &[ControlProbe]) -> Result<LayerPoint> {
     let judged = judge(&probe.search, goal.test.0, goal.test.1)?;
-    let mean = controls.iter().sum::<f64>() / controls.len() as f64;
+    let mean = controls.iter().map(|c| c.accuracy).sum::<f64>() / controls.len() as f64;
     Ok(LayerPoint {
         layer: probe.layer,
         neurons: probe.neurons,

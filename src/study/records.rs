@@ -81,11 +81,16 @@ impl Tally {
     /// Counts all fits of a search.
     pub(super) fn add(&mut self, search: &Search) {
         for candidate in &search.path {
-            self.fits += 1;
-            if !candidate.certificate.converged {
-                self.unconverged += 1;
-                self.worst_gap = self.worst_gap.max(candidate.certificate.relative_gap);
-            }
+            self.count(&candidate.certificate);
+        }
+    }
+
+    /// Counts one fit.
+    pub(super) fn count(&mut self, certificate: &Certificate) {
+        self.fits += 1;
+        if !certificate.converged {
+            self.unconverged += 1;
+            self.worst_gap = self.worst_gap.max(certificate.relative_gap);
         }
     }
 }

@@ -397,6 +397,8 @@ pub struct Combined {
     pub test_interval: [f64; 2],
     /// Against the oracle on test.
     pub against_oracle: Paired,
+    /// How near the optimum the set's probe is.
+    pub certificate: CertificateRecord,
 }
 
 /// Control tasks (Hewitt & Liang 2019): a random class for every word type, drawn from the task's class frequencies.
@@ -406,6 +408,8 @@ pub struct Control {
     pub draws: usize,
     /// Test accuracy of each draw.
     pub accuracies: Vec<f64>,
+    /// How near the optimum each draw's probe is.
+    pub certificates: Vec<CertificateRecord>,
     /// Their mean.
     pub accuracy: f64,
     /// Oracle's test accuracy − `accuracy`.

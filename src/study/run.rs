@@ -13,7 +13,7 @@ use super::task::{self, Common};
 use super::{Progress, stream, survey, warnings};
 use crate::analysis::redundancy;
 use crate::analysis::search::{Penalties, Prober, Search};
-use crate::analysis::selectivity::{self, ControlTask, Words, control_accuracies};
+use crate::analysis::selectivity::{self, ControlProbe, ControlTask, Words, control_accuracies};
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::ops::moments;
@@ -95,6 +95,10 @@ pub fn run_on(
     let on_all = common.on_all(&controls, &oracles, &mut |done| clock.fraction(done))?;
     let mut warnings = warnings::of_data(&summary);
     let mut tally = Tally::default();
+    on_all
+        .iter()
+        .flatten()
+        .for_each(|control| tally.count(&control.certificate));
     let mut tasks = Vec::new();
     for (task, oracle) in oracles.iter().enumerate() {
         let controls = (&*controls[task], &*on_all[task]);
@@ -180,13 +184,13 @@ impl Common<'_> {
             .search_all(&self.all(), &targets, &self.penalties, progress)
     }
 
-    /// Test accuracies of the control tasks of every task at its oracle's penalty.
+    /// The probes of the control tasks of every task at its oracle's penalty.
     fn on_all(
         &self,
         controls: &[Vec<ControlTask>],
         oracles: &[Search],
         progress: &mut dyn FnMut(f64),
-    ) -> Result<Vec<Vec<f64>>> {
+    ) -> Result<Vec<Vec<ControlProbe>>> {
         let mut accuracies = Vec::new();
         for (at, (draws, oracle)) in controls.iter().zip(oracles).enumerate() {
             let penalty = (oracle.fit.l1, oracle.fit.l2);

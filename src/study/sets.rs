@@ -65,7 +65,9 @@ pub(super) fn minimal_sets(
         Some(goal.oracle),
         progress,
     )?;
-    rungs.iter().for_each(|rung| tally.add(&rung.search));
+    // The whole ordering is the oracle, which is counted already.
+    let own = rungs.iter().filter(|rung| rung.size < order.len());
+    own.for_each(|rung| tally.add(&rung.search));
     let tried: Vec<results::Rung> = rungs
         .iter()
         .map(|rung| results::Rung {
@@ -177,5 +179,6 @@ fn record(
         test_accuracy: judged.accuracy,
         test_interval: judged.interval,
         against_oracle: paired(goal.oracle_hits, &judged.hits)?,
+        certificate: certificate(&one.set.fit.certificate),
     })
 }

@@ -12,7 +12,7 @@ use super::spec::Spec;
 use super::{curves, layers, salient, stream};
 use crate::analysis::ranking::Ranking;
 use crate::analysis::search::{self, Penalties, Prober, Search, Target};
-use crate::analysis::selectivity::{self, ControlTask};
+use crate::analysis::selectivity::{self, ControlProbe, ControlTask};
 use crate::analysis::uncertainty;
 use crate::error::Result;
 use crate::labels::Labels;
@@ -56,12 +56,12 @@ impl Common<'_> {
         (0..self.prober.moments.mean.len()).collect()
     }
 
-    /// All steps of one task. `controls` are its control tasks and their test accuracies on all neurons.
+    /// All steps of one task. `controls` are its control tasks and their probes on all neurons.
     pub(super) fn study(
         &self,
         task: usize,
         oracle: &Search,
-        controls: (&[ControlTask], &[f64]),
+        controls: (&[ControlTask], &[ControlProbe]),
         tally: &mut Tally,
         clock: &mut Clock<'_>,
     ) -> Result<TaskResults> {
@@ -167,7 +167,8 @@ impl Common<'_> {
     }
 
     /// The control tasks of one task in figures; `None` without draws.
-    fn control(&self, accuracies: &[f64], oracle: f64) -> Option<Control> {
+    fn control(&self, probes: &[ControlProbe], oracle: f64) -> Option<Control> {
+        let accuracies: Vec<f64> = probes.iter().map(|probe| probe.accuracy).collect();
         let train = self.data.train().tokens.as_ref()?;
         let test = self.data.test().tokens.as_ref()?;
         let largest = accuracies.iter().copied().reduce(f64::max)?;
@@ -175,7 +176,11 @@ impl Common<'_> {
         let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
         Some(Control {
             draws: accuracies.len(),
-            accuracies: accuracies.to_vec(),
+            certificates: probes
+                .iter()
+                .map(|probe| certificate(&probe.certificate))
+                .collect(),
+            accuracies,
             accuracy: mean,
             selectivity: oracle - mean,
             spread: (largest - smallest) / 2.0,

@@ -340,7 +340,11 @@ fn a_probe_that_can_read_the_word_masters_its_control_task() {
         &mut |_| {},
     )
     .unwrap();
-    assert_eq!(reached, [1.0; 3]);
+    assert!(
+        reached.iter().all(|probe| probe.accuracy == 1.0),
+        "{reached:?}"
+    );
+    assert!(reached.iter().all(|probe| probe.certificate.converged));
     // A neuron that does not vary knows no word: what is left is the most frequent class.
     let blind = Array2::<f32>::ones((60, types));
     let guessed = control_accuracies(
@@ -352,7 +356,10 @@ fn a_probe_that_can_read_the_word_masters_its_control_task() {
         &mut |_| {},
     )
     .unwrap();
-    assert!(guessed.iter().all(|&a| a < 1.0), "{guessed:?}");
+    assert!(
+        guessed.iter().all(|probe| probe.accuracy < 1.0),
+        "{guessed:?}"
+    );
 }
 
 #[test]
@@ -404,4 +411,38 @@ fn what_cannot_be_searched_is_refused() {
         hits(&oracle().fit, prober.dev, labels).is_err(),
         "rows and labels differ"
     );
+}
+
+#[test]
+fn neurons_with_the_same_mean_in_every_class_give_the_most_frequent_class() {
+    // Exclusive or: both means of both classes are 0, so λ_max is 0 and there is no path below it.
+    let corners = [
+        (1.0, 1.0, 0),
+        (-1.0, -1.0, 0),
+        (1.0, -1.0, 1),
+        (-1.0, 1.0, 1),
+    ];
+    let x = Array2::from_shape_fn((40, 2), |(i, j)| {
+        let (first, second, _) = corners[i % 4];
+        if j == 0 { first } else { second }
+    });
+    let ids = (0..40).map(|i| corners[i % 4].2).collect();
+    let y = Labels::new(ids, vec!["equal".into(), "different".into()]).unwrap();
+    let taken = moments(&Backend::Cpu, x.view(), None).unwrap();
+    let prober = Prober {
+        moments: &taken,
+        train: x.view(),
+        dev: x.view(),
+        ..prober()
+    };
+    let target = Target { train: &y, dev: &y };
+    let found = prober
+        .search(&[0, 1], target, &path(), &mut |_| {})
+        .unwrap();
+    assert_eq!(found.fit.nonzero_weights(), 0);
+    assert_eq!(found.dev_accuracy, 0.5);
+    for candidate in &found.path {
+        assert!(candidate.certificate.converged);
+        assert!(candidate.certificate.kkt_relative.is_finite());
+    }
 }

@@ -130,6 +130,7 @@ fn combined() -> Combined {
         test_accuracy: 0.5,
         test_interval: [0.3, 0.7],
         against_oracle: paired(-0.4, [-0.6, -0.2], 0.0004),
+        certificate: certificate(true),
     }
 }
 
@@ -187,6 +188,7 @@ fn task(name: &str) -> TaskResults {
         control: Some(Control {
             draws: 2,
             accuracies: vec![0.4, 0.5],
+            certificates: vec![certificate(true), certificate(true)],
             accuracy: 0.45,
             selectivity: 0.45,
             spread: 0.05,

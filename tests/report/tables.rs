@@ -46,7 +46,7 @@ fn every_table_has_a_row_for_each_figure() {
         ("salient_layers.csv", 8),
         ("salient_neurons.csv", 2),
         ("top_words.csv", 4),
-        ("certificates.csv", 18),
+        ("certificates.csv", 24),
         ("clusters.csv", 2),
         ("cluster_sizes.csv", 10),
         ("cluster_windows.csv", 4),

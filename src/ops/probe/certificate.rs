@@ -119,7 +119,7 @@ fn certificate(
     let (certified_zeros, certified_nonzeros) = gap_safe(point, v, shrink, gap);
     Certificate {
         kkt,
-        kkt_relative: kkt / point.lambda_max,
+        kkt_relative: kkt / point.lambda_max.max(point.penalty.l1),
         duality_gap: gap,
         relative_gap: gap / objective,
         passes: point.passes,

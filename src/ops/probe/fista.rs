@@ -18,6 +18,8 @@ use crate::error::Result;
 const CHECK_EVERY: usize = 20;
 /// The step is lengthened by this a iteration, so that one bad spot does not slow down the rest.
 const LIPSCHITZ_DECAY: f64 = 0.998;
+/// Backtracks of one iteration: the step is then 10⁻⁷ of what it was, and more would only chase rounding.
+const BACKTRACKS: usize = 40;
 /// f32 logits make a step's change of the loss uncertain by about this share of it.
 const NOISE: f64 = 1e-10;
 
@@ -173,7 +175,10 @@ fn step(passes: &mut Passes<'_>, active: &mut [&mut State]) -> Result<()> {
         state.passes += 0.5;
     }
     let mut open: Vec<usize> = (0..active.len()).collect();
-    while !open.is_empty() {
+    for attempt in 0.. {
+        if open.is_empty() {
+            break;
+        }
         let trials: Vec<Array2<f32>> = open
             .iter()
             .map(|&p| active[p].proximal(&from[p], &gradients[p]))
@@ -183,7 +188,7 @@ fn step(passes: &mut Passes<'_>, active: &mut [&mut State]) -> Result<()> {
         for ((p, theta), z) in open.into_iter().zip(trials).zip(logits) {
             let state = &mut *active[p];
             state.passes += 0.5;
-            if state.majorised(&from[p], &theta, &z) {
+            if attempt == BACKTRACKS || state.majorised(&from[p], &theta, &z) {
                 state.accept(&from[p], theta, z);
             } else {
                 state.lipschitz *= 1.5;

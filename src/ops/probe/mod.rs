@@ -134,7 +134,7 @@ pub struct Progress {
 pub struct Certificate {
     /// ∞-norm of the minimum-norm subgradient, in units of λ1 (each coordinate on the scale its penalty acts on).
     pub kkt: f64,
-    /// `kkt` divided by λ_max, the smallest λ1 at which every weight is zero.
+    /// `kkt` divided by λ_max, the smallest λ1 at which every weight is zero (by λ1 where that is larger).
     pub kkt_relative: f64,
     /// Objective minus a dual feasible value: the objective is at most this far above the optimum.
     pub duality_gap: f64,

@@ -370,6 +370,16 @@ pub(super) fn fits(task: &TaskResults) -> Vec<(String, &CertificateRecord)> {
             &set.certificate,
         )
     }));
+    fits.extend(task.combined.iter().map(|set| {
+        let (layers, set_delta) = (format::delta(set.delta), format::delta(set.set_delta));
+        let threshold = format::number(set.threshold);
+        let name = format!("layers at δ {layers}, clusters at {threshold}, set at δ {set_delta}");
+        (name, &set.certificate)
+    }));
+    fits.extend(task.control.iter().flat_map(|control| {
+        let draws = control.certificates.iter().enumerate();
+        draws.map(|(draw, fit)| (format!("control task, draw {}", draw + 1), fit))
+    }));
     fits
 }
 
