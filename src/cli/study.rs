@@ -126,7 +126,7 @@ fn summarise(text: &mut String, task: &TaskResults) {
 fn rows(task: &TaskResults) -> Vec<(String, usize, f64, f64)> {
     let oracle = &task.oracle;
     let mut rows = vec![(
-        "all neurons".to_owned(),
+        "oracle (neurons in use)".to_owned(),
         oracle.neurons_used,
         oracle.dev_accuracy,
         oracle.test_accuracy,
@@ -134,7 +134,7 @@ fn rows(task: &TaskResults) -> Vec<(String, usize, f64, f64)> {
     rows.extend(task.layer_selection.iter().map(|chosen| {
         (
             format!(
-                "layers 0 to {}, loss {}",
+                "layers up to {}, loss {}",
                 chosen.layer,
                 percent(chosen.delta)
             ),
@@ -158,7 +158,7 @@ fn rows(task: &TaskResults) -> Vec<(String, usize, f64, f64)> {
         };
         if !task.combined[..at].iter().any(same) {
             rows.push((
-                format!("layers 0 to {}, clusters at {}", set.layer, set.threshold),
+                format!("layers up to {}, clusters at {}", set.layer, set.threshold),
                 set.size,
                 set.dev_accuracy,
                 set.test_accuracy,

@@ -190,7 +190,7 @@ fn a_study_writes_its_files_and_prints_the_answer() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let said = stdout(&output);
     assert!(
-        said.contains("colour: 2 classes") && said.contains("all neurons"),
+        said.contains("colour: 2 classes") && said.contains("oracle (neurons in use)"),
         "{said}"
     );
     for file in ["results.json", "report.html", "tables"] {

@@ -55,3 +55,12 @@ fn a_value_of_the_wrong_type_and_broken_toml_are_shown_with_their_place() {
     study.specify("name = \"no data\"\n");
     assert_fails(&study.run(&[]), &["missing field `data`"]);
 }
+
+#[test]
+fn no_penalty_at_all_is_refused_with_its_place() {
+    let study = Study::new(&Study::usual(), "[probe]\nl1 = 0.0\n");
+    assert_fails(
+        &study.run(&[]),
+        &["line 7, column 6", "both 0", "a small positive value"],
+    );
+}

@@ -119,6 +119,13 @@ fn probe(probe: &ProbeSpec) -> Checked {
             "Give `l1` as well, or `l2_per_l1` instead of `l2`",
         );
     }
+    if probe.l1 == Some(0.0) && probe.l2.unwrap_or(0.0) == 0.0 {
+        return fault(
+            &["probe", "l1"],
+            "`l1` and `l2` are both 0: separable data then have no optimum",
+            "Give `l1` or `l2` a small positive value",
+        );
+    }
     number(
         &["probe", "l2_per_l1"],
         probe.l2_per_l1,
