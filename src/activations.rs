@@ -159,3 +159,49 @@ impl Activations {
         self.values.ncols()
     }
 }
+
+/// How much a neuron varies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// It varies.
+    Varies,
+    /// Its sd is under [`NEARLY_CONSTANT`] of the median sd.
+    NearlyConstant,
+    /// Its sd is at most [`CONSTANT`] of its |mean|, or 0.
+    Constant,
+}
+
+/// A neuron is constant when sd ≤ this · |mean|: f32 holds about 7 digits.
+pub const CONSTANT: f64 = 1e-7;
+
+/// A neuron is nearly constant when its sd is under this share of the median sd of those that vary.
+pub const NEARLY_CONSTANT: f64 = 1e-6;
+
+impl Spread {
+    /// Classifies every neuron by its mean and its population sd, in the unit of the values.
+    pub fn of_neurons(mean: &[f64], sd: &[f64]) -> Vec<Self> {
+        let constant: Vec<bool> = mean
+            .iter()
+            .zip(sd)
+            .map(|(mean, sd)| *sd <= CONSTANT * mean.abs())
+            .collect();
+        let mut varying: Vec<f64> = sd
+            .iter()
+            .zip(&constant)
+            .filter(|(_, constant)| !**constant)
+            .map(|(sd, _)| *sd)
+            .collect();
+        varying.sort_by(f64::total_cmp);
+        let floor = varying
+            .get(varying.len() / 2)
+            .map_or(0.0, |median| NEARLY_CONSTANT * median);
+        sd.iter()
+            .zip(constant)
+            .map(|(sd, constant)| match constant {
+                true => Spread::Constant,
+                false if *sd < floor => Spread::NearlyConstant,
+                false => Spread::Varies,
+            })
+            .collect()
+    }
+}

@@ -4,7 +4,11 @@ use serde::Serialize;
 
 use super::Source;
 use super::labels;
+use crate::activations::Spread;
 use crate::error::{Error, Result};
+
+/// How many values that are not finite are listed with their place.
+const LISTED: usize = 10;
 
 /// What [`inspect`] finds in one file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,13 +21,17 @@ pub struct Inspection {
     pub dtype: &'static str,
     /// The layers, ascending.
     pub layers: Vec<LayerSummary>,
-    /// Neurons with one and the same value in every sample, ascending. Such a neuron carries no information, and its
-    /// correlation with every other is 0.
+    /// Neurons that are [`Spread::Constant`], ascending. Such a neuron carries no information, and its correlation with
+    /// every other is 0.
     pub constant: Vec<ConstantNeuron>,
+    /// Neurons that are [`Spread::NearlyConstant`], ascending.
+    pub nearly_constant: Vec<usize>,
+    /// Layers of which every neuron is constant, ascending.
+    pub dead_layers: Vec<u32>,
     /// How many values are NaN or infinite (as `f32`).
     pub non_finite: usize,
-    /// The first of them, by row and neuron.
-    pub first_non_finite: Option<NonFinite>,
+    /// The first ten of them, by row and neuron.
+    pub first_non_finite: Vec<NonFinite>,
     /// Tasks with their classes, the primary task first.
     pub tasks: Vec<TaskSummary>,
     /// Number of sentences; `None` when the words are not known.
@@ -58,7 +66,7 @@ pub struct ConstantNeuron {
     pub layer: u32,
     /// Unit in the layer.
     pub unit: u32,
-    /// Its value in every sample.
+    /// Its value in every sample (the smallest, where they differ by no more than f32 rounds).
     pub value: f32,
 }
 
@@ -113,8 +121,14 @@ pub fn inspect(source: &Source, extra: &[(String, super::LabelColumn)]) -> Resul
     });
     let columns = Columns::read(source)?;
     let map = source.layers();
-    let constant: Vec<ConstantNeuron> = (0..source.neurons())
-        .filter(|&neuron| columns.is_constant(neuron, source.samples()))
+    let spread = &columns.spread();
+    // A neuron with values that are not finite is no constant one, however few the others are.
+    let with = |wanted: Spread| {
+        let columns = &columns;
+        (0..source.neurons())
+            .filter(move |&n| spread[n] == wanted && columns.count[n] == source.samples())
+    };
+    let constant: Vec<ConstantNeuron> = with(Spread::Constant)
         .map(|neuron| ConstantNeuron {
             neuron,
             layer: map.layer(neuron),
@@ -122,15 +136,18 @@ pub fn inspect(source: &Source, extra: &[(String, super::LabelColumn)]) -> Resul
             value: columns.minimum[neuron],
         })
         .collect();
-    let layers = map
+    let layers: Vec<LayerSummary> = map
         .layers()
         .into_iter()
         .map(|layer| columns.summary(layer, map.columns(layer), &constant))
         .collect();
+    let dead = layers.iter().filter(|layer| layer.constant == layer.units);
     Ok(Inspection {
         samples: source.samples(),
         neurons: source.neurons(),
         dtype: source.dtype().name(),
+        dead_layers: dead.map(|layer| layer.layer).collect(),
+        nearly_constant: with(Spread::NearlyConstant).collect(),
         layers,
         constant,
         non_finite: columns.non_finite,
@@ -174,7 +191,7 @@ struct Columns {
     mean: Vec<f64>,
     squares: Vec<f64>,
     non_finite: usize,
-    first_non_finite: Option<NonFinite>,
+    first_non_finite: Vec<NonFinite>,
 }
 
 impl Columns {
@@ -187,7 +204,7 @@ impl Columns {
             mean: vec![0.0; neurons],
             squares: vec![0.0; neurons],
             non_finite: 0,
-            first_non_finite: None,
+            first_non_finite: Vec::new(),
         };
         let rows = super::block_rows(neurons).min(samples);
         let mut block = vec![0.0; rows * neurons];
@@ -206,11 +223,13 @@ impl Columns {
     fn add(&mut self, sample: usize, neuron: usize, value: f32) {
         if !value.is_finite() {
             self.non_finite += 1;
-            self.first_non_finite.get_or_insert_with(|| NonFinite {
-                sample,
-                neuron,
-                value: value.to_string(),
-            });
+            if self.first_non_finite.len() < LISTED {
+                self.first_non_finite.push(NonFinite {
+                    sample,
+                    neuron,
+                    value: value.to_string(),
+                });
+            }
             return;
         }
         self.minimum[neuron] = self.minimum[neuron].min(value);
@@ -221,9 +240,13 @@ impl Columns {
         self.squares[neuron] += deviation * (f64::from(value) - self.mean[neuron]);
     }
 
-    /// Every sample has the same, finite value (0 and −0 are the same).
-    fn is_constant(&self, neuron: usize, samples: usize) -> bool {
-        self.count[neuron] == samples && self.minimum[neuron] == self.maximum[neuron]
+    /// How much the finite values of every neuron vary.
+    fn spread(&self) -> Vec<Spread> {
+        let sd = self.squares.iter().zip(&self.count);
+        let sd: Vec<f64> = sd
+            .map(|(squares, &count)| (squares / count.max(1) as f64).sqrt())
+            .collect();
+        Spread::of_neurons(&self.mean, &sd)
     }
 
     fn summary(

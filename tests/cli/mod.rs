@@ -281,14 +281,24 @@ fn inspect_shows_shape_constants_and_classes() {
         (&shown["samples"], &shown["neurons"]),
         (&60.into(), &6.into())
     );
-    assert_eq!(shown["spread"]["constant"], serde_json::json!([5]));
-    assert_eq!(shown["non_finite"]["count"], 0);
+    assert_eq!(
+        shown["constant"],
+        serde_json::json!([{"neuron": 5, "layer": 1, "unit": 2, "value": 1.0}])
+    );
+    assert_eq!(shown["nearly_constant"], serde_json::json!([]));
+    assert_eq!(shown["dead_layers"], serde_json::json!([]));
+    assert_eq!(shown["non_finite"], 0);
     let zeros = parts[0].labels.iter().filter(|label| **label == 0).count();
     assert_eq!(shown["tasks"][0]["name"], "colour");
-    assert_eq!(shown["tasks"][0]["classes"]["class-0"], zeros);
+    assert_eq!(
+        shown["tasks"][0]["classes"][0],
+        serde_json::json!({"name": "class-0", "samples": zeros})
+    );
     let plain = stdout(&neurosieve(&["inspect", text(&data)]));
     assert!(
-        plain.contains("60 samples × 6 neurons") && plain.contains("class-1"),
+        plain.contains("60 samples × 6 neurons")
+            && plain.contains("constant neurons: 1 (5)")
+            && plain.contains("class-1"),
         "{plain}"
     );
 }
@@ -302,9 +312,12 @@ fn inspect_counts_non_finite_values_instead_of_failing() {
     let output = neurosieve(&["inspect", text(&study.path("train.safetensors")), "--json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let shown: Value = serde_json::from_str(&stdout(&output)).expect("one JSON document");
-    assert_eq!(shown["non_finite"]["count"], 2);
-    assert_eq!(shown["non_finite"]["first"][1]["row"], 2);
-    assert_eq!(shown["spread"], Value::Null);
+    assert_eq!(shown["non_finite"], 2);
+    assert_eq!(
+        shown["first_non_finite"][1],
+        serde_json::json!({"sample": 2, "neuron": 0, "value": "NaN"})
+    );
+    assert_eq!(shown["constant"], serde_json::json!([]));
 }
 
 #[test]
@@ -315,7 +328,7 @@ fn inspect_refuses_labels_of_another_length() {
     let data = study.path("train.safetensors");
     assert_fails(
         &neurosieve(&["inspect", text(&data), "--labels", text(&labels)]),
-        &["few.txt", "2 labels for 60 rows"],
+        &["few.txt", "2 labels for the 60 rows"],
     );
 }
 

@@ -18,7 +18,8 @@ fn the_fixture_has_its_dead_neurons_and_its_classes() {
         .map(|c| (c.neuron, c.layer, c.unit, c.value))
         .collect();
     assert_eq!(dead, [(310, 6, 127, 0.0), (320, 6, 223, 0.0)]);
-    assert_eq!((found.non_finite, found.first_non_finite), (0, None));
+    assert_eq!((found.non_finite, found.first_non_finite), (0, vec![]));
+    assert!(found.dead_layers.is_empty());
     let constant: Vec<usize> = found.layers.iter().map(|l| l.constant).collect();
     assert_eq!(constant, [0, 0, 0, 0, 0, 0, 2]);
 
@@ -57,7 +58,7 @@ fn statistics_of_a_layer_are_those_of_all_its_values() {
 fn values_that_are_not_finite_are_counted_and_not_refused() {
     let found = inspect(&open(&fixture("hostile/infinite.safetensors")), &[]).unwrap();
     assert_eq!(found.non_finite, 1);
-    let first = found.first_non_finite.unwrap();
+    let first = &found.first_non_finite[0];
     assert_eq!(
         (first.sample, first.neuron, first.value.as_str()),
         (1, 2, "inf")

@@ -23,24 +23,8 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
 
+pub use crate::activations::{CONSTANT, NEARLY_CONSTANT, Spread};
 pub use gpu::KERNELS;
-
-/// How much a neuron varies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spread {
-    /// It varies.
-    Varies,
-    /// Its sd is under [`NEARLY_CONSTANT`] of the median sd.
-    NearlyConstant,
-    /// Its sd is at most [`CONSTANT`] of its |mean|, or 0.
-    Constant,
-}
-
-/// A neuron is constant when sd ≤ this · |mean|: f32 holds about 7 digits.
-pub const CONSTANT: f64 = 1e-7;
-
-/// A neuron is nearly constant when its sd is under this share of the median sd of those that vary.
-pub const NEARLY_CONSTANT: f64 = 1e-6;
 
 /// The first two moments of every neuron.
 #[derive(Debug, Clone)]
@@ -195,7 +179,7 @@ impl Sums {
             }
             means
         });
-        let spread = spread(&mean, &sd);
+        let spread = Spread::of_neurons(&mean, &sd);
         Moments {
             samples,
             mean,
@@ -204,30 +188,4 @@ impl Sums {
             group_mean,
         }
     }
-}
-
-fn spread(mean: &[f64], sd: &[f64]) -> Vec<Spread> {
-    let constant: Vec<bool> = mean
-        .iter()
-        .zip(sd)
-        .map(|(mean, sd)| *sd <= CONSTANT * mean.abs())
-        .collect();
-    let mut varying: Vec<f64> = sd
-        .iter()
-        .zip(&constant)
-        .filter(|(_, constant)| !**constant)
-        .map(|(sd, _)| *sd)
-        .collect();
-    varying.sort_by(f64::total_cmp);
-    let floor = varying
-        .get(varying.len() / 2)
-        .map_or(0.0, |median| NEARLY_CONSTANT * median);
-    sd.iter()
-        .zip(constant)
-        .map(|(sd, constant)| match constant {
-            true => Spread::Constant,
-            false if *sd < floor => Spread::NearlyConstant,
-            false => Spread::Varies,
-        })
-        .collect()
 }
