@@ -78,6 +78,13 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Counts these fits.
+    pub(super) fn of<'a>(certificates: impl Iterator<Item = &'a Certificate>) -> Self {
+        let mut tally = Self::default();
+        certificates.for_each(|certificate| tally.count(certificate));
+        tally
+    }
+
     /// Counts all fits of a search.
     pub(super) fn add(&mut self, search: &Search) {
         for candidate in &search.path {

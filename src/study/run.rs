@@ -94,11 +94,7 @@ pub fn run_on(
     let controls = draw_controls(spec, data)?;
     let on_all = common.on_all(&controls, &oracles, &mut |done| clock.fraction(done))?;
     let mut warnings = warnings::of_data(&summary);
-    let mut tally = Tally::default();
-    on_all
-        .iter()
-        .flatten()
-        .for_each(|control| tally.count(&control.certificate));
+    let mut tally = Tally::of(on_all.iter().flatten().map(|c| &c.certificate));
     let mut tasks = Vec::new();
     for (task, oracle) in oracles.iter().enumerate() {
         let controls = (&*controls[task], &*on_all[task]);
