@@ -1,7 +1,7 @@
 //! neurosieve makes a whole neuron-probing study of a language model one fast, reproducible job on any GPU or CPU.
 //!
 //! # Architecture
-//! Each layer may import only what stands above it (`tests/layout.rs` enforces this):
+//! Each layer may import only what stands above it (`tests/layout/` enforces this):
 //!
 //! | layer | knows |
 //! |---|---|
