@@ -320,33 +320,30 @@ fn a_problem_too_wide_for_a_working_set_goes_on_with_fista_and_is_certified() {
 
 #[test]
 fn no_gap_promises_more_than_the_true_distance_to_the_optimum() {
-    // Separable classes at a weak penalty: most probabilities are nearly one-hot, the hard case for a dual point.
-    let mut random = random(16);
-    let ids: Vec<u32> = (0..240).map(|i| i % 4).collect();
-    let x = Array2::from_shape_fn((240, 24), |(i, j)| {
-        let own = if j % 4 == i % 4 { 3.0 } else { 0.0 };
-        (own + normal(&mut random)) as f32
-    });
-    let classes = ["a", "b", "c", "d"].map(String::from).to_vec();
-    let y = Labels::new(ids, classes).unwrap();
-    let design = design(&x);
-    for l1 in [1e-2, 1e-4, 1e-5] {
+    // Real tokens and easy classes at weak penalties: most probabilities are nearly one-hot, and scaling rows and
+    // columns in turn does not make a dual point feasible there. FISTA stops far enough away for that to show.
+    let train = crate::golden::fixture().train();
+    let x = train.activations.view().to_owned();
+    let (y, design) = (&train.labels[1], design(&x));
+    let largest = probe::lambda_max(&Backend::Cpu, &design, y, PenaltyScale::Standardised).unwrap();
+    for ratio in [1e-2, 1e-3, 1e-4] {
         let at = |solver, relative_gap| {
             let params = Params {
                 solver,
                 relative_gap,
+                max_passes: 1500.0,
                 ..Params::default()
             };
-            one(&design, &y, l1, 0.1 * l1, &params)
+            one(&design, y, ratio * largest, ratio * largest, &params)
         };
         let best = at(Solver::Newton, 1e-7).objective;
         for solver in [Solver::Newton, Solver::Fista] {
-            for relative_gap in [1e-1, 1e-2, 1e-3, 1e-4] {
+            for relative_gap in [1e-2, 1e-4] {
                 let rough = at(solver, relative_gap);
                 let distance = rough.objective - best;
                 assert!(
                     distance <= rough.certificate.duality_gap * (1.0 + 1e-9),
-                    "{solver:?}, l1 = {l1}, gap {relative_gap}: {distance:e} above the optimum, {:e} promised",
+                    "{solver:?}, ratio {ratio}, gap {relative_gap}: {distance:e} above the optimum, {:e} promised",
                     rough.certificate.duality_gap
                 );
             }
