@@ -31,11 +31,11 @@ pub(super) fn headline_delta(task: &TaskResults) -> Option<f64> {
         .min_by(|a, b| (a - 0.01).abs().total_cmp(&(b - 0.01).abs()))
 }
 
-/// The smallest retrained set at δ over all orderings but the random one; of equals, the better on dev.
+/// The smallest retrained set at δ over all orderings; of equals, the better on dev.
 pub(super) fn smallest_set(task: &TaskResults, delta: f64) -> Option<&MinimalSet> {
     task.minimal_sets
         .iter()
-        .filter(|set| set.delta == delta && set.ranking != "random")
+        .filter(|set| set.delta == delta)
         .filter(|set| within(task, set.dev_accuracy, delta))
         .min_by(|a, b| {
             a.size
@@ -202,17 +202,11 @@ fn fewest(task: &TaskResults, neurons: usize) -> Answer {
     } else {
         format!(" For other losses: {}.", others.join(", "))
     };
-    let random = task
-        .minimal_sets
-        .iter()
-        .find(|s| s.delta == delta && s.ranking == "random" && within(task, s.dev_accuracy, delta))
-        .map(|s| format!(" A random order needs {}.", format::count(s.size)))
-        .unwrap_or_default();
     Answer {
         about,
         figure: format::counted(set.size, "neuron"),
         lead,
-        rest: format!("{test}{others}{random}"),
+        rest: format!("{test}{others}"),
         tone,
     }
 }
