@@ -18,7 +18,7 @@ use neurosieve::analysis::search::{Penalties, Prober, Target, accuracy, hits};
 use neurosieve::data::{DatasetFiles, PartFiles, ReadOptions, read_dataset};
 use neurosieve::ops::correlation::{Correlation, correlation};
 use neurosieve::ops::moments::{Moments, moments};
-use neurosieve::ops::probe::{self, Design, Params, PenaltyScale, Problem};
+use neurosieve::ops::probe::{self, Design, Params, PenaltyScale, Problem, Stop};
 use neurosieve::{Backend, Dataset, Result};
 use serde_json::{Value, json};
 
@@ -137,12 +137,7 @@ fn objective(
         scale: PenaltyScale::Raw,
         ..Params::default()
     };
-    let problem = Problem {
-        labels,
-        l1: 1e-3,
-        l2: 1e-3,
-        start: None,
-    };
+    let problem = Problem::new(labels, 1e-3, 1e-3);
     let (time, fits) = median(|| {
         let design = Design::new(&BACKEND, x, found, &all)?;
         probe::fit(&BACKEND, &design, &[problem], &params, &mut |_| {})
@@ -180,7 +175,7 @@ fn oracle(
         train: set.train().activations.view(),
         dev: set.dev().activations.view(),
         params: Params {
-            relative_gap: 1e-4,
+            stop: Stop::Gap(1e-4),
             ..Params::default()
         },
     };

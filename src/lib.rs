@@ -26,7 +26,7 @@
 //! let labels = Labels::new(vec![0, 0, 0, 0, 1, 1, 1, 1], vec!["verb".into(), "noun".into()])?;
 //! let moments = moments(&Backend::Cpu, x.view(), None)?;
 //! let design = Design::new(&Backend::Cpu, x.view(), &moments, &[0, 1])?;
-//! let problem = Problem { labels: &labels, l1: 0.05, l2: 0.05, start: None };
+//! let problem = Problem::new(&labels, 0.05, 0.05);
 //! let fits = probe::fit(&Backend::Cpu, &design, &[problem], &Params::default(), &mut |_| {})?;
 //! assert!(fits[0].certificate.converged);
 //! assert_eq!(fits[0].predict(x.view()), labels.ids());

@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::moments::{Moments, Spread};
-use crate::ops::probe::{self, ABSENT_CLASS_BIAS, Certificate, Design, Fit, Params, Problem};
+use crate::ops::probe::{
+    self, ABSENT_CLASS_BIAS, Certificate, Design, Fit, Params, Problem, Response,
+};
 
 /// At a λ_max of at most this every neuron has the same mean in every class, up to rounding: any path of penalties then
 /// gives the probe that always answers the most frequent class.
@@ -175,18 +177,20 @@ impl Prober<'_> {
         let mut sizes = Vec::new();
         for target in targets {
             let lambda_max = || match &design {
-                Some(d) => probe::lambda_max(self.backend, d, target.train, self.params.scale)
-                    .map(|largest| if largest > NO_SIGNAL { largest } else { 1.0 }),
+                Some(d) => {
+                    let problem = Problem::new(target.train, 0.0, 0.0);
+                    let all = probe::lambda_max(self.backend, d, &[problem], self.params.scale)?;
+                    Ok(if all[0] > NO_SIGNAL { all[0] } else { 1.0 })
+                }
                 None => Ok(1.0), // every penalty gives the same probe
             };
             let values = penalties.values(lambda_max)?;
             sizes.push(values.len());
-            problems.extend(values.into_iter().map(|(l1, l2)| Problem {
-                labels: target.train,
-                l1,
-                l2,
-                start: None,
-            }));
+            problems.extend(
+                values
+                    .into_iter()
+                    .map(|(l1, l2)| Problem::new(target.train, l1, l2)),
+            );
         }
         let mut fits = self.fit(design.as_ref(), &problems, progress)?.into_iter();
         let mut searches = Vec::with_capacity(targets.len());
@@ -291,6 +295,7 @@ pub fn hits(fit: &Fit, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<Vec<bo
             weights: fit.weights.select(Axis(1), &used),
             standardised: Array2::zeros((0, 0)),
             bias: fit.bias.clone(),
+            trace: Vec::new(),
             ..*fit
         };
         small.predict(x.select(Axis(1), &used).view())
@@ -317,7 +322,9 @@ pub fn accuracy(hits: &[bool]) -> f64 {
 /// The optimum where no neuron varies: all weights 0, each bias the logarithm of its class's share of train. Exact, so its
 /// certificate is 0 without any pass.
 fn intercept_only(problem: &Problem<'_>, neurons: usize) -> Fit {
-    let labels = problem.labels;
+    let Response::Classes(labels) = problem.response else {
+        unreachable!("a search is over classes")
+    };
     let total = labels.len() as f64;
     let shares: Vec<f64> = labels.counts().iter().map(|&n| n as f64 / total).collect();
     let bias: Array1<f32> = shares
@@ -348,9 +355,12 @@ fn intercept_only(problem: &Problem<'_>, neurons: usize) -> Fit {
             duality_gap: 0.0,
             relative_gap: 0.0,
             passes: 0.0,
+            work: 0.0,
+            depth: 0,
             converged: true,
             certified_zeros: shares.len() * neurons,
             certified_nonzeros: 0,
         },
+        trace: Vec::new(),
     }
 }

@@ -127,12 +127,7 @@ pub fn control_accuracies(
 ) -> Result<Vec<ControlProbe>> {
     let problems: Vec<Problem<'_>> = draws
         .iter()
-        .map(|draw| Problem {
-            labels: &draw.train,
-            l1,
-            l2,
-            start: None,
-        })
+        .map(|draw| Problem::new(&draw.train, l1, l2))
         .collect();
     let fits = prober.fit_on(columns, &problems, progress)?;
     fits.iter()

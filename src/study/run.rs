@@ -17,7 +17,7 @@ use crate::analysis::selectivity::{self, ControlProbe, ControlTask, Words, contr
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::ops::moments;
-use crate::ops::probe::{Params, PenaltyScale, Solver};
+use crate::ops::probe::{Params, PenaltyScale, Solver, Stop};
 use crate::ops::{Backend, correlation};
 use crate::split::Dataset;
 
@@ -79,7 +79,7 @@ pub fn run_on(
         params: params(&spec.probe, spec.seed),
     };
     let mut control_prober = prober.clone();
-    control_prober.params.relative_gap = spec.control.relative_gap;
+    control_prober.params.stop = Stop::Gap(spec.control.relative_gap);
     let common = Common {
         spec,
         data,
@@ -121,6 +121,7 @@ pub fn run_on(
 fn params(spec: &ProbeSpec, seed: u64) -> Params {
     Params {
         solver: match spec.solver {
+            SolverSpec::Auto => Solver::Auto,
             SolverSpec::Newton => Solver::Newton,
             SolverSpec::Fista => Solver::Fista,
         },
@@ -129,9 +130,10 @@ fn params(spec: &ProbeSpec, seed: u64) -> Params {
         } else {
             PenaltyScale::Raw
         },
-        relative_gap: spec.relative_gap,
+        stop: Stop::Gap(spec.relative_gap),
         max_passes: spec.max_passes as f64,
         seed,
+        ..Params::default()
     }
 }
 

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, Axis};
 use neurosieve::Backend;
 use neurosieve::labels::Labels;
 use neurosieve::ops::moments::moments;
-use neurosieve::ops::probe::{Design, Fit, Params, PenaltyScale, Problem, Solver, fit};
+use neurosieve::ops::probe::{Design, Fit, Params, PenaltyScale, Problem, Solver, Stop, fit};
 use serde::Deserialize;
 
 use super::{fixture, json, tensor};
@@ -51,16 +51,11 @@ impl Case {
         let columns: Vec<usize> = (0..x.ncols()).collect();
         let design = Design::new(&Backend::Cpu, x.view(), &taken, &columns).expect("they vary");
         let labels = self.labels();
-        let problem = Problem {
-            labels: &labels,
-            l1: self.l1,
-            l2: self.l2,
-            start: None,
-        };
+        let problem = Problem::new(&labels, self.l1, self.l2);
         let params = Params {
             solver,
             scale: self.scale(),
-            relative_gap: 1e-6,
+            stop: Stop::Gap(1e-6),
             ..Params::default()
         };
         let mut fits =

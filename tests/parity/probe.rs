@@ -4,7 +4,7 @@ use ndarray::Array2;
 use neurosieve::gpu::Gpu;
 use neurosieve::labels::Labels;
 use neurosieve::ops::moments::moments;
-use neurosieve::ops::probe::{self, Design, Fit, Params, PenaltyScale, Problem};
+use neurosieve::ops::probe::{self, Design, Fit, Params, PenaltyScale, Problem, Stop};
 use neurosieve::{Backend, Result};
 
 use crate::support::{activations, assert_close, gpu, labels};
@@ -34,14 +34,14 @@ fn case(samples: usize, neurons: usize, classes: u32) -> Case {
 }
 
 fn fits(backend: &Backend, case: &Case, params: &Params) -> Result<Vec<Fit>> {
-    let largest = probe::lambda_max(&Backend::Cpu, &case.design, &case.y, params.scale)?;
+    let largest = probe::lambda_max(
+        &Backend::Cpu,
+        &case.design,
+        &[Problem::new(&case.y, 0.0, 0.0)],
+        params.scale,
+    )?[0];
     let problems: Vec<Problem<'_>> = [0.5, 0.1, 0.02]
-        .map(|ratio| Problem {
-            labels: &case.y,
-            l1: ratio * largest,
-            l2: 0.3 * ratio * largest,
-            start: None,
-        })
+        .map(|ratio| Problem::new(&case.y, ratio * largest, 0.3 * ratio * largest))
         .to_vec();
     probe::fit(backend, &case.design, &problems, params, &mut |_| {})
 }
@@ -79,6 +79,9 @@ fn objective(case: &Case, fit: &Fit, scale: PenaltyScale) -> f64 {
     loss / case.y.len() as f64 + penalty
 }
 
+/// Where every fit stops: relative duality gap.
+const GAP: f64 = 1e-5;
+
 /// What differs between the back ends, if anything.
 fn disagreement(case: &Case, gpu: Gpu, params: &Params) -> Option<String> {
     let native = fits(&Backend::Cpu, case, params).unwrap();
@@ -87,7 +90,7 @@ fn disagreement(case: &Case, gpu: Gpu, params: &Params) -> Option<String> {
         Err(error) => return Some(error.to_string()),
     };
     for (native, device) in native.iter().zip(&device) {
-        let allowed = probe::TOLERANCE * params.relative_gap * native.objective;
+        let allowed = probe::TOLERANCE * GAP * native.objective;
         if !(device.objective - native.objective).abs().le(&allowed) {
             return Some(format!(
                 "λ1 = {:e}: objective {} on the device, {} natively",
@@ -110,7 +113,7 @@ fn both_back_ends_reach_the_same_certified_objective() {
         for scale in [PenaltyScale::Standardised, PenaltyScale::Raw] {
             let params = Params {
                 scale,
-                relative_gap: 1e-5,
+                stop: Stop::Gap(GAP),
                 ..Params::default()
             };
             let case = case(samples, neurons, classes);
@@ -128,7 +131,7 @@ fn a_small_binding_limit_changes_blocks_but_not_the_optimum() {
     };
     let case = case(2100, 33, 3);
     let params = Params {
-        relative_gap: 1e-5,
+        stop: Stop::Gap(GAP),
         ..Params::default()
     };
     let small = gpu.with_binding_limit(64 << 10);
@@ -160,7 +163,7 @@ fn breaking_the_probe_kernels_is_noticed() {
     };
     let case = case(131, 67, 4);
     let params = Params {
-        relative_gap: 1e-5,
+        stop: Stop::Gap(GAP),
         max_passes: 60.0,
         ..Params::default()
     };

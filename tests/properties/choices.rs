@@ -14,7 +14,7 @@ use neurosieve::analysis::selectivity::{ControlTask, Words, control_accuracies, 
 use neurosieve::labels::Labels;
 use neurosieve::ops::correlation::correlation;
 use neurosieve::ops::moments::{Moments, moments};
-use neurosieve::ops::probe::Params;
+use neurosieve::ops::probe::{Params, Stop};
 
 use crate::golden::fixture;
 
@@ -31,7 +31,7 @@ fn prober() -> Prober<'static> {
         train,
         dev: data.dev().activations.view(),
         params: Params {
-            relative_gap: 1e-4,
+            stop: Stop::Gap(1e-4),
             ..Params::default()
         },
     }

@@ -4,3 +4,4 @@ mod analysis;
 mod choices;
 mod ops;
 mod probe;
+mod probe_problems;

@@ -1,75 +1,136 @@
 //! Certificates: objective, duality gap, KKT residual and gap-safe counts of given coefficients, in f64 on the CPU, apart
 //! from the solvers and whatever device they ran on.
 //!
-//! Dual variable Π (rows in the simplex, class shares equal to those of the labels), V = Xᵀ(Y − Π)/N, H the entropy:
-//! `D(Π) = Σᵢ H(πᵢ)/N − Σ_jc (|V_jc| − λ1_j)₊² / (2 μ_j)`; any feasible Π bounds the optimum from below. With μ = 0 the
-//! mixture (1−a)·Y + a·Π, a = min(1, λ1/|V|), is feasible and the second term vanishes. Π is the probe's own
-//! probabilities at the intercepts that make the class shares exact, found by Newton's method. Scaling rows and columns
-//! in turn (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point that misses the shares
-//! proves nothing.
+//! Classes: dual variable Π (rows in the simplex, class shares equal to those of the labels), V = XᵀΩ(Y − Π), H the
+//! entropy: `D(Π) = Σᵢ ωᵢ H(πᵢ) − P*(V)`. Values: ρ with Σ ωᵢ ρᵢ = 0, V = XᵀΩρ: `D(ρ) = Σᵢ ωᵢ (yᵢ ρᵢ − ρᵢ²/2) − P*(V)`.
+//! The penalty's conjugate P* is `Σ_jc (|V_jc| − λ1_j)₊² / (2 μ_j)` with μ > 0, and otherwise 0 where |V_jc| ≤ λ1_j (for
+//! NeuroX's norm: where ‖(|V/s| − λ1)₊‖_F ≤ λ2) and infinite elsewhere. Mixing the dual point with its trivial one
+//! ((1−a)·Y + a·Π, a·ρ) scales V by a and so reaches that region. Any feasible point bounds the optimum from below.
+//!
+//! Π is the probe's own probabilities at the intercepts that make the class shares exact, found by Newton's method.
+//! Scaling rows and columns in turn (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point
+//! that misses the shares proves nothing.
 
 use ndarray::{Array2, Axis, s};
 
-use super::objective::{self, Penalty, Targets, probabilities};
+use super::kkt;
+use super::slab::Slab;
 use super::statement::Statement;
-use super::{Certificate, Design, cpu};
+use super::stop::Rule;
+use super::targets::{Loss, Penalty, Targets};
+use super::{Certificate, cpu, dual};
+use crate::error::{Error, Result};
 
-/// Newton steps for the intercepts; about five are needed from a solver's.
-const INTERCEPT_STEPS: usize = 50;
-/// Class shares count as exact when they are off by no more.
-const SHARE_ERROR: f64 = 1e-15;
 /// f64 sums leave a gap uncertain by about this share of the objective: never certify by less.
 const GAP_FLOOR: f64 = 1e-12;
+/// Columns that are certified together: bounds the f64 copies.
+const COLUMNS: usize = 96;
+/// Passes that a certificate costs: one forward GEMM and two backward ones.
+const PASSES: f64 = 1.5;
 
 /// Coefficients of a problem, to be certified.
 pub(super) struct Point<'a> {
-    pub targets: &'a Targets,
-    pub penalty: &'a Penalty,
-    /// (d + 1) × C, intercept first.
+    pub problem: &'a Statement,
+    /// As solved: (d + 1) × columns, intercept first.
     pub theta: &'a Array2<f32>,
-    pub lambda_max: f64,
     pub passes: f64,
+    /// Pass-equivalents so far.
+    pub work: f64,
+    pub depth: usize,
 }
 
-/// The gap as if P were dual feasible, from a solver's f32 residual and gradient: cheap, no proof.
-pub(super) fn forecast(
-    problem: &Statement,
-    objective: f64,
-    residual: &Array2<f32>,
-    gradient: &Array2<f64>,
-) -> f64 {
-    let p = probabilities(residual, &problem.targets.y).mapv(f64::from);
-    let v = gradient.mapv(|g| -g);
-    objective - dual_value(&p, &v, &problem.penalty, &problem.targets.y).0
+/// A point with a column for each class.
+struct Unfolded<'a> {
+    point: &'a Point<'a>,
+    theta: Array2<f32>,
+    penalty: Penalty,
 }
 
-/// Objective and certificate of every point: f64 GEMMs for all of them together.
+/// Objective and certificate of every point.
+///
+/// # Errors
+/// When an unpenalised problem's classes are separable: it has no optimum.
 pub(super) fn certify(
-    design: &Design,
+    slabs: &[Slab<'_>],
     points: &[Point<'_>],
-    relative_gap: f64,
-) -> Vec<(f64, Certificate)> {
+    rule: &Rule,
+) -> Result<Vec<(f64, Certificate)>> {
+    let mut out: Vec<Option<(f64, Certificate)>> = vec![None; points.len()];
+    for (place, slab) in slabs.iter().enumerate() {
+        let members: Vec<usize> = (0..points.len())
+            .filter(|&p| points[p].problem.slab == place)
+            .collect();
+        let mut from = 0;
+        while from < members.len() {
+            let (mut to, mut columns) = (from, 0);
+            while to < members.len() && (to == from || columns < COLUMNS) {
+                columns += points[members[to]].problem.targets.classes.len();
+                to += 1;
+            }
+            let group: Vec<Unfolded<'_>> = members[from..to]
+                .iter()
+                .map(|&p| unfolded(&points[p]))
+                .collect();
+            for (&p, done) in members[from..to]
+                .iter()
+                .zip(certify_group(slab, &group, rule)?)
+            {
+                out[p] = Some(done);
+            }
+            from = to;
+        }
+    }
+    Ok(out
+        .into_iter()
+        .map(|c| c.expect("every point is in a group"))
+        .collect())
+}
+
+fn unfolded<'a>(point: &'a Point<'a>) -> Unfolded<'a> {
+    let theta = point.problem.targets.unfold(point.theta);
+    let mut penalty = point.problem.full_penalty.clone();
+    penalty.touch(&theta);
+    Unfolded {
+        point,
+        theta,
+        penalty,
+    }
+}
+
+fn certify_group(
+    slab: &Slab<'_>,
+    points: &[Unfolded<'_>],
+    rule: &Rule,
+) -> Result<Vec<(f64, Certificate)>> {
     let thetas: Vec<Array2<f64>> = points
         .iter()
         .map(|p| p.theta.slice(s![1.., ..]).mapv(f64::from))
         .collect();
-    let logits = cpu::forward_f64(design.z(), joined(&thetas).view());
-    let mut losses = Vec::new();
-    let mut slack = Vec::new();
-    let mut residuals = Vec::new();
+    let predictions = cpu::forward_f64(slab, joined(&thetas).view());
+    let (mut evaluated, mut residuals) = (Vec::new(), Vec::new());
     let mut at = 0;
     for point in points {
         let c = point.theta.ncols();
-        let z = &logits.slice(s![.., at..at + c]) + &point.theta.row(0).mapv(f64::from);
+        let z = &predictions.slice(s![.., at..at + c]) + &point.theta.row(0).mapv(f64::from);
         at += c;
-        let mut p = z.clone();
-        losses.push(softmax(&mut p, &point.targets.y));
-        let (dual, missed) = feasible(&z, &point.targets.share);
-        slack.push(missed * intercept_range(point.theta));
-        residuals.push(minus_labels(&p, &point.targets.y));
-        residuals.push(minus_labels(&dual, &point.targets.y));
+        let targets = &point.point.problem.targets;
+        let (loss, residual, dual_residual, missed) = if targets.loss == Loss::Squared {
+            let (loss, residual) = squared(&z, targets);
+            let centred = dual::centred(&residual, targets);
+            (loss, residual, centred, 0.0)
+        } else {
+            refuse_separable(&z, point)?;
+            let mut p = z.clone();
+            let loss = softmax(&mut p, targets);
+            let (dual, missed) = dual::feasible(&z, targets);
+            let residual = minus_labels(&p, targets);
+            (loss, residual, minus_labels(&dual, targets), missed)
+        };
+        evaluated.push((loss, missed * intercept_range(&point.theta)));
+        residuals.push(residual);
+        residuals.push(dual_residual);
     }
-    let gradients = cpu::backward_f64(design.z(), joined(&residuals).view());
+    let gradients = cpu::backward_f64(slab, joined(&residuals).view());
     let mut at = 0;
     let mut next = |residual: &Array2<f64>| {
         let c = residual.ncols();
@@ -83,50 +144,68 @@ pub(super) fn certify(
     };
     let mut certified = Vec::new();
     for (place, point) in points.iter().enumerate() {
-        let pair = &residuals[2 * place..2 * place + 2];
-        let gradient = next(&pair[0]);
-        let v = next(&pair[1]).mapv(|g| -g);
-        let objective = losses[place] + point.penalty.value(point.theta.view());
-        let dual = with_labels(&pair[1], &point.targets.y);
+        let gradient = next(&residuals[2 * place]);
+        let dual = &residuals[2 * place + 1];
+        let v = next(dual).mapv(|g| -g);
+        let (loss, slack) = evaluated[place];
+        let objective = loss + point.penalty.value(&point.theta);
         certified.push((
             objective,
-            certificate(
-                point,
-                objective,
-                &gradient,
-                &dual,
-                &v,
-                slack[place],
-                relative_gap,
-            ),
+            certificate(point, objective, &gradient, dual, &v, slack, rule),
         ));
     }
-    certified
+    Ok(certified)
 }
 
 fn certificate(
-    point: &Point<'_>,
+    point: &Unfolded<'_>,
     objective: f64,
     gradient: &Array2<f64>,
-    dual: &Array2<f64>,
+    dual_residual: &Array2<f64>,
     v: &Array2<f64>,
     slack: f64,
-    relative_gap: f64,
+    rule: &Rule,
 ) -> Certificate {
-    let (value, shrink) = dual_value(dual, v, point.penalty, &point.targets.y);
+    let problem = point.point.problem;
+    let (value, shrink) = dual::value(dual_residual, v, &point.penalty, &problem.targets);
     let gap = (objective - value + slack).max(GAP_FLOOR * objective);
-    let kkt = objective::kkt(gradient, point.theta, point.penalty);
+    let kkt = kkt::kkt(gradient, &point.theta, &point.penalty);
     let (certified_zeros, certified_nonzeros) = gap_safe(point, v, shrink, gap);
-    Certificate {
+    let mut certificate = Certificate {
         kkt,
-        kkt_relative: kkt / point.lambda_max.max(point.penalty.l1),
+        kkt_relative: kkt / problem.lambda_max.max(point.penalty.l1),
         duality_gap: gap,
-        relative_gap: gap / objective,
-        passes: point.passes,
-        converged: gap <= relative_gap * objective,
+        relative_gap: gap / objective.max(f64::MIN_POSITIVE),
+        passes: point.point.passes,
+        work: point.point.work + PASSES,
+        depth: point.point.depth,
+        converged: false,
         certified_zeros,
         certified_nonzeros,
+    };
+    certificate.converged = rule.met(&certificate, point.penalty.l1);
+    certificate
+}
+
+/// Without a penalty, classes that the probe tells apart without error have no optimum: any multiple of it is better.
+fn refuse_separable(z: &Array2<f64>, point: &Unfolded<'_>) -> Result<()> {
+    let targets = &point.point.problem.targets;
+    if point.penalty.l1 > 0.0 || point.penalty.mu > 0.0 {
+        return Ok(());
     }
+    let apart = z.rows().into_iter().enumerate().all(|(i, row)| {
+        let own = targets.y[i] as usize;
+        let others = row.iter().enumerate().filter(|(class, _)| *class != own);
+        targets.omega[i] == 0.0 || others.fold(f64::NEG_INFINITY, |a, (_, z)| a.max(*z)) < row[own]
+    });
+    if apart {
+        return Err(Error::invalid(
+            "l1 and l2",
+            "both are 0, and the probe tells the classes of train apart without error",
+            "Without a penalty such a probe has no optimum: give l1 or l2 a small positive value",
+        ));
+    }
+    Ok(())
 }
 
 fn joined(parts: &[Array2<f64>]) -> Array2<f64> {
@@ -134,106 +213,42 @@ fn joined(parts: &[Array2<f64>]) -> Array2<f64> {
     ndarray::concatenate(Axis(1), &views).expect("all parts have as many rows")
 }
 
-/// Logits → probabilities in place; returns the mean cross-entropy.
-fn softmax(z: &mut Array2<f64>, y: &[u32]) -> f64 {
-    let n = y.len() as f64;
+/// Logits → probabilities in place; returns the weighted cross-entropy.
+fn softmax(z: &mut Array2<f64>, targets: &Targets) -> f64 {
     let mut sum = 0.0;
-    for (mut row, &own) in z.rows_mut().into_iter().zip(y) {
+    for (i, mut row) in z.rows_mut().into_iter().enumerate() {
         let max = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-        let own = row[own as usize];
+        let own = row[targets.y[i] as usize];
         row.mapv_inplace(|v| (v - max).exp());
         let total = row.sum();
         row /= total;
-        sum += total.ln() + max - own;
+        sum += targets.omega[i] * (total.ln() + max - own);
     }
-    sum / n
+    sum
 }
 
-/// (P − Y)/N; the own class's entry is minus the sum of the others.
-fn minus_labels(p: &Array2<f64>, y: &[u32]) -> Array2<f64> {
-    let n = y.len() as f64;
-    let mut r = p / n;
-    for (mut row, &own) in r.rows_mut().into_iter().zip(y) {
-        row[own as usize] = 0.0;
+/// Half the weighted squared error and its derivative Ω(Z − Y).
+fn squared(z: &Array2<f64>, targets: &Targets) -> (f64, Array2<f64>) {
+    let mut loss = 0.0;
+    let residual = Array2::from_shape_fn(z.dim(), |(i, _)| {
+        let error = z[(i, 0)] - f64::from(targets.values[i]);
+        loss += 0.5 * targets.omega[i] * error * error;
+        targets.omega[i] * error
+    });
+    (loss, residual)
+}
+
+/// Ω(P − Y); the own class's entry is minus the sum of the others.
+fn minus_labels(p: &Array2<f64>, targets: &Targets) -> Array2<f64> {
+    let mut r = p.clone();
+    for (i, mut row) in r.rows_mut().into_iter().enumerate() {
+        row *= targets.omega[i];
+        let own = targets.y[i] as usize;
+        row[own] = 0.0;
         let others = row.sum();
-        row[own as usize] = -others;
+        row[own] = -others;
     }
     r
-}
-
-/// The inverse of [`minus_labels`].
-fn with_labels(r: &Array2<f64>, y: &[u32]) -> Array2<f64> {
-    let mut p = r * y.len() as f64;
-    for (mut row, &own) in p.rows_mut().into_iter().zip(y) {
-        row[own as usize] += 1.0;
-    }
-    p
-}
-
-/// Probabilities at logits whose intercepts are moved until the class shares are those of the labels, and the sum of
-/// what the shares still miss: the intercept's dual constraint.
-fn feasible(z: &Array2<f64>, share: &[f64]) -> (Array2<f64>, f64) {
-    let n = z.nrows() as f64;
-    let mut shift = vec![0.0; share.len()];
-    let mut best: Option<(f64, Array2<f64>)> = None;
-    for _ in 0..INTERCEPT_STEPS {
-        let mut p = z + &ndarray::aview1(&shift);
-        for mut row in p.rows_mut() {
-            let max = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-            row.mapv_inplace(|v| (v - max).exp());
-            let total = row.sum();
-            row /= total;
-        }
-        let mean = p.sum_axis(Axis(0)) / n;
-        let off: Vec<f64> = mean.iter().zip(share).map(|(m, s)| m - s).collect();
-        let missed: f64 = off.iter().map(|o| o.abs()).sum();
-        if best.as_ref().is_some_and(|(least, _)| missed >= *least) {
-            break; // rounding: no step gets nearer
-        }
-        let curvature = Array2::from_diag(&mean) - p.t().dot(&p) / n;
-        best = Some((missed, p));
-        if missed <= SHARE_ERROR {
-            break;
-        }
-        for (shift, step) in shift.iter_mut().zip(newton_step(curvature, &off)) {
-            *shift -= step;
-        }
-    }
-    let (missed, p) = best.expect("the first step always counts");
-    (
-        p,
-        if missed <= share.len() as f64 * SHARE_ERROR {
-            0.0
-        } else {
-            missed
-        },
-    )
-}
-
-/// H⁻¹g for the softmax's C × C curvature, which is singular along equal intercepts: that direction is filled in, and
-/// g has no part of it. By Gaussian elimination; the filled matrix is positive definite.
-fn newton_step(mut h: Array2<f64>, g: &[f64]) -> Vec<f64> {
-    let c = g.len();
-    let scale = h.diag().sum() / c as f64;
-    h += scale / c as f64;
-    for entry in h.diag_mut() {
-        *entry += 1e-14 * scale;
-    }
-    let mut x = g.to_vec();
-    for k in 0..c {
-        for row in k + 1..c {
-            let factor = h[(row, k)] / h[(k, k)];
-            for column in k..c {
-                h[(row, column)] -= factor * h[(k, column)];
-            }
-            x[row] -= factor * x[k];
-        }
-    }
-    for k in (0..c).rev() {
-        let known: f64 = (k + 1..c).map(|column| h[(k, column)] * x[column]).sum();
-        x[k] = (x[k] - known) / h[(k, k)];
-    }
-    x
 }
 
 /// What a missed class share can cost the dual bound: twice the range of the intercepts a unit.
@@ -244,57 +259,23 @@ fn intercept_range(theta: &Array2<f32>) -> f64 {
     2.0 * f64::from(most - least)
 }
 
-/// The dual value and the factor that V was shrunk by to get it (1 with μ > 0).
-fn dual_value(p: &Array2<f64>, v: &Array2<f64>, penalty: &Penalty, y: &[u32]) -> (f64, f64) {
-    let mut best = (f64::NEG_INFINITY, 1.0);
-    if penalty.mu > 0.0 {
-        let mut excess = 0.0;
-        for ((row, _), v) in v.indexed_iter().filter(|((row, _), _)| *row > 0) {
-            let over = (v.abs() - penalty.l1_row(row)).max(0.0);
-            excess += over * over / (2.0 * penalty.mu_row(row));
-        }
-        best = (entropy(p, y, 1.0) - excess, 1.0);
-    }
-    if penalty.l1 > 0.0 {
-        let ratio = v
-            .indexed_iter()
-            .filter(|((row, _), _)| *row > 0)
-            .map(|((row, _), v)| v.abs() / penalty.l1_row(row));
-        let shrink = 1.0 / ratio.fold(1.0, f64::max);
-        let value = entropy(p, y, shrink);
-        if value > best.0 {
-            best = (value, shrink);
-        }
-    }
-    best
-}
-
-/// Mean entropy of the rows (1 − a)·Y + a·P.
-fn entropy(p: &Array2<f64>, y: &[u32], a: f64) -> f64 {
-    let mut sum = 0.0;
-    for (row, &own) in p.rows().into_iter().zip(y) {
-        for (class, &v) in row.iter().enumerate() {
-            let v = a * v + if class == own as usize { 1.0 - a } else { 0.0 };
-            if v > 0.0 {
-                sum -= v * v.ln();
-            }
-        }
-    }
-    sum / p.nrows() as f64
-}
-
-/// Weights that every optimum has at zero (a|V_jc| + √(gap/2) < λ1_j, columns of unit variance), and, by strong
-/// convexity of the penalty, weights that every optimum has away from zero (|w| > √(2·gap/μ_j)).
-fn gap_safe(point: &Point<'_>, v: &Array2<f64>, shrink: f64, gap: f64) -> (usize, usize) {
-    let radius = (gap / 2.0).sqrt();
+/// Weights that every optimum has at zero (a|V_jc| + ‖x_j‖_ω·r < λ1_j, r = √(gap/2) for classes and √(2·gap) for values),
+/// and, by strong convexity of the penalty, weights that every optimum has away from zero (|w| > √(2·gap/μ_j)).
+fn gap_safe(point: &Unfolded<'_>, v: &Array2<f64>, shrink: f64, gap: f64) -> (usize, usize) {
+    let problem = point.point.problem;
+    let radius = match problem.targets.loss {
+        Loss::Squared => (2.0 * gap).sqrt(),
+        Loss::Softmax | Loss::Sigmoid => (gap / 2.0).sqrt(),
+    };
+    let penalty = &point.penalty;
     let (mut zeros, mut nonzeros) = (0, 0);
     for ((row, class), v) in v.indexed_iter().filter(|((row, _), _)| *row > 0) {
-        let penalty = point.penalty;
-        if shrink * v.abs() + radius < penalty.l1_row(row) {
+        if shrink * v.abs() + radius * problem.column_norm(row) < penalty.l1_row(row) {
             zeros += 1;
         }
         let mu = penalty.mu_row(row);
-        if mu > 0.0 && f64::from(point.theta[(row, class)]).abs() > (2.0 * gap / mu).sqrt() {
+        let strong = penalty.norm.is_none() && mu > 0.0;
+        if strong && f64::from(point.theta[(row, class)]).abs() > (2.0 * gap / mu).sqrt() {
             nonzeros += 1;
         }
     }

@@ -1,9 +1,11 @@
 //! Native passes: f32 GEMMs over blocks of X, rayon over the blocks, f64 sums over row chunks.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 use super::Fit;
+use super::slab::Slab;
 
 /// Rows that a forward task takes.
 const FORWARD_ROWS: usize = 256;
@@ -13,90 +15,105 @@ const BACKWARD_ROWS: usize = 1024;
 const BACKWARD_COLUMNS: usize = 128;
 
 /// C = A·B in f32, single-threaded, for any strides.
-pub(super) fn gemm(
-    a: ArrayView2<'_, f32>,
-    b: ArrayView2<'_, f32>,
-    mut c: ndarray::ArrayViewMut2<'_, f32>,
-) {
-    ndarray::linalg::general_mat_mul(1.0, &a, &b, 0.0, &mut c);
+pub(super) fn gemm(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, mut c: ArrayViewMut2<'_, f32>) {
+    general_mat_mul(1.0, &a, &b, 0.0, &mut c);
 }
 
 /// X·W: N × d times d × K.
-pub(super) fn forward(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f32>) -> Array2<f32> {
-    let mut z = Array2::zeros((x.nrows(), w.ncols()));
-    z.axis_chunks_iter_mut(ndarray::Axis(0), FORWARD_ROWS)
+pub(super) fn forward(slab: &Slab<'_>, w: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut z = Array2::zeros((slab.samples(), w.ncols()));
+    for rows in slab.blocks() {
+        product(slab.block(rows.clone()), w, z.slice_mut(s![rows, ..]));
+    }
+    z
+}
+
+/// X·W of a matrix at hand.
+fn product(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f32>, mut z: ArrayViewMut2<'_, f32>) {
+    z.axis_chunks_iter_mut(Axis(0), FORWARD_ROWS)
         .into_par_iter()
         .enumerate()
         .for_each(|(chunk, out)| {
             let from = chunk * FORWARD_ROWS;
             gemm(x.slice(s![from..from + out.nrows(), ..]), w, out);
         });
-    z
 }
 
 /// Xᵀ·R: d × N times N × K, in f32 over chunks of rows, the chunks added in f64 in order.
-pub(super) fn backward(x: ArrayView2<'_, f32>, r: ArrayView2<'_, f32>) -> Array2<f64> {
-    let (n, k) = r.dim();
-    let mut g = Array2::<f64>::zeros((x.ncols(), k));
-    g.axis_chunks_iter_mut(ndarray::Axis(0), BACKWARD_COLUMNS)
-        .into_par_iter()
-        .enumerate()
-        .for_each(|(block, mut sum)| {
-            let left = block * BACKWARD_COLUMNS;
-            let mut partial = Array2::zeros((sum.nrows(), k));
-            for from in (0..n).step_by(BACKWARD_ROWS) {
-                let rows = from..(from + BACKWARD_ROWS).min(n);
-                let a = x.slice(s![rows.clone(), left..left + sum.nrows()]);
-                gemm(a.t(), r.slice(s![rows, ..]), partial.view_mut());
-                sum.zip_mut_with(&partial, |s, p| *s += f64::from(*p));
-            }
-        });
+pub(super) fn backward(slab: &Slab<'_>, r: ArrayView2<'_, f32>) -> Array2<f64> {
+    let mut g = Array2::<f64>::zeros((slab.width(), r.ncols()));
+    for rows in slab.blocks() {
+        let x = slab.block(rows.clone());
+        let r = r.slice(s![rows, ..]);
+        g.axis_chunks_iter_mut(Axis(0), BACKWARD_COLUMNS)
+            .into_par_iter()
+            .enumerate()
+            .for_each(|(strip, mut sum)| {
+                let left = strip * BACKWARD_COLUMNS;
+                let mut partial = Array2::zeros(sum.dim());
+                for from in (0..r.nrows()).step_by(BACKWARD_ROWS) {
+                    let rows = from..(from + BACKWARD_ROWS).min(r.nrows());
+                    let a = x.slice(s![rows.clone(), left..left + sum.nrows()]);
+                    gemm(a.t(), r.slice(s![rows, ..]), partial.view_mut());
+                    sum.zip_mut_with(&partial, |s, p| *s += f64::from(*p));
+                }
+            });
+    }
     g
 }
 
 /// X·W in f64: N × d times d × K. For certificates: they must not inherit the solvers' rounding.
-pub(super) fn forward_f64(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f64>) -> Array2<f64> {
-    let mut z = Array2::zeros((x.nrows(), w.ncols()));
-    z.axis_chunks_iter_mut(ndarray::Axis(0), FORWARD_ROWS)
-        .into_par_iter()
-        .enumerate()
-        .for_each(|(chunk, mut out)| {
-            let from = chunk * FORWARD_ROWS;
-            let block = x.slice(s![from..from + out.nrows(), ..]).mapv(f64::from);
-            ndarray::linalg::general_mat_mul(1.0, &block, &w, 0.0, &mut out);
-        });
+pub(super) fn forward_f64(slab: &Slab<'_>, w: ArrayView2<'_, f64>) -> Array2<f64> {
+    let mut z = Array2::zeros((slab.samples(), w.ncols()));
+    for rows in slab.blocks() {
+        let x = slab.block(rows.clone());
+        z.slice_mut(s![rows, ..])
+            .axis_chunks_iter_mut(Axis(0), FORWARD_ROWS)
+            .into_par_iter()
+            .enumerate()
+            .for_each(|(chunk, mut out)| {
+                let from = chunk * FORWARD_ROWS;
+                let block = x.slice(s![from..from + out.nrows(), ..]).mapv(f64::from);
+                general_mat_mul(1.0, &block, &w, 0.0, &mut out);
+            });
+    }
     z
 }
 
 /// Xᵀ·R in f64: d × N times N × K.
-pub(super) fn backward_f64(x: ArrayView2<'_, f32>, r: ArrayView2<'_, f64>) -> Array2<f64> {
-    let mut g = Array2::zeros((x.ncols(), r.ncols()));
-    g.axis_chunks_iter_mut(ndarray::Axis(0), BACKWARD_COLUMNS)
-        .into_par_iter()
-        .enumerate()
-        .for_each(|(block, mut sum)| {
-            let left = block * BACKWARD_COLUMNS;
-            for from in (0..r.nrows()).step_by(BACKWARD_ROWS) {
-                let rows = from..(from + BACKWARD_ROWS).min(r.nrows());
-                let columns = x
-                    .slice(s![rows.clone(), left..left + sum.nrows()])
-                    .mapv(f64::from);
-                ndarray::linalg::general_mat_mul(
-                    1.0,
-                    &columns.t(),
-                    &r.slice(s![rows, ..]),
-                    1.0,
-                    &mut sum,
-                );
-            }
-        });
+pub(super) fn backward_f64(slab: &Slab<'_>, r: ArrayView2<'_, f64>) -> Array2<f64> {
+    let mut g = Array2::zeros((slab.width(), r.ncols()));
+    for rows in slab.blocks() {
+        let x = slab.block(rows.clone());
+        let r = r.slice(s![rows, ..]);
+        g.axis_chunks_iter_mut(Axis(0), BACKWARD_COLUMNS)
+            .into_par_iter()
+            .enumerate()
+            .for_each(|(strip, mut sum)| {
+                let left = strip * BACKWARD_COLUMNS;
+                for from in (0..r.nrows()).step_by(BACKWARD_ROWS) {
+                    let rows = from..(from + BACKWARD_ROWS).min(r.nrows());
+                    let columns = x
+                        .slice(s![rows.clone(), left..left + sum.nrows()])
+                        .mapv(f64::from);
+                    general_mat_mul(1.0, &columns.t(), &r.slice(s![rows, ..]), 1.0, &mut sum);
+                }
+            });
+    }
     g
+}
+
+/// W·x + b for each row of raw activations: N × C.
+pub(super) fn predictions(fit: &Fit, x: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut z = Array2::zeros((x.nrows(), fit.weights.nrows()));
+    product(x, fit.weights.t(), z.view_mut());
+    z += &fit.bias;
+    z
 }
 
 /// First maximum of W·x + b for each row.
 pub(super) fn predict(fit: &Fit, x: ArrayView2<'_, f32>) -> Vec<u32> {
-    let mut logits = forward(x, fit.weights.t());
-    logits += &fit.bias;
+    let logits = predictions(fit, x);
     let first_max = |row: ndarray::ArrayView1<'_, f32>| {
         let mut best = 0;
         for (class, value) in row.iter().enumerate() {

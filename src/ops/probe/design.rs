@@ -1,8 +1,7 @@
 //! The design: a standardised copy of the neurons that a batch of probes sees.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 
-use super::PenaltyScale;
 use crate::error::{Error, Result};
 use crate::ops::Backend;
 use crate::ops::moments::{self, Moments, Spread};
@@ -82,58 +81,29 @@ impl Design {
         self.neurons
     }
 
-    /// What λ1 is multiplied by for each row of the coefficients (0 for the intercept): 1, or 1/sd for a penalty on raw
-    /// coefficients, since w_raw = w / sd. λ2 takes the square.
-    pub(super) fn penalty_rows(&self, scale: PenaltyScale) -> Vec<f64> {
-        let row = |sd: &f64| match scale {
-            PenaltyScale::Standardised => 1.0,
-            PenaltyScale::Raw => 1.0 / sd,
-        };
-        std::iter::once(0.0)
-            .chain(self.sd.iter().map(row))
-            .collect()
+    /// Bytes of the standardised activations.
+    pub fn bytes(&self) -> u64 {
+        4 * self.z.len() as u64
     }
 
-    /// Coefficients (d + 1) × |classes| on standardised activations, intercept first → C × D standardised, C × D raw and
-    /// C biases, with `absent` as the bias of classes that are not in `classes`.
-    pub(super) fn expand(
-        &self,
-        theta: ArrayView2<'_, f32>,
-        classes: &[u32],
-        all_classes: usize,
-        absent: f32,
-    ) -> (Array2<f32>, Array2<f32>, Array1<f32>) {
-        let mut standardised = Array2::zeros((all_classes, self.neurons));
-        let mut raw = Array2::zeros((all_classes, self.neurons));
-        let mut bias = Array1::from_elem(all_classes, absent);
-        for (from, &class) in classes.iter().enumerate() {
-            let class = class as usize;
-            let mut b = f64::from(theta[(0, from)]);
-            for (row, &column) in self.columns.iter().enumerate() {
-                let w = theta[(row + 1, from)];
-                let w_raw = f64::from(w) / self.sd[row];
-                standardised[(class, column)] = w;
-                raw[(class, column)] = w_raw as f32;
-                b -= w_raw * self.mean[row];
-            }
-            bias[class] = b as f32;
-        }
-        (standardised, raw, bias)
+    /// Mean of each neuron that is in, on train.
+    pub(super) fn mean(&self) -> &[f64] {
+        &self.mean
     }
 
-    /// The inverse of [`Design::expand`] for a start: (d + 1) × |classes| on standardised activations.
-    pub(super) fn collapse(&self, fit: &super::Fit, classes: &[u32]) -> Array2<f32> {
-        let mut theta = Array2::zeros((self.columns.len() + 1, classes.len()));
-        for (to, &class) in classes.iter().enumerate() {
-            let weights = fit.standardised.index_axis(Axis(0), class as usize);
-            let raw = fit.weights.index_axis(Axis(0), class as usize);
-            let mut b = f64::from(fit.bias[class as usize]).max(-30.0);
-            for (row, &column) in self.columns.iter().enumerate() {
-                theta[(row + 1, to)] = weights[column];
-                b += f64::from(raw[column]) * self.mean[row];
+    /// Standard deviation of each neuron that is in, on train.
+    pub(super) fn sd(&self) -> &[f64] {
+        &self.sd
+    }
+
+    /// A copy of the columns at some positions, contiguous by row.
+    pub(super) fn select(&self, positions: &[usize]) -> Array2<f32> {
+        let mut out = Array2::zeros((self.samples(), positions.len()));
+        for (mut out, z) in out.rows_mut().into_iter().zip(self.z.rows()) {
+            for (out, &position) in out.iter_mut().zip(positions) {
+                *out = z[position];
             }
-            theta[(0, to)] = b as f32;
         }
-        theta
+        out
     }
 }

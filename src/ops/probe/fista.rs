@@ -1,17 +1,20 @@
 //! Accelerated proximal gradient with a per-class metric, backtracking and adaptive restart (Beck & Teboulle 2009;
 //! O'Donoghue & Candès 2015), all problems of a batch in step.
 //!
-//! The extrapolated point's logits are the same combination as the point itself, so an iteration is one backward and
-//! one forward GEMM.
+//! The extrapolated point's predictions are the same combination as the point itself, so an iteration is one backward
+//! and one forward GEMM. At most `in_flight` problems are in the batch at once; as one leaves, the next enters.
+
+use std::collections::VecDeque;
 
 use ndarray::Array2;
 
-use super::certificate;
-use super::certificate::Point;
-use super::objective;
+use super::certificate::{self, Point};
 use super::passes::Passes;
-use super::statement::Statement;
-use super::{Design, Fit, Params, Progress};
+use super::slab::Slab;
+use super::statement::{Spent, Statement};
+use super::stop::Rule;
+use super::targets::{Loss, Penalty};
+use super::{Fit, Params, Progress, kkt, loss};
 use crate::error::Result;
 
 /// Iterations between two checks of the duality gap.
@@ -20,7 +23,7 @@ const CHECK_EVERY: usize = 20;
 const LIPSCHITZ_DECAY: f64 = 0.998;
 /// Backtracks of one iteration: the step is then 10⁻⁷ of what it was, and more would only chase rounding.
 const BACKTRACKS: usize = 40;
-/// f32 logits make a step's change of the loss uncertain by about this share of it.
+/// f32 predictions make a step's change of the loss uncertain by about this share of it.
 const NOISE: f64 = 1e-10;
 
 struct State {
@@ -29,12 +32,14 @@ struct State {
     z: Array2<f32>,
     previous_theta: Array2<f32>,
     previous_z: Array2<f32>,
-    /// Curvature of each class relative to the Gram of X: p(1 − p) at the empty model.
+    /// Curvature of each column relative to the Gram of X, at the empty model.
     metric: Vec<f64>,
     lipschitz: f64,
     momentum: f64,
-    passes: f64,
-    fit: Option<Fit>,
+    iterations: usize,
+    spent: Spent,
+    /// The problem's penalty; its μ follows the weights where the norm is not squared.
+    penalty: Penalty,
 }
 
 /// Where an iteration starts from: the extrapolated point.
@@ -46,55 +51,66 @@ struct Extrapolated {
 }
 
 pub(super) fn solve(
-    passes: &mut Passes<'_>,
-    design: &Design,
+    passes: &Passes<'_>,
+    slabs: &[Slab<'_>],
     problems: Vec<(usize, Statement)>,
     params: &Params,
+    in_flight: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<(usize, Fit)>> {
-    if problems.is_empty() {
-        return Ok(Vec::new());
-    }
-    let norm = gram_norm(passes, design)?;
-    let (places, statements): (Vec<usize>, Vec<Statement>) = problems.into_iter().unzip();
-    let starts: Vec<&Array2<f32>> = statements.iter().map(|s| &s.start).collect();
-    let logits = passes.forward(&starts)?;
-    let mut states: Vec<State> = statements
-        .into_iter()
-        .zip(logits)
-        .map(|(s, z)| State::new(s, z, norm))
-        .collect();
-    for iteration in 1.. {
-        let mut active: Vec<&mut State> = states.iter_mut().filter(|s| s.fit.is_none()).collect();
+    let rule = params.stop.rule();
+    let all = problems.len();
+    let mut norms: Vec<Option<f64>> = vec![None; slabs.len()];
+    let mut queue = VecDeque::from(problems);
+    let mut active: Vec<(usize, State)> = Vec::new();
+    let mut fits = Vec::with_capacity(all);
+    let mut most: f64 = 0.0;
+    loop {
+        let room = in_flight.max(1).saturating_sub(active.len());
+        let entering: Vec<(usize, Statement)> = queue.drain(..room.min(queue.len())).collect();
+        if !entering.is_empty() {
+            let starts: Vec<_> = entering.iter().map(|(_, s)| (s.slab, &s.start)).collect();
+            let predictions = passes.forward(&starts)?;
+            for ((place, statement), z) in entering.into_iter().zip(predictions) {
+                let norm = match norms[statement.slab] {
+                    Some(norm) => norm,
+                    None => *norms[statement.slab].insert(gram_norm(passes, statement.slab)?),
+                };
+                active.push((place, State::new(statement, z, norm)));
+            }
+        }
         if active.is_empty() {
-            break;
+            return Ok(fits);
         }
         step(passes, &mut active)?;
-        if iteration % CHECK_EVERY == 0 || active.iter().any(|s| s.passes >= params.max_passes) {
-            check(design, &mut active, params);
+        let verdicts = check(slabs, &active, params, &rule)?;
+        let mut still = Vec::with_capacity(active.len());
+        for ((place, state), fit) in active.into_iter().zip(verdicts) {
+            most = most.max(state.spent.passes);
+            match fit {
+                Some(fit) => fits.push((place, fit)),
+                None => still.push((place, state)),
+            }
         }
-        let finished = states.iter().filter(|s| s.fit.is_some()).count();
-        let most = states.iter().map(|s| s.passes).fold(0.0, f64::max);
+        active = still;
         progress(&Progress {
-            finished,
-            problems: states.len(),
+            finished: fits.len(),
+            problems: all,
             passes: most,
         });
     }
-    let fits = states
-        .into_iter()
-        .map(|s| s.fit.expect("the loop ends when every problem has its fit"));
-    Ok(places.into_iter().zip(fits).collect())
 }
 
 impl State {
     fn new(problem: Statement, z: Array2<f32>, norm: f64) -> Self {
-        let metric = problem
-            .targets
-            .share
-            .iter()
-            .map(|p| (p * (1.0 - p)).max(1e-6))
-            .collect();
+        let share = &problem.targets.share;
+        let metric = match problem.targets.loss {
+            Loss::Softmax => share.iter().map(|p| (p * (1.0 - p)).max(1e-6)).collect(),
+            Loss::Sigmoid => vec![(share[0] * share[1]).max(1e-6)],
+            Loss::Squared => vec![1.0],
+        };
+        let mut spent = problem.spent.clone();
+        spent.passes += 0.5;
         Self {
             theta: problem.start.clone(),
             previous_theta: problem.start.clone(),
@@ -103,8 +119,9 @@ impl State {
             metric,
             lipschitz: norm,
             momentum: 1.0,
-            passes: problem.passes + 0.5,
-            fit: None,
+            iterations: 0,
+            spent,
+            penalty: problem.penalty.clone(),
             problem,
         }
     }
@@ -117,7 +134,7 @@ impl State {
         let theta = &self.theta + &((&self.theta - &self.previous_theta) * beta);
         let z = &self.z + &((&self.z - &self.previous_z) * beta);
         let mut residual = Array2::zeros(z.dim());
-        let loss = objective::loss(&z, &self.problem.targets.y, &mut residual);
+        let loss = loss::loss(&z, &self.problem.targets, &mut residual);
         Extrapolated {
             theta,
             z,
@@ -128,7 +145,7 @@ impl State {
 
     /// The proximal step from an extrapolated point at the current Lipschitz estimate.
     fn proximal(&self, from: &Extrapolated, gradient: &Array2<f64>) -> Array2<f32> {
-        let penalty = &self.problem.penalty;
+        let penalty = &self.penalty;
         Array2::from_shape_fn(from.theta.dim(), |(row, class)| {
             let curvature = self.lipschitz * self.metric[class];
             let v = f64::from(from.theta[(row, class)]) - gradient[(row, class)] / curvature;
@@ -144,8 +161,8 @@ impl State {
             let d = f64::from(*w) - f64::from(from.theta[(row, class)]);
             model += 0.5 * self.lipschitz * self.metric[class] * d * d;
         }
-        let above =
-            objective::above_tangent(&from.residual, &(z - &from.z), 1.0, &self.problem.targets.y);
+        let dz = z - &from.z;
+        let above = loss::above_tangent(&from.residual, &dz, 1.0, &self.problem.targets);
         above <= model + NOISE * from.loss
     }
 
@@ -164,15 +181,26 @@ impl State {
             self.momentum = 1.0;
         }
         self.lipschitz *= LIPSCHITZ_DECAY;
+        self.penalty.touch(&self.theta);
     }
 }
 
 /// One iteration of every active problem.
-fn step(passes: &mut Passes<'_>, active: &mut [&mut State]) -> Result<()> {
-    let from: Vec<Extrapolated> = active.iter_mut().map(|s| s.extrapolate()).collect();
-    let gradients = passes.backward(&from.iter().map(|f| &f.residual).collect::<Vec<_>>())?;
-    for state in active.iter_mut() {
-        state.passes += 0.5;
+fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
+    let from: Vec<Extrapolated> = active.iter_mut().map(|(_, s)| s.extrapolate()).collect();
+    let residuals: Vec<_> = active
+        .iter()
+        .zip(&from)
+        .map(|((_, s), f)| (s.problem.slab, &f.residual))
+        .collect();
+    let gradients = passes.backward(&residuals)?;
+    for (((_, state), from), gradient) in active.iter_mut().zip(&from).zip(&gradients) {
+        state.spent.passes += 0.5;
+        state.spent.depth += 1;
+        state.iterations += 1;
+        let kkt = kkt::kkt(gradient, &from.theta, &state.penalty);
+        let objective = from.loss + state.penalty.value(&from.theta);
+        state.spent.note(&state.problem, kkt, objective);
     }
     let mut open: Vec<usize> = (0..active.len()).collect();
     for attempt in 0.. {
@@ -181,13 +209,18 @@ fn step(passes: &mut Passes<'_>, active: &mut [&mut State]) -> Result<()> {
         }
         let trials: Vec<Array2<f32>> = open
             .iter()
-            .map(|&p| active[p].proximal(&from[p], &gradients[p]))
+            .map(|&p| active[p].1.proximal(&from[p], &gradients[p]))
             .collect();
-        let logits = passes.forward(&trials.iter().collect::<Vec<_>>())?;
+        let columns: Vec<_> = open
+            .iter()
+            .zip(&trials)
+            .map(|(&p, trial)| (active[p].1.problem.slab, trial))
+            .collect();
+        let predictions = passes.forward(&columns)?;
         let mut still_open = Vec::new();
-        for ((p, theta), z) in open.into_iter().zip(trials).zip(logits) {
-            let state = &mut *active[p];
-            state.passes += 0.5;
+        for ((p, theta), z) in open.into_iter().zip(trials).zip(predictions) {
+            let state = &mut active[p].1;
+            state.spent.passes += 0.5;
             if attempt == BACKTRACKS || state.majorised(&from[p], &theta, &z) {
                 state.accept(&from[p], theta, z);
             } else {
@@ -200,28 +233,55 @@ fn step(passes: &mut Passes<'_>, active: &mut [&mut State]) -> Result<()> {
     Ok(())
 }
 
-/// Certifies every active problem and retires those that are done.
-fn check(design: &Design, active: &mut [&mut State], params: &Params) {
-    let points: Vec<Point<'_>> = active
-        .iter()
-        .map(|s| s.problem.point(&s.theta, s.passes))
+/// Certifies the problems whose turn it is; a fit for each that is done.
+fn check(
+    slabs: &[Slab<'_>],
+    active: &[(usize, State)],
+    params: &Params,
+    rule: &Rule,
+) -> Result<Vec<Option<Fit>>> {
+    let exhausted = |s: &State| s.spent.passes >= params.max_passes;
+    let due: Vec<usize> = (0..active.len())
+        .filter(|&p| {
+            let state = &active[p].1;
+            state.iterations.is_multiple_of(CHECK_EVERY) || exhausted(state)
+        })
         .collect();
-    let certified = certificate::certify(design, &points, params.relative_gap);
-    for (state, (objective, certificate)) in active.iter_mut().zip(certified) {
-        if certificate.converged || state.passes >= params.max_passes {
-            state.fit = Some(
-                state
-                    .problem
-                    .fit(design, &state.theta, objective, certificate),
-            );
+    let points: Vec<Point<'_>> = due
+        .iter()
+        .map(|&p| {
+            let state = &active[p].1;
+            Point {
+                problem: &state.problem,
+                theta: &state.theta,
+                passes: state.spent.passes,
+                work: state.spent.work(&state.problem),
+                depth: state.spent.depth,
+            }
+        })
+        .collect();
+    let certified = certificate::certify(slabs, &points, rule)?;
+    let mut fits: Vec<Option<Fit>> = active.iter().map(|_| None).collect();
+    for (p, (objective, certificate)) in due.into_iter().zip(certified) {
+        let state = &active[p].1;
+        if certificate.converged || exhausted(state) {
+            fits[p] = Some(state.problem.fit(
+                &slabs[state.problem.slab],
+                &state.theta,
+                objective,
+                certificate,
+                state.spent.trace.clone(),
+            ));
         }
     }
+    Ok(fits)
 }
 
 /// Largest eigenvalue of XᵀX/N by power iteration, from a fixed start.
-fn gram_norm(passes: &mut Passes<'_>, design: &Design) -> Result<f64> {
-    let n = design.samples() as f64;
-    let mut v = Array2::from_shape_fn((design.columns().len() + 1, 1), |(row, _)| {
+fn gram_norm(passes: &Passes<'_>, place: usize) -> Result<f64> {
+    let slab = passes.slab(place);
+    let n = slab.samples() as f64;
+    let mut v = Array2::from_shape_fn((slab.width() + 1, 1), |(row, _)| {
         if row == 0 {
             0.0
         } else {
@@ -232,8 +292,8 @@ fn gram_norm(passes: &mut Passes<'_>, design: &Design) -> Result<f64> {
     for _ in 0..12 {
         let length = v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
         v.mapv_inplace(|value| (f64::from(value) / length) as f32);
-        let z = passes.forward(&[&v])?.swap_remove(0);
-        let g = passes.backward(&[&z])?.swap_remove(0);
+        let z = passes.forward(&[(place, &v)])?.swap_remove(0);
+        let g = passes.backward(&[(place, &z)])?.swap_remove(0);
         norm = g
             .iter()
             .skip(1)

@@ -10,7 +10,7 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use ndarray::{Array2, ArrayView2, s};
 
-use super::Design;
+use super::slab::Slab;
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, blocks};
 
@@ -79,26 +79,25 @@ pub const KERNELS: &[Kernel] = &[
     },
 ];
 
-/// A design on a device, in blocks of samples.
+/// A slab on a device, in blocks of samples.
 pub(super) struct Resident<'a> {
     gpu: &'a Gpu,
-    design: &'a Design,
+    slab: &'a Slab<'a>,
     /// Padded neurons.
     neurons: usize,
     blocks: Vec<(Range<usize>, Buffer<f32>)>,
 }
 
 impl<'a> Resident<'a> {
-    pub(super) fn new(gpu: &'a Gpu, design: &'a Design) -> Result<Self> {
-        let z = design.z();
-        let neurons = z.ncols().next_multiple_of(TILE);
+    pub(super) fn new(gpu: &'a Gpu, slab: &'a Slab<'a>) -> Result<Self> {
+        let neurons = slab.width().next_multiple_of(TILE);
         let rows = gpu
             .fit("samples", neurons * 4, TILE)?
             .min((BLOCK_BYTES / (neurons * 4)).next_multiple_of(TILE));
-        let blocks = blocks(z.nrows(), rows)
+        let blocks = blocks(slab.samples(), rows)
             .map(|rows| {
                 let values = padded(
-                    z.slice(s![rows.clone(), ..]),
+                    slab.block(rows.clone()),
                     rows.len().next_multiple_of(TILE),
                     neurons,
                 );
@@ -111,7 +110,7 @@ impl<'a> Resident<'a> {
             .collect::<Result<_>>()?;
         Ok(Self {
             gpu,
-            design,
+            slab,
             neurons,
             blocks,
         })
@@ -120,7 +119,7 @@ impl<'a> Resident<'a> {
     /// X·W: N × K.
     pub(super) fn forward(&self, w: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         let k = w.ncols();
-        let mut z = Array2::zeros((self.design.samples(), k));
+        let mut z = Array2::zeros((self.slab.samples(), k));
         for columns in blocks(k, self.columns_at_once("logits")?) {
             let width = columns.len().next_multiple_of(TILE_COLUMNS);
             let right = padded(w.slice(s![.., columns.clone()]), self.neurons, width);
@@ -153,7 +152,7 @@ impl<'a> Resident<'a> {
 
     /// Xᵀ·R: d × K.
     pub(super) fn backward(&self, r: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
-        let (d, k) = (self.design.columns().len(), r.ncols());
+        let (d, k) = (self.slab.width(), r.ncols());
         let mut g = Array2::<f64>::zeros((d, k));
         for columns in blocks(k, self.columns_at_once("gradients")?) {
             let width = columns.len().next_multiple_of(TILE_COLUMNS);

@@ -4,11 +4,20 @@
 //! weight v = ωᵢ p_ia p_ib is kept with probability `q = min(1, κ·v·(n_a/S_aa + n_b/S_bb))`, n_a the entries of class a
 //! in the working set, S_aa = Σᵢ ωᵢ p_ia (1 − p_ia), and re-weighted v/q: an unbiased sample of about κ terms an entry,
 //! however many samples there are. Whether a term is kept is a hash of (i, pair, seed): the same on every device.
+//!
+//! A loss of one column has the terms (i) of weight v = ωᵢ·p(1 − p) (two classes) or ωᵢ (squared error), kept with
+//! `q = min(1, κ·v·n/Σv)`.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
+use ndarray::linalg::general_mat_mul;
 use rayon::prelude::*;
 
-use super::cpu::gemm;
+use super::loss;
+use super::slab::Slab;
+use super::targets::{Loss, Targets};
+
+/// Samples that one gathered copy covers: what building needs beside H itself stays small.
+pub(super) const GATHERED: usize = 2048;
 
 /// Relative ridge of the diagonal, and the floor below it: keeps H definite where the sample is poor.
 const RIDGE: (f32, f32) = (1e-6, 1e-12);
@@ -48,6 +57,11 @@ impl WorkingSet {
         self.offsets[self.offsets.len() - 1]
     }
 
+    /// Where the entries of a class are in the flat order.
+    pub(super) fn range(&self, class: usize) -> std::ops::Range<usize> {
+        self.offsets[class]..self.offsets[class + 1]
+    }
+
     /// (row, class) of every entry in the flat order.
     pub(super) fn entries(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.rows
@@ -62,88 +76,115 @@ impl WorkingSet {
     }
 }
 
-/// The kept terms of one class pair.
-struct PairSample {
+/// The kept terms of one class pair, or of the one column (a = b).
+struct Terms {
     a: usize,
     b: usize,
     samples: Vec<u32>,
     weights: Vec<f32>,
 }
 
-/// H on the working set, n × n, symmetric.
+/// H on the working set, n × n, symmetric, and the FLOP that it took.
 pub(super) fn sampled(
-    x: ArrayView2<'_, f32>,
-    probabilities: &Array2<f32>,
+    slab: &Slab<'_>,
+    residual: &Array2<f32>,
+    targets: &Targets,
     set: &WorkingSet,
     kappa: f64,
     seed: u64,
-) -> Array2<f32> {
-    let pairs = sample_pairs(probabilities, set, kappa, seed);
-    let classes = set.rows.len();
-    let mut diagonal: Vec<Vec<f32>> = vec![vec![0.0; x.nrows()]; classes];
-    for pair in &pairs {
-        for (&i, &v) in pair.samples.iter().zip(&pair.weights) {
-            diagonal[pair.a][i as usize] += v;
-            diagonal[pair.b][i as usize] += v;
+) -> (Array2<f32>, f64) {
+    let columns = set.rows.len();
+    let (pairs, diagonal) = match targets.loss {
+        Loss::Softmax => {
+            let pairs = sample_pairs(residual, targets, set, kappa, seed);
+            let diagonal = diagonal_terms(&pairs, targets.samples(), columns);
+            (pairs, diagonal)
         }
-    }
+        Loss::Sigmoid | Loss::Squared => {
+            let v = loss::curvature(residual, targets);
+            (Vec::new(), vec![sample_column(&v, set.len(), kappa, seed)])
+        }
+    };
+    let mut flop = 0.0;
     let mut h = Array2::zeros((set.len(), set.len()));
-    let off_diagonal: Vec<Array2<f32>> = pairs
-        .par_iter()
-        .map(|pair| {
-            let left = gathered(x, &pair.samples, &set.rows[pair.a]);
-            let right = gathered(x, &pair.samples, &set.rows[pair.b]);
-            product(&weighted(left, &pair.weights), &right)
-        })
-        .collect();
-    for (pair, block) in pairs.iter().zip(off_diagonal) {
-        let (a, b) = (
-            set.offsets[pair.a]..set.offsets[pair.a + 1],
-            set.offsets[pair.b]..set.offsets[pair.b + 1],
-        );
+    let off_diagonal: Vec<Array2<f32>> = pairs.par_iter().map(|t| block(slab, t, set)).collect();
+    for (terms, block) in pairs.iter().zip(off_diagonal) {
+        let (a, b) = (set.range(terms.a), set.range(terms.b));
+        flop += 2.0 * (terms.samples.len() * block.len()) as f64;
         h.slice_mut(ndarray::s![a.clone(), b.clone()])
             .zip_mut_with(&block, |h, v| *h = -v);
         h.slice_mut(ndarray::s![b, a])
             .zip_mut_with(&block.t(), |h, v| *h = -v);
     }
-    let diagonal_blocks: Vec<Array2<f32>> = (0..classes)
-        .into_par_iter()
-        .map(|class| {
-            let samples: Vec<u32> = (0u32..)
-                .zip(&diagonal[class])
-                .filter(|(_, v)| **v > 0.0)
-                .map(|(i, _)| i)
-                .collect();
-            let weights: Vec<f32> = samples
-                .iter()
-                .map(|&i| diagonal[class][i as usize])
-                .collect();
-            let right = gathered(x, &samples, &set.rows[class]);
-            product(&weighted(right.clone(), &weights), &right)
-        })
-        .collect();
-    for (class, block) in diagonal_blocks.into_iter().enumerate() {
-        let range = set.offsets[class]..set.offsets[class + 1];
+    let on_diagonal: Vec<Array2<f32>> = diagonal.par_iter().map(|t| block(slab, t, set)).collect();
+    for (terms, block) in diagonal.iter().zip(on_diagonal) {
+        flop += (terms.samples.len() * block.len()) as f64;
+        let range = set.range(terms.a);
         h.slice_mut(ndarray::s![range.clone(), range])
             .assign(&block);
     }
     for entry in h.diag_mut() {
         *entry = *entry * (1.0 + RIDGE.0) + RIDGE.1;
     }
-    h
+    (h, flop)
 }
 
-fn sample_pairs(p: &Array2<f32>, set: &WorkingSet, kappa: f64, seed: u64) -> Vec<PairSample> {
-    let (n, classes) = p.dim();
-    let omega = 1.0 / n as f64;
+/// What each class's own block sums: the terms of all its pairs.
+fn diagonal_terms(pairs: &[Terms], samples: usize, classes: usize) -> Vec<Terms> {
+    let mut weights: Vec<Vec<f32>> = vec![vec![0.0; samples]; classes];
+    for pair in pairs {
+        for (&i, &v) in pair.samples.iter().zip(&pair.weights) {
+            weights[pair.a][i as usize] += v;
+            weights[pair.b][i as usize] += v;
+        }
+    }
+    let kept = |(class, weights): (usize, Vec<f32>)| {
+        let (samples, weights) = (0u32..).zip(weights).filter(|(_, v)| *v > 0.0).unzip();
+        Terms {
+            a: class,
+            b: class,
+            samples,
+            weights,
+        }
+    };
+    weights.into_iter().enumerate().map(kept).collect()
+}
+
+fn sample_column(v: &[f64], entries: usize, kappa: f64, seed: u64) -> Terms {
+    let total: f64 = v.iter().sum();
+    let scale = kappa * entries as f64 / total.max(1e-300);
+    let (samples, weights) = (0u32..)
+        .zip(v)
+        .filter_map(|(i, &v)| keep(v, scale * v, i, 0, seed))
+        .unzip();
+    Terms {
+        a: 0,
+        b: 0,
+        samples,
+        weights,
+    }
+}
+
+/// A term of weight `v` is kept with probability `q`, re-weighted by 1/q.
+fn keep(v: f64, q: f64, sample: u32, pair: u64, seed: u64) -> Option<(u32, f32)> {
+    (q > 0.0 && uniform(u64::from(sample), pair, seed) < q)
+        .then(|| (sample, (v / q.min(1.0)) as f32))
+}
+
+fn sample_pairs(
+    residual: &Array2<f32>,
+    targets: &Targets,
+    set: &WorkingSet,
+    kappa: f64,
+    seed: u64,
+) -> Vec<Terms> {
+    let p = loss::probabilities(residual, targets);
+    let (classes, omega) = (p.ncols(), &targets.omega);
     let leverage: Vec<f64> = (0..classes)
         .map(|class| {
-            let spread: f64 = p
-                .column(class)
-                .iter()
-                .map(|p| f64::from(*p) * (1.0 - f64::from(*p)))
-                .sum();
-            set.rows[class].len() as f64 / (spread * omega).max(1e-300)
+            let spread = |(p, omega): (&f32, &f64)| omega * f64::from(*p) * (1.0 - f64::from(*p));
+            let spread: f64 = p.column(class).iter().zip(omega).map(spread).sum();
+            set.rows[class].len() as f64 / spread.max(1e-300)
         })
         .collect();
     let pairs: Vec<(usize, usize)> = (0..classes)
@@ -152,25 +193,44 @@ fn sample_pairs(p: &Array2<f32>, set: &WorkingSet, kappa: f64, seed: u64) -> Vec
     pairs
         .into_par_iter()
         .map(|(a, b)| {
-            let mut pair = PairSample {
+            let scale = kappa * (leverage[a] + leverage[b]);
+            let (samples, weights) = (0u32..)
+                .zip(p.rows())
+                .zip(omega)
+                .filter_map(|((i, row), omega)| {
+                    let v = omega * f64::from(row[a]) * f64::from(row[b]);
+                    keep(v, scale * v, i, (a * classes + b) as u64, seed)
+                })
+                .unzip();
+            Terms {
                 a,
                 b,
-                samples: Vec::new(),
-                weights: Vec::new(),
-            };
-            let scale = kappa * (leverage[a] + leverage[b]);
-            for (i, row) in p.rows().into_iter().enumerate() {
-                let v = omega * f64::from(row[a]) * f64::from(row[b]);
-                let q = scale * v;
-                if q > 0.0 && uniform(i as u64, (a * classes + b) as u64, seed) < q {
-                    pair.samples.push(i as u32);
-                    pair.weights.push((v / q.min(1.0)) as f32);
-                }
+                samples,
+                weights,
             }
-            pair
         })
         .filter(|pair| !pair.samples.is_empty())
         .collect()
+}
+
+/// Σ v·x_a·x_bᵀ of some terms: |rows of a| × |rows of b|.
+fn block(slab: &Slab<'_>, terms: &Terms, set: &WorkingSet) -> Array2<f32> {
+    let (a, b) = (&set.rows[terms.a], &set.rows[terms.b]);
+    let mut out = Array2::zeros((a.len(), b.len()));
+    let parts = terms.samples.chunks(GATHERED);
+    for (samples, weights) in parts.zip(terms.weights.chunks(GATHERED)) {
+        let mut left = slab.gather(samples, a);
+        let right = if terms.a == terms.b {
+            left.clone()
+        } else {
+            slab.gather(samples, b)
+        };
+        for (mut row, &weight) in left.rows_mut().into_iter().zip(weights) {
+            row *= weight;
+        }
+        general_mat_mul(1.0, &left.t(), &right, 1.0, &mut out);
+    }
+    out
 }
 
 /// A number in [0, 1) that depends on its arguments alone (the finaliser of MurmurHash3's relatives, 64 bit).
@@ -184,33 +244,4 @@ fn uniform(sample: u64, pair: u64, seed: u64) -> f64 {
     }
     x ^= x >> 33;
     (x >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// Rows of the design (with the intercept's ones as row 0) for some samples: samples × |rows|.
-fn gathered(x: ArrayView2<'_, f32>, samples: &[u32], rows: &[usize]) -> Array2<f32> {
-    let mut out = Array2::zeros((samples.len(), rows.len()));
-    for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
-        let source = x.row(i as usize);
-        let source = source.as_slice().expect("the design is contiguous by row");
-        for (out, &row) in out.iter_mut().zip(rows) {
-            *out = if row == 0 { 1.0 } else { source[row - 1] };
-        }
-    }
-    out
-}
-
-/// Each sample's row times its weight.
-fn weighted(mut rows: Array2<f32>, weights: &[f32]) -> Array2<f32> {
-    for (mut row, &weight) in rows.rows_mut().into_iter().zip(weights) {
-        row *= weight;
-    }
-    rows
-}
-
-fn product(left: &Array2<f32>, right: &Array2<f32>) -> Array2<f32> {
-    let mut out = Array2::zeros((left.ncols(), right.ncols()));
-    if left.nrows() > 0 {
-        gemm(left.t(), right.view(), out.view_mut());
-    }
-    out
 }

@@ -29,22 +29,30 @@ pub(super) struct Quadratic<'a> {
 }
 
 impl Quadratic<'_> {
-    /// Solves from w to a KKT residual of `tolerance`, or until `steps` sweeps and iterations are spent.
-    pub(super) fn solve(&self, w: &[f32], tolerance: f64, steps: usize) -> Vec<f32> {
+    /// Solves from w to a KKT residual of `tolerance`, or until `steps` sweeps and iterations are spent; also returns the
+    /// FLOP that it took.
+    pub(super) fn solve(&self, w: &[f32], tolerance: f64, steps: usize) -> (Vec<f32>, f64) {
+        let mut work = 0.0;
         let mut u = w.to_vec();
         // q = g + H (u − w), kept up to date by every change of u.
         let mut q: Vec<f32> = self.g.iter().map(|g| *g as f32).collect();
+        let n = u.len() as f64;
         let mut spent = 0;
         loop {
-            let sweeps = self.descend(&mut u, &mut q, tolerance, SWEEPS.min(steps - spent));
+            let (sweeps, updates) =
+                self.descend(&mut u, &mut q, tolerance, SWEEPS.min(steps - spent));
+            work += 2.0 * n * (updates as f64 + n);
             spent += sweeps;
             q = self.smooth_gradient(&u, w);
             if self.residual(&u, &q) <= tolerance || spent >= steps {
-                return u;
+                return (u, work);
             }
-            spent += self.face(&mut u, &mut q, tolerance, CG_ITERATIONS.min(steps - spent));
+            let (iterations, flop) =
+                self.face(&mut u, &mut q, tolerance, CG_ITERATIONS.min(steps - spent));
+            work += flop;
+            spent += iterations;
             if spent >= steps {
-                return u;
+                return (u, work);
             }
         }
     }
@@ -78,9 +86,17 @@ impl Quadratic<'_> {
         }
     }
 
-    /// Coordinate descent: full sweeps until nothing moves, and sweeps over the non-zeros between them.
-    fn descend(&self, u: &mut [f32], q: &mut [f32], tolerance: f64, sweeps: usize) -> usize {
+    /// Coordinate descent: full sweeps until nothing moves, and sweeps over the non-zeros between them. Returns the sweeps
+    /// and the entries that moved.
+    fn descend(
+        &self,
+        u: &mut [f32],
+        q: &mut [f32],
+        tolerance: f64,
+        sweeps: usize,
+    ) -> (usize, usize) {
         let n = u.len();
+        let mut updates = 0;
         let h = self.h.as_slice().expect("the Hessian is contiguous");
         let mut full = true;
         for sweep in 0..sweeps {
@@ -96,6 +112,7 @@ impl Quadratic<'_> {
                 let next = (shrunk / (curvature + self.mu[j])) as f32;
                 let d = next - u[j];
                 if d != 0.0 {
+                    updates += 1;
                     u[j] = next;
                     for (q, h) in q.iter_mut().zip(row) {
                         *q += d * h;
@@ -106,19 +123,25 @@ impl Quadratic<'_> {
             }
             if moved <= tolerance {
                 if full {
-                    return sweep + 1;
+                    return (sweep + 1, updates);
                 }
                 full = true;
             } else {
                 full = false;
             }
         }
-        sweeps
+        (sweeps, updates)
     }
 
     /// Conjugate gradients (diagonal preconditioner) on the face of the non-zeros, then a step that stops entries at
-    /// zero instead of letting them cross.
-    fn face(&self, u: &mut Vec<f32>, q: &mut [f32], tolerance: f64, iterations: usize) -> usize {
+    /// zero instead of letting them cross. Returns the iterations and their FLOP.
+    fn face(
+        &self,
+        u: &mut Vec<f32>,
+        q: &mut [f32],
+        tolerance: f64,
+        iterations: usize,
+    ) -> (usize, f64) {
         let on: Vec<usize> = (0..u.len())
             .filter(|&j| u[j] != 0.0 || self.l1[j] == 0.0)
             .collect();
@@ -167,8 +190,9 @@ impl Quadratic<'_> {
         for (&j, x) in on.iter().zip(x) {
             step[j] = x;
         }
-        self.project(u, q, &step);
-        used.max(1)
+        let tries = self.project(u, q, &step);
+        let flop = 2.0 * (used * m * m + tries * u.len() * u.len()) as f64;
+        (used.max(1), flop)
     }
 
     /// The rows and columns of H that are on the face, contiguous: every iteration reads all of it.
@@ -187,10 +211,12 @@ impl Quadratic<'_> {
         out
     }
 
-    /// Moves along x as far as the quadratic model falls, entries that would change sign stopping at zero.
-    fn project(&self, u: &mut Vec<f32>, q: &mut [f32], x: &[f64]) {
-        let mut t = 1.0;
+    /// Moves along x as far as the quadratic model falls, entries that would change sign stopping at zero. Returns how
+    /// often it had to try.
+    fn project(&self, u: &mut Vec<f32>, q: &mut [f32], x: &[f64]) -> usize {
+        let (mut t, mut tries) = (1.0, 0);
         while t > 1e-3 {
+            tries += 1;
             let moved: Vec<f32> = (0..u.len())
                 .map(|j| {
                     let next = f64::from(u[j]) + t * x[j];
@@ -215,10 +241,11 @@ impl Quadratic<'_> {
                     *q += h as f32;
                 }
                 *u = moved;
-                return;
+                break;
             }
             t *= 0.3;
         }
+        tries
     }
 }
 

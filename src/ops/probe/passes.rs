@@ -1,86 +1,125 @@
 //! The two GEMMs of a pass over X, for the whole batch at once, on either back end.
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
-use super::{Design, cpu, gpu};
+use super::slab::Slab;
+use super::{cpu, gpu};
 use crate::error::Result;
 use crate::ops::Backend;
 
-/// Runs passes over one design and counts nothing: problems count their own.
-pub(super) enum Passes<'a> {
-    Cpu(&'a Design),
-    Gpu(gpu::Resident<'a>),
+/// Runs passes over the slabs of a batch and counts nothing: problems count their own.
+pub(super) struct Passes<'a> {
+    slabs: &'a [Slab<'a>],
+    /// Each slab on the device, where there is one.
+    residents: Option<Vec<gpu::Resident<'a>>>,
 }
 
+/// A problem's slab, and its coefficients or residuals.
+pub(super) type Columns<'a> = (usize, &'a Array2<f32>);
+
 impl<'a> Passes<'a> {
-    pub(super) fn new(backend: &'a Backend, design: &'a Design) -> Result<Self> {
-        Ok(match backend {
-            Backend::Cpu => Self::Cpu(design),
-            Backend::Gpu(gpu) => Self::Gpu(gpu::Resident::new(gpu, design)?),
-        })
+    pub(super) fn new(backend: &'a Backend, slabs: &'a [Slab<'a>]) -> Result<Self> {
+        let residents = match backend {
+            Backend::Cpu => None,
+            Backend::Gpu(gpu) => Some(
+                slabs
+                    .iter()
+                    .map(|slab| gpu::Resident::new(gpu, slab))
+                    .collect::<Result<_>>()?,
+            ),
+        };
+        Ok(Self { slabs, residents })
     }
 
-    /// X·W for each problem: coefficients (d + 1) × C, intercept first → logits N × C, intercept added.
-    pub(super) fn forward(&mut self, thetas: &[&Array2<f32>]) -> Result<Vec<Array2<f32>>> {
-        let (d, classes) = (thetas[0].nrows() - 1, widths(thetas));
-        let k: usize = classes.iter().sum();
-        let mut w = Array2::<f32>::zeros((d, k));
-        let mut at = 0;
-        for theta in thetas {
-            w.slice_mut(ndarray::s![.., at..at + theta.ncols()])
-                .assign(&theta.slice(ndarray::s![1.., ..]));
-            at += theta.ncols();
+    /// One of the slabs.
+    pub(super) fn slab(&self, place: usize) -> &'a Slab<'a> {
+        &self.slabs[place]
+    }
+
+    /// X·W for each problem: coefficients (d + 1) × C, intercept first → predictions N × C, intercept added.
+    pub(super) fn forward(&self, thetas: &[Columns<'_>]) -> Result<Vec<Array2<f32>>> {
+        let mut out: Vec<Option<Array2<f32>>> = vec![None; thetas.len()];
+        for (slab, members) in self.groups(thetas) {
+            let d = self.slabs[slab].width();
+            let mut w = Array2::<f32>::zeros((d, total(thetas, &members)));
+            let mut at = 0;
+            for &member in &members {
+                let theta = thetas[member].1;
+                w.slice_mut(s![.., at..at + theta.ncols()])
+                    .assign(&theta.slice(s![1.., ..]));
+                at += theta.ncols();
+            }
+            let z = match &self.residents {
+                None => cpu::forward(&self.slabs[slab], w.view()),
+                Some(residents) => residents[slab].forward(w.view())?,
+            };
+            at = 0;
+            for &member in &members {
+                let theta = thetas[member].1;
+                let mut predictions = z.slice(s![.., at..at + theta.ncols()]).to_owned();
+                predictions += &theta.row(0);
+                out[member] = Some(predictions);
+                at += theta.ncols();
+            }
         }
-        let z = match self {
-            Self::Cpu(design) => cpu::forward(design.z(), w.view()),
-            Self::Gpu(resident) => resident.forward(w.view())?,
-        };
-        let mut out = Vec::with_capacity(thetas.len());
-        at = 0;
-        for theta in thetas {
-            let mut logits = z.slice(ndarray::s![.., at..at + theta.ncols()]).to_owned();
-            logits += &theta.row(0);
-            out.push(logits);
-            at += theta.ncols();
-        }
-        Ok(out)
+        Ok(out
+            .into_iter()
+            .map(|z| z.expect("every problem is in a group"))
+            .collect())
     }
 
     /// Xᵀ·R for each problem: residuals N × C → gradient (d + 1) × C in f64, intercept (column sums of R) first.
-    pub(super) fn backward(&mut self, residuals: &[&Array2<f32>]) -> Result<Vec<Array2<f64>>> {
-        let (n, classes) = (residuals[0].nrows(), widths(residuals));
-        let k: usize = classes.iter().sum();
-        let mut r = Array2::<f32>::zeros((n, k));
-        let mut at = 0;
-        for residual in residuals {
-            r.slice_mut(ndarray::s![.., at..at + residual.ncols()])
-                .assign(residual);
-            at += residual.ncols();
-        }
-        let g = match self {
-            Self::Cpu(design) => cpu::backward(design.z(), r.view()),
-            Self::Gpu(resident) => resident.backward(r.view())?,
-        };
-        let mut out = Vec::with_capacity(residuals.len());
-        at = 0;
-        for residual in residuals {
-            let c = residual.ncols();
-            let mut gradient = Array2::zeros((g.nrows() + 1, c));
-            gradient
-                .slice_mut(ndarray::s![1.., ..])
-                .assign(&g.slice(ndarray::s![.., at..at + c]));
-            for row in residual.rows() {
-                for (sum, value) in gradient.row_mut(0).iter_mut().zip(row) {
-                    *sum += f64::from(*value);
-                }
+    pub(super) fn backward(&self, residuals: &[Columns<'_>]) -> Result<Vec<Array2<f64>>> {
+        let mut out: Vec<Option<Array2<f64>>> = vec![None; residuals.len()];
+        for (slab, members) in self.groups(residuals) {
+            let samples = self.slabs[slab].samples();
+            let mut r = Array2::<f32>::zeros((samples, total(residuals, &members)));
+            let mut at = 0;
+            for &member in &members {
+                let residual = residuals[member].1;
+                r.slice_mut(s![.., at..at + residual.ncols()])
+                    .assign(residual);
+                at += residual.ncols();
             }
-            out.push(gradient);
-            at += c;
+            let g = match &self.residents {
+                None => cpu::backward(&self.slabs[slab], r.view()),
+                Some(residents) => residents[slab].backward(r.view())?,
+            };
+            at = 0;
+            for &member in &members {
+                let residual = residuals[member].1;
+                let c = residual.ncols();
+                let mut gradient = Array2::zeros((g.nrows() + 1, c));
+                gradient
+                    .slice_mut(s![1.., ..])
+                    .assign(&g.slice(s![.., at..at + c]));
+                for row in residual.rows() {
+                    for (sum, value) in gradient.row_mut(0).iter_mut().zip(row) {
+                        *sum += f64::from(*value);
+                    }
+                }
+                out[member] = Some(gradient);
+                at += c;
+            }
         }
-        Ok(out)
+        Ok(out
+            .into_iter()
+            .map(|g| g.expect("every problem is in a group"))
+            .collect())
+    }
+
+    /// The members of each slab, in order.
+    fn groups(&self, columns: &[Columns<'_>]) -> Vec<(usize, Vec<usize>)> {
+        (0..self.slabs.len())
+            .map(|slab| {
+                let members = (0..columns.len()).filter(|&p| columns[p].0 == slab);
+                (slab, members.collect::<Vec<_>>())
+            })
+            .filter(|(_, members)| !members.is_empty())
+            .collect()
     }
 }
 
-fn widths(arrays: &[&Array2<f32>]) -> Vec<usize> {
-    arrays.iter().map(|a| a.ncols()).collect()
+fn total(columns: &[Columns<'_>], members: &[usize]) -> usize {
+    members.iter().map(|&p| columns[p].1.ncols()).sum()
 }

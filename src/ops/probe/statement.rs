@@ -2,124 +2,170 @@
 
 use ndarray::Array2;
 
-use super::certificate::Point;
-use super::objective::{Penalty, Targets};
 use super::passes::Passes;
-use super::{ABSENT_CLASS_BIAS, Certificate, Design, Fit, PenaltyScale, Problem};
+use super::slab::Slab;
+use super::targets::{Penalty, Targets};
+use super::{Certificate, Fit, PenaltyScale, Problem, Step};
 use crate::error::Result;
-use crate::labels::Labels;
+
+/// Problems whose λ_max is found together: bounds their residuals.
+const AT_ONCE: usize = 32;
 
 /// What one problem is: fixed during a solve.
 pub(super) struct Statement {
+    /// Which slab it sees.
+    pub slab: usize,
     pub targets: Targets,
-    pub all_classes: usize,
+    /// On the columns that are solved for.
     pub penalty: Penalty,
+    /// On a column for each class.
+    pub full_penalty: Penalty,
     pub lambda_max: f64,
     pub start: Array2<f32>,
     /// Whether the start is a given fit rather than the empty model.
     pub warm: bool,
-    /// Passes that it took to get to the start.
-    pub passes: f64,
+    /// How it got to the start.
+    pub spent: Spent,
+    pub l2: f64,
+    /// ‖x_j‖_ω of each row (1 for the intercept); `None` where samples weigh alike: 1.
+    norms: Option<Vec<f64>>,
 }
 
-/// The problems' statements; λ_max takes one backward GEMM for the whole batch.
+/// What has been spent on a problem.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spent {
+    pub passes: f64,
+    /// FLOP beside the passes.
+    pub flop: f64,
+    pub depth: usize,
+    pub trace: Vec<Step>,
+}
+
+/// The problems' statements; λ_max takes one backward GEMM for the whole batch. `places` are their slabs.
 pub(super) fn statements(
-    passes: &mut Passes<'_>,
-    design: &Design,
+    passes: &Passes<'_>,
     problems: &[Problem<'_>],
+    places: &[usize],
     scale: PenaltyScale,
 ) -> Result<Vec<Statement>> {
-    let rows = design.penalty_rows(scale);
-    let targets: Vec<Targets> = problems.iter().map(|p| Targets::new(p.labels)).collect();
-    let maxima = lambda_maxima(passes, &targets, &rows)?;
-    Ok(targets
-        .into_iter()
-        .zip(problems)
-        .zip(maxima)
-        .map(|((targets, problem), lambda_max)| Statement {
-            all_classes: problem.labels.classes().len(),
-            penalty: Penalty {
-                l1: problem.l1,
-                mu: 2.0 * problem.l2,
-                rows: rows.clone(),
-            },
-            lambda_max,
-            start: match problem.start {
-                Some(fit) => design.collapse(fit, &targets.classes),
-                None => targets.empty_model(rows.len()),
-            },
-            warm: problem.start.is_some(),
-            passes: 0.0,
-            targets,
-        })
-        .collect())
-}
-
-pub(super) fn lambda_max(
-    passes: &mut Passes<'_>,
-    design: &Design,
-    labels: &Labels,
-    scale: PenaltyScale,
-) -> Result<f64> {
-    let maxima = lambda_maxima(passes, &[Targets::new(labels)], &design.penalty_rows(scale))?;
-    Ok(maxima[0])
-}
-
-fn lambda_maxima(passes: &mut Passes<'_>, targets: &[Targets], rows: &[f64]) -> Result<Vec<f64>> {
-    let residuals: Vec<Array2<f32>> = targets
+    let targets: Vec<Targets> = problems
         .iter()
-        .map(|t| {
-            let n = t.y.len() as f64;
-            Array2::from_shape_fn((t.y.len(), t.share.len()), |(i, c)| {
-                ((t.share[c] - f64::from(u8::from(t.y[i] as usize == c))) / n) as f32
-            })
-        })
+        .zip(places)
+        .map(|(p, &slab)| Targets::new(p, passes.slab(slab).samples()))
         .collect();
-    let gradients = passes.backward(&residuals.iter().collect::<Vec<_>>())?;
-    let largest = |g: &Array2<f64>| {
+    let maxima = lambda_maxima(passes, &targets, places, scale)?;
+    let mut out = Vec::with_capacity(problems.len());
+    for (((targets, problem), lambda_max), &place) in
+        targets.into_iter().zip(problems).zip(maxima).zip(places)
+    {
+        let slab = passes.slab(place);
+        let rows = slab.penalty_rows(scale);
+        let start = match problem.start {
+            Some(fit) => targets.fold(slab.collapse(fit, &targets.classes)),
+            None => targets.empty_model(rows.len()),
+        };
+        let mut penalty = targets.penalty(problem, rows.clone());
+        penalty.touch(&start);
+        out.push(Statement {
+            slab: place,
+            full_penalty: Penalty::new(problem, rows),
+            penalty,
+            lambda_max,
+            start,
+            warm: problem.start.is_some(),
+            spent: Spent::default(),
+            l2: problem.l2,
+            norms: problem.weights.map(|_| slab.column_norms(&targets.omega)),
+            targets,
+        });
+    }
+    Ok(out)
+}
+
+/// Smallest λ1 at which all weights of the optimum are zero, for each problem.
+pub(super) fn lambda_maxima(
+    passes: &Passes<'_>,
+    targets: &[Targets],
+    places: &[usize],
+    scale: PenaltyScale,
+) -> Result<Vec<f64>> {
+    let largest = |(g, &place): (&Array2<f64>, &usize)| {
+        let rows = passes.slab(place).penalty_rows(scale);
         g.indexed_iter()
             .filter(|((row, _), _)| *row > 0)
             .map(|((row, _), g)| g.abs() / rows[row])
             .fold(0.0, f64::max)
     };
-    Ok(gradients.iter().map(largest).collect())
+    let mut maxima = Vec::with_capacity(targets.len());
+    for (targets, places) in targets.chunks(AT_ONCE).zip(places.chunks(AT_ONCE)) {
+        let residuals: Vec<Array2<f32>> = targets.iter().map(Targets::empty_residual).collect();
+        let columns: Vec<_> = places.iter().copied().zip(&residuals).collect();
+        let gradients = passes.backward(&columns)?;
+        maxima.extend(gradients.iter().zip(places).map(largest));
+    }
+    Ok(maxima)
 }
 
 impl Statement {
-    /// What the certificate needs to know of these coefficients.
-    pub(super) fn point<'a>(&'a self, theta: &'a Array2<f32>, passes: f64) -> Point<'a> {
-        Point {
-            targets: &self.targets,
-            penalty: &self.penalty,
-            theta,
-            lambda_max: self.lambda_max,
-            passes,
+    /// FLOP of one pass: a forward and a backward GEMM.
+    pub(super) fn pass_flop(&self) -> f64 {
+        4.0 * self.targets.samples() as f64 * self.start.len() as f64
+    }
+
+    /// What KKT residuals are compared with: λ1, or without one a hundredth of λ_max.
+    pub(super) fn unit(&self) -> f64 {
+        if self.penalty.l1 > 0.0 {
+            self.penalty.l1
+        } else {
+            0.01 * self.lambda_max
         }
+    }
+
+    /// ‖x_j‖_ω of a row of the coefficients.
+    pub(super) fn column_norm(&self, row: usize) -> f64 {
+        self.norms.as_ref().map_or(1.0, |norms| norms[row])
     }
 
     /// The fit at these coefficients.
     pub(super) fn fit(
         &self,
-        design: &Design,
+        slab: &Slab<'_>,
         theta: &Array2<f32>,
         objective: f64,
         certificate: Certificate,
+        trace: Vec<Step>,
     ) -> Fit {
-        let (standardised, weights, bias) = design.expand(
-            theta.view(),
-            &self.targets.classes,
-            self.all_classes,
-            ABSENT_CLASS_BIAS,
-        );
-        let Penalty { l1, mu, .. } = self.penalty;
+        let targets = &self.targets;
+        let full = targets.unfold(theta);
+        let (standardised, weights, bias) =
+            slab.expand(full.view(), &targets.classes, targets.all_classes);
         Fit {
-            l1,
-            l2: mu / 2.0,
+            l1: self.penalty.l1,
+            l2: self.l2,
             standardised,
             weights,
             bias,
             objective,
             certificate,
+            trace,
         }
+    }
+}
+
+impl Spent {
+    /// All FLOP in units of a pass.
+    pub(super) fn work(&self, problem: &Statement) -> f64 {
+        self.passes + self.flop / problem.pass_flop()
+    }
+
+    /// Notes where the solver stands.
+    pub(super) fn note(&mut self, problem: &Statement, kkt: f64, objective: f64) {
+        let work = self.work(problem);
+        self.trace.push(Step {
+            work,
+            depth: self.depth,
+            kkt,
+            objective,
+        });
     }
 }

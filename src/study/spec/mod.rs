@@ -14,7 +14,7 @@
 //! | `probe.lambda_ratios` | 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003 | 1 to 32 in (0, 1] | λ1 as shares of λ_max; dev chooses |
 //! | `probe.l1`, `probe.l2` | none | ≥ 0 | one fixed λ1, λ2 instead of the ratios |
 //! | `probe.l2_per_l1` | 1 | 0 to 1000 | λ2 = this · λ1 |
-//! | `probe.solver` | `newton` | `newton`, `fista` | how the optimum is found |
+//! | `probe.solver` | `auto` | `auto`, `newton`, `fista` | how the optimum is found |
 //! | `probe.relative_gap` | 1e-4 | 1e-7 to 0.1 | duality gap ÷ objective at which a fit has converged |
 //! | `probe.max_passes` | 3000 | 1 to 1000000 | passes over the activations before a fit is left unconverged |
 //! | `clusters.linkage` | `average` | `average`, `complete`, `single` | of the one dendrogram |
@@ -170,6 +170,8 @@ impl<'de> Deserialize<'de> for PartSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SolverSpec {
+    /// The faster of the two for each probe.
+    Auto,
     /// Sampled-Hessian proximal Newton.
     Newton,
     /// Accelerated proximal gradient.
@@ -206,7 +208,7 @@ impl Default for ProbeSpec {
             l1: None,
             l2: None,
             l2_per_l1: 1.0,
-            solver: SolverSpec::Newton,
+            solver: SolverSpec::Auto,
             relative_gap: 1e-4,
             max_passes: 3000,
         }

@@ -1,0 +1,411 @@
+//! One problem inside the Newton batch: where it stands, its metric, and its step.
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use super::certificate::Point;
+use super::hessian::{self, WorkingSet};
+use super::inner::{Quadratic, dot};
+use super::slab::Slab;
+use super::statement::{Spent, Statement};
+use super::stop::Rule;
+use super::targets::Penalty;
+use super::{Params, WORKING_SET_MAX, dual, kkt, loss};
+
+/// λ continuation: where it starts (share of λ_max), the step, and the KKT residual (in units of λ) that allows a step.
+const CONTINUATION: (f64, f64, f64) = (0.2, 0.4, 4.0);
+/// Samples of the Hessian an entry: far from the optimum and near it.
+const KAPPA: (f64, f64) = (8.0, 16.0);
+/// Accuracy of the quadratic programme, as a share of the KKT residual: far and near.
+const FORCING: (f64, f64) = (0.3, 0.1);
+/// Near means a KKT residual of at most this times λ.
+const NEAR: f64 = 1.0;
+/// The working set may grow by this share of the non-zeros a round.
+const GROWTH: f64 = 0.5;
+/// Rounds that a Hessian serves near the optimum, corrected by a BFGS pair each.
+const HESSIAN_ROUNDS: usize = 10;
+/// Steps of the quadratic programme a round.
+const INNER_STEPS: usize = 160;
+/// Rounds without a better KKT residual at the final λ before a problem is given up as not converged.
+const PATIENCE: usize = 15;
+/// The f32 gradient makes a step's change of the objective uncertain by about this share of the loss.
+const NOISE: f64 = 1e-10;
+
+/// The Hessian in use and what it was made for.
+struct Metric {
+    selected: Array2<bool>,
+    set: WorkingSet,
+    /// Sampled, then corrected by the first `corrections` of `pairs`.
+    hessian: Array2<f32>,
+    age: usize,
+    /// Exact (step, gradient difference) pairs since it was sampled.
+    pairs: Vec<(Array2<f32>, Array2<f64>)>,
+    corrections: usize,
+}
+
+/// Where a problem stands.
+pub(super) struct Iterate {
+    pub problem: Statement,
+    pub theta: Array2<f32>,
+    pub residual: Array2<f32>,
+    pub spent: Spent,
+    /// The problem's penalty; its μ follows the weights where the norm is not squared.
+    penalty: Penalty,
+    z: Array2<f32>,
+    loss: f64,
+    gradient: Array2<f64>,
+    /// λ now, as a multiple of the final one.
+    factor: f64,
+    metric: Option<Metric>,
+    previous: Option<(Array2<f32>, Array2<f64>)>,
+    previous_kkt: f64,
+    was_near: bool,
+    step: f64,
+    best_kkt: f64,
+    stalled: usize,
+    next_check: usize,
+    seed: u64,
+}
+
+impl Iterate {
+    /// At the statement's start, whose predictions are `z`.
+    pub(super) fn new(problem: Statement, z: Array2<f32>, seed: u64) -> Self {
+        let mut residual = Array2::zeros(z.dim());
+        let loss = loss::loss(&z, &problem.targets, &mut residual);
+        let factor = if problem.warm || problem.penalty.l1 == 0.0 {
+            1.0
+        } else {
+            (CONTINUATION.0 * problem.lambda_max / problem.penalty.l1).max(1.0)
+        };
+        let mut spent = problem.spent.clone();
+        spent.passes += 0.5;
+        Self {
+            theta: problem.start.clone(),
+            gradient: Array2::zeros(problem.start.dim()),
+            residual,
+            loss,
+            z,
+            factor,
+            metric: None,
+            previous: None,
+            previous_kkt: f64::INFINITY,
+            was_near: false,
+            step: 1.0,
+            best_kkt: f64::INFINITY,
+            stalled: 0,
+            next_check: 0,
+            spent,
+            seed,
+            penalty: problem.penalty.clone(),
+            problem,
+        }
+    }
+
+    /// Whether it has more non-zeros than a working set may hold.
+    pub(super) fn is_wide(&self) -> bool {
+        self.theta.iter().filter(|w| **w != 0.0).count() > WORKING_SET_MAX
+    }
+
+    /// The statement of what is left to do.
+    pub(super) fn into_statement(mut self) -> Statement {
+        self.problem.start = self.theta;
+        self.problem.spent = self.spent;
+        self.problem.penalty = self.penalty;
+        self.problem
+    }
+
+    /// What the certificate needs to know.
+    pub(super) fn point(&self) -> Point<'_> {
+        Point {
+            problem: &self.problem,
+            theta: &self.theta,
+            passes: self.spent.passes,
+            work: self.spent.work(&self.problem),
+            depth: self.spent.depth,
+        }
+    }
+
+    /// A certificate said no: ask again two rounds later.
+    pub(super) fn postpone_check(&mut self) {
+        self.next_check = self.spent.depth + 2;
+    }
+
+    /// Takes the exact gradient at the current point and lowers λ as far as it allows.
+    pub(super) fn receive(&mut self, gradient: Array2<f64>) {
+        self.spent.passes += 0.5;
+        self.spent.depth += 1;
+        if let (Some((theta, old)), Some(metric)) = (&self.previous, &mut self.metric) {
+            metric.pairs.push((&self.theta - theta, &gradient - old));
+        }
+        self.gradient = gradient;
+        self.penalty.touch(&self.theta);
+        while self.factor > 1.0 && self.kkt_now() <= CONTINUATION.2 * self.penalty.l1 * self.factor
+        {
+            self.factor = (self.factor * CONTINUATION.1).max(1.0);
+        }
+        let kkt = kkt::kkt(&self.gradient, &self.theta, &self.penalty);
+        self.spent.note(&self.problem, kkt, self.objective());
+        if kkt < self.best_kkt {
+            self.best_kkt = kkt;
+            self.stalled = 0;
+        } else if self.factor <= 1.0 {
+            self.stalled += 1;
+        }
+    }
+
+    /// The objective at the λ asked for.
+    fn objective(&self) -> f64 {
+        self.loss + self.penalty.value(&self.theta)
+    }
+
+    /// KKT residual at the λ in use.
+    fn kkt_now(&self) -> f64 {
+        kkt::kkt(
+            &self.gradient,
+            &self.theta,
+            &self.penalty.scaled(self.factor),
+        )
+    }
+
+    pub(super) fn must_stop(&self, params: &Params) -> bool {
+        self.spent.passes >= params.max_passes || self.stalled > PATIENCE
+    }
+
+    /// Whether a certificate is worth its cost: it must stop, or the solver's own numbers say that it is good enough.
+    pub(super) fn is_due(&self, params: &Params, rule: &Rule) -> bool {
+        if self.must_stop(params) {
+            return true;
+        }
+        let (l1, kkt) = (self.penalty.l1, self.kkt_now());
+        if self.factor > 1.0 || self.spent.depth < self.next_check {
+            return false;
+        }
+        let relative = kkt / self.problem.lambda_max.max(l1);
+        if rule.holds(f64::INFINITY, kkt, relative, l1) {
+            return true;
+        }
+        if rule.gap == 0.0 || kkt > self.problem.unit() {
+            return false;
+        }
+        let objective = self.objective();
+        let gap = dual::forecast(
+            &self.problem,
+            &self.penalty,
+            objective,
+            &self.residual,
+            &self.gradient,
+        );
+        gap <= rule.gap * objective
+    }
+
+    /// Picks the working set and its Hessian and solves the quadratic programme: where to go.
+    pub(super) fn newton_point(&mut self, slab: &Slab<'_>, rule: &Rule) -> Array2<f32> {
+        let penalty = self.penalty.scaled(self.factor);
+        let kkt = self.kkt_now();
+        let near = self.factor <= 1.0 && kkt <= NEAR * self.problem.unit();
+        self.prepare_metric(slab, &penalty, kkt, near);
+        self.was_near = near;
+        self.previous_kkt = kkt;
+        let metric = self.metric.as_mut().expect("it was just prepared");
+        self.spent.flop += metric.correct();
+        let set = &metric.set;
+        let rows: Vec<usize> = set.entries().map(|(row, _)| row).collect();
+        let quadratic = Quadratic {
+            h: &metric.hessian,
+            g: &set.gather(&self.gradient),
+            l1: &rows
+                .iter()
+                .map(|&row| penalty.l1_row(row))
+                .collect::<Vec<_>>(),
+            mu: &rows
+                .iter()
+                .map(|&row| penalty.mu_row(row))
+                .collect::<Vec<_>>(),
+            scale: &rows
+                .iter()
+                .map(|&row| if row == 0 { 1.0 } else { penalty.rows[row] })
+                .collect::<Vec<_>>(),
+        };
+        let forcing = if near { FORCING.1 } else { FORCING.0 };
+        let floor = rule.floor(self.problem.unit(), self.problem.lambda_max);
+        let (u, flop) = quadratic.solve(
+            &set.gather(&self.theta),
+            (forcing * kkt).max(floor),
+            INNER_STEPS,
+        );
+        self.spent.flop += flop;
+        let mut target = self.theta.clone();
+        for (at, u) in set.entries().zip(u) {
+            target[at] = u;
+        }
+        kkt::recentre(&mut target, &penalty);
+        target
+    }
+
+    /// Keeps the Hessian near the optimum while it serves well, else samples a new one on a new working set.
+    fn prepare_metric(&mut self, slab: &Slab<'_>, penalty: &Penalty, kkt: f64, near: bool) {
+        let nonzero =
+            Array2::from_shape_fn(self.theta.dim(), |at| at.0 == 0 || self.theta[at] != 0.0);
+        let count = nonzero.iter().filter(|n| **n).count();
+        let kappa = if near { KAPPA.1 } else { KAPPA.0 };
+        let seed = self.seed.wrapping_add(self.spent.depth as u64);
+        let targets = &self.problem.targets;
+        if let Some(metric) = &mut self.metric {
+            let fresh = Array2::from_shape_fn(self.theta.dim(), |(row, class)| {
+                !metric.selected[(row, class)]
+                    && (nonzero[(row, class)]
+                        || self.gradient[(row, class)].abs() > penalty.l1_row(row))
+            });
+            let entering = fresh.iter().filter(|f| **f).count();
+            let serves = kkt <= 0.7 * self.previous_kkt || metric.age < 2;
+            if near
+                && self.was_near
+                && metric.age < HESSIAN_ROUNDS
+                && serves
+                && self.step >= 1.0
+                && 20 * entering <= count
+            {
+                metric.age += 1;
+                if entering > 0 {
+                    metric.selected.zip_mut_with(&fresh, |s, f| *s |= f);
+                    metric.set = WorkingSet::new(&metric.selected);
+                    let (hessian, flop) =
+                        hessian::sampled(slab, &self.residual, targets, &metric.set, kappa, seed);
+                    metric.hessian = hessian;
+                    self.spent.flop += flop;
+                    metric.corrections = 0;
+                }
+                return;
+            }
+        }
+        let selected = self.select(penalty, &nonzero, count, near);
+        let set = WorkingSet::new(&selected);
+        self.metric = None; // its Hessian makes room for the next
+        let (hessian, flop) = hessian::sampled(slab, &self.residual, targets, &set, kappa, seed);
+        self.spent.flop += flop;
+        self.metric = Some(Metric {
+            selected,
+            set,
+            hessian,
+            age: 0,
+            pairs: Vec::new(),
+            corrections: 0,
+        });
+    }
+
+    /// The non-zeros and the largest violators, at most [`WORKING_SET_MAX`] together (never fewer than the non-zeros).
+    fn select(
+        &self,
+        penalty: &Penalty,
+        nonzero: &Array2<bool>,
+        count: usize,
+        near: bool,
+    ) -> Array2<bool> {
+        if penalty.l1 == 0.0 {
+            return Array2::from_elem(nonzero.dim(), true); // nothing stays at zero
+        }
+        let margin = if near { 1.0 } else { 0.9 };
+        let room = ((GROWTH * count as f64) as usize)
+            .max(100)
+            .min(WORKING_SET_MAX.saturating_sub(count).max(50));
+        let mut violators: Vec<(f64, (usize, usize))> = self
+            .gradient
+            .indexed_iter()
+            .filter(|(at, _)| !nonzero[*at])
+            .map(|(at, g)| (g.abs() / penalty.rows[at.0] - margin * penalty.l1, at))
+            .filter(|(v, _)| *v > 0.0)
+            .collect();
+        violators.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut selected = nonzero.clone();
+        for (_, at) in violators.into_iter().take(room) {
+            selected[at] = true;
+        }
+        selected
+    }
+
+    /// Backtracks from the Newton point until the objective falls (up to f32 noise), element-wise on the predictions.
+    pub(super) fn line_search(
+        &mut self,
+        target: Array2<f32>,
+        direction: &Array2<f32>,
+        dz: &Array2<f32>,
+    ) {
+        self.spent.passes += 0.5;
+        let penalty = self.penalty.scaled(self.factor);
+        let here = penalty.value(&self.theta);
+        let targets = &self.problem.targets;
+        let tangent: f64 = self
+            .gradient
+            .iter()
+            .zip(direction)
+            .map(|(g, d)| g * f64::from(*d))
+            .sum();
+        let slope = tangent + penalty.value(&target) - here;
+        let mut t = 1.0f32;
+        loop {
+            let theta = if t == 1.0 {
+                target.clone()
+            } else {
+                &self.theta + &(direction * t)
+            };
+            let change = f64::from(t) * tangent
+                + loss::above_tangent(&self.residual, dz, t, targets)
+                + penalty.value(&theta)
+                - here;
+            if change <= 1e-4 * f64::from(t) * slope.min(0.0) + NOISE * self.loss || t < 1e-4 {
+                self.previous = Some((
+                    std::mem::replace(&mut self.theta, theta),
+                    self.gradient.clone(),
+                ));
+                self.z.scaled_add(t, dz);
+                self.loss = loss::loss(&self.z, targets, &mut self.residual);
+                self.step = f64::from(t);
+                return;
+            }
+            t *= 0.5;
+        }
+    }
+
+    /// Takes fresh predictions of the current point: the updated ones gather rounding.
+    pub(super) fn refresh(&mut self, z: Array2<f32>) {
+        self.z = z;
+        self.loss = loss::loss(&self.z, &self.problem.targets, &mut self.residual);
+        self.spent.passes += 0.5;
+    }
+}
+
+impl Metric {
+    /// Applies the BFGS corrections of the pairs that came since the last time; returns their FLOP.
+    fn correct(&mut self) -> f64 {
+        let n = self.set.len();
+        let mut flop = 0.0;
+        for (step, change) in &self.pairs[self.corrections..] {
+            let s = self.set.gather(step);
+            let y = self.set.gather(change);
+            let flat = self
+                .hessian
+                .as_slice_mut()
+                .expect("the Hessian is contiguous");
+            let hs: Vec<f64> = flat.par_chunks_exact(n).map(|row| dot(row, &s)).collect();
+            flop += 2.0 * (n * n) as f64;
+            let sy: f64 = s.iter().zip(&y).map(|(s, y)| f64::from(*s) * y).sum();
+            let shs: f64 = s.iter().zip(&hs).map(|(s, h)| f64::from(*s) * h).sum();
+            if shs <= 0.0 || sy <= 1e-6 * shs {
+                continue;
+            }
+            let y: Vec<f32> = y.iter().map(|y| *y as f32).collect();
+            let hs: Vec<f32> = hs.iter().map(|h| *h as f32).collect();
+            flat.par_chunks_exact_mut(n)
+                .enumerate()
+                .for_each(|(j, row)| {
+                    let (yj, hj) = (y[j] / sy as f32, hs[j] / shs as f32);
+                    for ((h, y), hs) in row.iter_mut().zip(&y).zip(&hs) {
+                        *h += yj * y - hj * hs;
+                    }
+                });
+            flop += 4.0 * (n * n) as f64;
+        }
+        self.corrections = self.pairs.len();
+        flop
+    }
+}

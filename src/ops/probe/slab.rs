@@ -1,0 +1,217 @@
+//! Slabs: the neurons of a design that some problems of a batch see. Problems of one slab share its products.
+
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+
+use super::targets::penalty_rows;
+use super::{ABSENT_CLASS_BIAS, Design, Fit, Neurons, PenaltyScale};
+use crate::error::{Error, Result};
+
+/// Some neurons of a design.
+#[derive(Debug)]
+pub(super) struct Slab<'a> {
+    design: &'a Design,
+    /// Positions in the design, in the problem's order.
+    positions: Vec<usize>,
+    /// Where the positions are a range its start, else a copy of the columns.
+    columns: Columns,
+}
+
+#[derive(Debug)]
+enum Columns {
+    From(usize),
+    Copied(Array2<f32>),
+}
+
+impl<'a> Slab<'a> {
+    /// # Errors
+    /// When a position is out of range or named twice, or none is named.
+    pub(super) fn new(design: &'a Design, neurons: Neurons<'_>) -> Result<Self> {
+        let width = design.columns().len();
+        let positions: Vec<usize> = match neurons {
+            Neurons::All => (0..width).collect(),
+            Neurons::Range { from, to } => (from..to.min(width + 1)).collect(),
+            Neurons::These(these) => these.to_vec(),
+        };
+        let mut seen = vec![false; width];
+        for &position in &positions {
+            if position >= width || std::mem::replace(&mut seen[position], true) {
+                return Err(Error::invalid(
+                    "neurons of a probe",
+                    format!(
+                        "position {position} is named twice or is not one of the design's {width}"
+                    ),
+                    format!("Name each position once, from 0 to {}", width - 1),
+                ));
+            }
+        }
+        let Some(&first) = positions.first() else {
+            return Err(Error::invalid(
+                "neurons of a probe",
+                "none is named",
+                "Give every probe at least one neuron",
+            ));
+        };
+        let contiguous = positions.iter().zip(first..).all(|(p, q)| *p == q);
+        let columns = if contiguous {
+            Columns::From(first)
+        } else {
+            Columns::Copied(design.select(&positions))
+        };
+        Ok(Self {
+            design,
+            positions,
+            columns,
+        })
+    }
+
+    /// Whether these neurons are this slab's.
+    pub(super) fn is(&self, neurons: Neurons<'_>) -> bool {
+        match neurons {
+            Neurons::All => {
+                self.positions.len() == self.design.columns().len()
+                    && matches!(self.columns, Columns::From(0))
+            }
+            Neurons::Range { from, to } => {
+                matches!(self.columns, Columns::From(start) if start == from)
+                    && self.positions.len() == to.saturating_sub(from)
+            }
+            Neurons::These(these) => self.positions == these,
+        }
+    }
+
+    /// Number of samples N.
+    pub(super) fn samples(&self) -> usize {
+        self.design.samples()
+    }
+
+    /// Number of neurons d.
+    pub(super) fn width(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// The samples in blocks, each of which [`Slab::block`] hands out at once.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        std::iter::once(0..self.samples())
+    }
+
+    /// The standardised activations of a block of samples, |rows| × d; its rows are contiguous.
+    pub(super) fn block(&self, rows: Range<usize>) -> ArrayView2<'_, f32> {
+        match &self.columns {
+            Columns::From(start) => {
+                let columns = *start..start + self.width();
+                self.design.z().slice_move(s![rows, columns])
+            }
+            Columns::Copied(z) => z.slice(s![rows, ..]),
+        }
+    }
+
+    /// Entries of some samples, with the intercept's ones as row 0: |samples| × |rows|.
+    pub(super) fn gather(&self, samples: &[u32], rows: &[usize]) -> Array2<f32> {
+        let z = self.block(0..self.samples());
+        let mut out = Array2::zeros((samples.len(), rows.len()));
+        for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
+            let source = z.row(i as usize);
+            let source = source.to_slice().expect("rows are contiguous");
+            for (out, &row) in out.iter_mut().zip(rows) {
+                *out = if row == 0 { 1.0 } else { source[row - 1] };
+            }
+        }
+        out
+    }
+
+    /// √Σᵢ ωᵢ x_ij² for each row j of the coefficients; 1 for the intercept.
+    pub(super) fn column_norms(&self, omega: &[f64]) -> Vec<f64> {
+        let mut squares = vec![0.0; self.width()];
+        for rows in self.blocks() {
+            for (x, omega) in self
+                .block(rows.clone())
+                .rows()
+                .into_iter()
+                .zip(&omega[rows])
+            {
+                for (square, x) in squares.iter_mut().zip(x) {
+                    *square += omega * f64::from(*x).powi(2);
+                }
+            }
+        }
+        std::iter::once(1.0)
+            .chain(squares.into_iter().map(f64::sqrt))
+            .collect()
+    }
+
+    /// What λ1 is multiplied by for each row of the coefficients.
+    pub(super) fn penalty_rows(&self, scale: PenaltyScale) -> Vec<f64> {
+        let sd: Vec<f64> = self
+            .positions
+            .iter()
+            .map(|&p| self.design.sd()[p])
+            .collect();
+        penalty_rows(scale, &sd)
+    }
+
+    /// Coefficients (d + 1) × |classes| on standardised activations, intercept first → C × D standardised, C × D raw and
+    /// C biases; a class that is not in `classes` gets [`ABSENT_CLASS_BIAS`].
+    pub(super) fn expand(
+        &self,
+        theta: ArrayView2<'_, f32>,
+        classes: &[u32],
+        all_classes: usize,
+    ) -> (Array2<f32>, Array2<f32>, Array1<f32>) {
+        let shape = (all_classes, self.design.neurons());
+        let (mut standardised, mut raw) = (Array2::zeros(shape), Array2::zeros(shape));
+        let mut bias = Array1::from_elem(all_classes, ABSENT_CLASS_BIAS);
+        for (from, &class) in classes.iter().enumerate() {
+            let class = class as usize;
+            let mut b = f64::from(theta[(0, from)]);
+            for (row, &position) in self.positions.iter().enumerate() {
+                let column = self.design.columns()[position];
+                let w = theta[(row + 1, from)];
+                let w_raw = f64::from(w) / self.design.sd()[position];
+                standardised[(class, column)] = w;
+                raw[(class, column)] = w_raw as f32;
+                b -= w_raw * self.design.mean()[position];
+            }
+            bias[class] = b as f32;
+        }
+        (standardised, raw, bias)
+    }
+
+    /// The inverse of [`Slab::expand`] for a start: (d + 1) × |classes| on standardised activations.
+    pub(super) fn collapse(&self, fit: &Fit, classes: &[u32]) -> Array2<f32> {
+        let mut theta = Array2::zeros((self.width() + 1, classes.len()));
+        for (to, &class) in classes.iter().enumerate() {
+            let weights = fit.standardised.index_axis(Axis(0), class as usize);
+            let raw = fit.weights.index_axis(Axis(0), class as usize);
+            let mut b = f64::from(fit.bias[class as usize]).max(-30.0);
+            for (row, &position) in self.positions.iter().enumerate() {
+                let column = self.design.columns()[position];
+                theta[(row + 1, to)] = weights[column];
+                b += f64::from(raw[column]) * self.design.mean()[position];
+            }
+            theta[(0, to)] = b as f32;
+        }
+        theta
+    }
+}
+
+/// The distinct slabs of a batch, and which of them each problem sees.
+pub(super) fn slabs<'a, 'b>(
+    design: &'a Design,
+    neurons: impl Iterator<Item = Neurons<'b>>,
+) -> Result<(Vec<Slab<'a>>, Vec<usize>)> {
+    let mut slabs: Vec<Slab<'a>> = Vec::new();
+    let mut places = Vec::new();
+    for neurons in neurons {
+        let place = match slabs.iter().position(|slab| slab.is(neurons)) {
+            Some(place) => place,
+            None => {
+                slabs.push(Slab::new(design, neurons)?);
+                slabs.len() - 1
+            }
+        };
+        places.push(place);
+    }
+    Ok((slabs, places))
+}
