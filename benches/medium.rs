@@ -15,6 +15,7 @@ use std::time::Instant;
 use ndarray::{Array2, ArrayView2, Axis};
 use neurosieve::analysis::redundancy::{self, Clusters, Distance, Linkage};
 use neurosieve::analysis::search::{Penalties, Prober, Target, accuracy, hits};
+use neurosieve::analysis::selection::Rule;
 use neurosieve::data::{DatasetFiles, PartFiles, ReadOptions, read_dataset};
 use neurosieve::ops::correlation::{Correlation, correlation};
 use neurosieve::ops::moments::{Moments, moments};
@@ -178,6 +179,8 @@ fn oracle(
             stop: Stop::Gap(1e-4),
             ..Params::default()
         },
+        rule: Rule::Accuracy,
+        dev_sentences: None,
     };
     let penalties = Penalties::Path {
         ratios: vec![0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001],

@@ -5,19 +5,29 @@
 //! | [`ranking`] | which neurons matter most, overall and for each class |
 //! | [`redundancy`] | which neurons say the same |
 //! | [`search`] | which penalty does dev prefer |
+//! | [`selection`] | by which rule it is preferred |
+//! | [`folds`] | which samples a cross-validation holds out together |
+//! | [`predictions`] | what does a probe answer |
 //! | [`layers`] | what do single layers, and the layers up to one, know |
 //! | [`minimal_set`] | how few neurons suffice |
 //! | [`combined`] | how few of the independent neurons of the lowest layers suffice |
 //! | [`selectivity`] | would the probe have learned a task without meaning as well |
 //! | [`concepts`] | which words does a neuron fire on |
+//! | [`metrics`] | how good are predictions |
 //! | [`uncertainty`] | how sure can one be |
+//! | [`bootstrap`] | how sure, where no formula says it |
 
+pub mod bootstrap;
 pub mod combined;
 pub mod concepts;
+pub mod folds;
 pub mod layers;
+pub mod metrics;
 pub mod minimal_set;
+pub mod predictions;
 pub mod ranking;
 pub mod redundancy;
 pub mod search;
+pub mod selection;
 pub mod selectivity;
 pub mod uncertainty;

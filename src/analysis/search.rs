@@ -1,7 +1,11 @@
 //! Search: which penalty does dev prefer. Probes are fitted on train and chosen on dev; test is not known here.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2};
 
+use super::bootstrap::Units;
+use super::metrics::sample_losses;
+use super::predictions::predict;
+use super::selection::{LcaTerms, Rule, Score, Scores, lca_terms};
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
@@ -27,6 +31,10 @@ pub struct Prober<'a> {
     pub dev: ArrayView2<'a, f32>,
     /// How to fit.
     pub params: Params,
+    /// By which rule dev chooses.
+    pub rule: Rule,
+    /// The sentence of each sample of dev, ascending, where it is known: standard errors are then those of whole sentences.
+    pub dev_sentences: Option<&'a [u32]>,
 }
 
 /// The labels of one task, or of one draw of a control task.
@@ -112,6 +120,10 @@ pub struct Candidate {
     pub l2: f64,
     /// Accuracy on dev.
     pub dev_accuracy: f64,
+    /// What the rules look at, on dev.
+    pub scores: Scores,
+    /// The LCA score on dev, where that is the rule.
+    pub lca_score: Option<f64>,
     /// Accuracy on train.
     pub train_accuracy: f64,
     /// Weights that are not zero.
@@ -141,8 +153,8 @@ impl Search {
 }
 
 impl Prober<'_> {
-    /// Fits a task on the neurons `columns` at every penalty, in one batch, and chooses on dev; of equally good ones the
-    /// most strongly penalised, since it needs the fewest neurons.
+    /// Fits a task on the neurons `columns` at every penalty, in one batch, and chooses on dev by [`Prober::rule`]; of
+    /// equally good ones the most strongly penalised, since it needs the fewest neurons.
     ///
     /// Neurons none of which varies give the probe that always answers the most frequent class. `progress` hears the share
     /// that is done, 0 to 1.
@@ -195,7 +207,7 @@ impl Prober<'_> {
         let mut fits = self.fit(design.as_ref(), &problems, progress)?.into_iter();
         let mut searches = Vec::with_capacity(targets.len());
         for (target, size) in targets.iter().zip(sizes) {
-            searches.push(self.choose(fits.by_ref().take(size).collect(), *target)?);
+            searches.push(self.choose(columns, fits.by_ref().take(size).collect(), *target)?);
         }
         Ok(searches)
     }
@@ -239,74 +251,95 @@ impl Prober<'_> {
         }
     }
 
-    fn choose(&self, fits: Vec<Fit>, target: Target<'_>) -> Result<Search> {
+    fn choose(&self, columns: &[usize], mut fits: Vec<Fit>, target: Target<'_>) -> Result<Search> {
+        let units = match self.dev_sentences {
+            Some(sentences) => Units::sentences(sentences)?,
+            None => Units::samples(self.dev.nrows()),
+        };
         let mut path = Vec::with_capacity(fits.len());
-        let mut best: Option<(usize, usize, Fit)> = None;
-        for (place, fit) in fits.into_iter().enumerate() {
-            let dev = hits(&fit, self.dev, target.dev)?;
-            let train = hits(&fit, self.train, target.train)?;
+        for fit in &fits {
+            let mut scores = judge(fit, self.dev, target.dev, &units)?;
+            if self.rule == Rule::Lca {
+                scores.lca = Some(lca_terms(self.backend, fit, columns, self.dev, target.dev)?);
+            }
             path.push(Candidate {
                 l1: fit.l1,
                 l2: fit.l2,
-                dev_accuracy: accuracy(&dev),
-                train_accuracy: accuracy(&train),
+                dev_accuracy: scores.accuracy.value,
+                scores,
+                lca_score: None,
+                train_accuracy: accuracy(&hits(fit, self.train, target.train)?),
                 nonzero_weights: fit.nonzero_weights(),
                 certificate: fit.certificate,
             });
-            let correct = count(&dev);
-            if best.as_ref().is_none_or(|(_, most, _)| correct > *most) {
-                best = Some((place, correct, fit));
-            }
         }
-        let (chosen, _, fit) = best.expect("a path has at least one penalty");
+        let unregularised = path.last().map_or(0.0, |weakest| weakest.dev_accuracy);
+        for candidate in &mut path {
+            let score = |terms: LcaTerms| terms.score(candidate.dev_accuracy, unregularised);
+            candidate.lca_score = candidate.scores.lca.map(score);
+        }
+        let tried: Vec<Scores> = path
+            .iter()
+            .map(|candidate: &Candidate| candidate.scores)
+            .collect();
+        let chosen = self.rule.choose(&tried);
         Ok(Search {
             dev_accuracy: path[chosen].dev_accuracy,
-            fit,
+            fit: fits.swap_remove(chosen),
             chosen,
             path,
         })
     }
 }
 
-/// Which samples (rows of raw activations, N × D) a probe gets right. The one way from a probe to an accuracy.
+/// Accuracy and log-loss of a probe on the rows of `x`, with standard errors over `units`.
+fn judge(fit: &Fit, x: ArrayView2<'_, f32>, labels: &Labels, units: &Units) -> Result<Scores> {
+    check_shape(fit, x, labels)?;
+    let predictions = predict(fit, x)?;
+    let right: Vec<f64> = (predictions.classes.iter().zip(labels.ids()))
+        .map(|(p, y)| f64::from(u8::from(p == y)))
+        .collect();
+    let losses = sample_losses(labels, predictions.log_probabilities.view());
+    let score = |values: &[f64]| Score {
+        value: values.iter().sum::<f64>() / values.len() as f64,
+        se: units.standard_error(values),
+    };
+    Ok(Scores {
+        accuracy: score(&right),
+        log_loss: score(&losses),
+        lca: None,
+    })
+}
+
+/// Which samples (rows of raw activations, N × D) a probe gets right.
 ///
 /// # Errors
 /// When rows and labels differ in number.
 pub fn hits(fit: &Fit, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<Vec<bool>> {
-    if x.nrows() != labels.len() || x.ncols() != fit.weights.ncols() {
-        return Err(Error::invalid(
-            "samples to judge a probe on",
-            format!(
-                "{} × {} activations and {} labels for a probe of {} neurons",
-                x.nrows(),
-                x.ncols(),
-                labels.len(),
-                fit.weights.ncols()
-            ),
-            "Give one label for every row, and the neurons that the probe was fitted on",
-        ));
-    }
-    let used: Vec<usize> = (0..x.ncols())
-        .filter(|&n| fit.weights.column(n).iter().any(|w| *w != 0.0))
-        .collect();
-    // A probe on a handful of neurons need not read all of them.
-    let predicted = if used.len() * 4 < x.ncols() {
-        let small = Fit {
-            weights: fit.weights.select(Axis(1), &used),
-            standardised: Array2::zeros((0, 0)),
-            bias: fit.bias.clone(),
-            trace: Vec::new(),
-            ..*fit
-        };
-        small.predict(x.select(Axis(1), &used).view())
-    } else {
-        fit.predict(x)
-    };
+    check_shape(fit, x, labels)?;
+    let predicted = predict(fit, x)?.classes;
     Ok(predicted
         .iter()
         .zip(labels.ids())
         .map(|(p, y)| p == y)
         .collect())
+}
+
+fn check_shape(fit: &Fit, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<()> {
+    if x.nrows() == labels.len() && x.ncols() == fit.weights.ncols() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "samples to judge a probe on",
+        format!(
+            "{} × {} activations and {} labels for a probe of {} neurons",
+            x.nrows(),
+            x.ncols(),
+            labels.len(),
+            fit.weights.ncols()
+        ),
+        "Give one label for every row, and the neurons that the probe was fitted on",
+    ))
 }
 
 /// Number of samples that are right.

@@ -28,6 +28,8 @@ pub(super) fn lambda_point(candidate: &Candidate) -> LambdaPoint {
         l1: candidate.l1,
         l2: candidate.l2,
         dev_accuracy: candidate.dev_accuracy,
+        dev_log_loss: candidate.scores.log_loss.value,
+        lca_score: candidate.lca_score,
         train_accuracy: candidate.train_accuracy,
         nonzero_weights: candidate.nonzero_weights,
         certificate: certificate(&candidate.certificate),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::selection::Rule;
+
 /// Version of the layout of `results.json`.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -201,6 +203,8 @@ pub struct CertificateRecord {
 /// The probe on all neurons at the λ that dev prefers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Oracle {
+    /// The rule by which dev chose λ (`probe.rule`).
+    pub rule: Rule,
     /// λ1.
     pub l1: f64,
     /// λ2.
@@ -232,6 +236,10 @@ pub struct LambdaPoint {
     pub l2: f64,
     /// Accuracy on dev.
     pub dev_accuracy: f64,
+    /// Log-loss on dev, natural logarithm.
+    pub dev_log_loss: f64,
+    /// The LCA papers' search score on dev; only where `probe.rule` is `lca`.
+    pub lca_score: Option<f64>,
     /// Accuracy on train.
     pub train_accuracy: f64,
     /// Weights that are not zero.

@@ -77,6 +77,8 @@ pub fn run_on(
         train: train.view(),
         dev: data.dev().activations.view(),
         params: params(&spec.probe, spec.seed),
+        rule: spec.probe.rule,
+        dev_sentences: data.dev().tokens.as_ref().map(|t| t.sentences.as_slice()),
     };
     let mut control_prober = prober.clone();
     control_prober.params.stop = Stop::Gap(spec.control.relative_gap);

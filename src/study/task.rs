@@ -12,6 +12,7 @@ use super::spec::Spec;
 use super::{curves, layers, salient, stream};
 use crate::analysis::ranking::Ranking;
 use crate::analysis::search::{self, Penalties, Prober, Search, Target};
+use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::{self, ControlProbe, ControlTask};
 use crate::analysis::uncertainty;
 use crate::error::Result;
@@ -114,7 +115,7 @@ impl Common<'_> {
             classes: summarise_classes([target.train, target.dev, test], &judged.hits),
             majority_accuracy: majority,
             above_chance: uncertainty::above_chance(correct, test.len(), majority),
-            oracle: record_oracle(oracle, &judged),
+            oracle: record_oracle(oracle, &judged, self.prober.rule),
             lambda_path: oracle.path.iter().map(lambda_point).collect(),
             layer_selection: select(&spec.layers.deltas),
             layers,
@@ -195,8 +196,9 @@ fn record_rankings(rankings: &Rankings, classes: &[String]) -> BTreeMap<String, 
     rankings.iter().map(record).collect()
 }
 
-fn record_oracle(oracle: &Search, judged: &Judged) -> Oracle {
+fn record_oracle(oracle: &Search, judged: &Judged, rule: Rule) -> Oracle {
     Oracle {
+        rule,
         l1: oracle.fit.l1,
         l2: oracle.fit.l2,
         train_accuracy: oracle.train_accuracy(),

@@ -1,6 +1,6 @@
 //! What is wrong in the specification is shown with its place.
 
-use super::{Study, assert_fails, neurosieve};
+use super::{Study, assert_fails, code, neurosieve, stderr};
 
 #[test]
 fn a_missing_specification_is_named() {
@@ -62,5 +62,38 @@ fn no_penalty_at_all_is_refused_with_its_place() {
     assert_fails(
         &study.run(&[]),
         &["line 7, column 6", "both 0", "a small positive value"],
+    );
+}
+
+#[test]
+fn the_rule_of_the_specification_chooses_the_penalty_and_stands_in_the_results() {
+    let ratios = "lambda_ratios = [0.5, 0.1, 0.01, 0.001]\n";
+    let chosen = |rule: &str| {
+        let study = Study::new(
+            &Study::usual(),
+            &format!("[probe]\n{ratios}rule = \"{rule}\"\n"),
+        );
+        let output = study.run(&[]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let task = study.results()["tasks"][0].clone();
+        assert_eq!(task["oracle"]["rule"], rule);
+        let path = task["lambda_path"].as_array().expect("a list").clone();
+        let at = path.iter().position(|p| p["l1"] == task["oracle"]["l1"]);
+        (at.expect("the oracle is on the path"), path)
+    };
+    let (at, path) = chosen("log-loss");
+    let loss = |p: &serde_json::Value| p["dev_log_loss"].as_f64().expect("a number");
+    assert!(path.iter().all(|p| loss(p) >= loss(&path[at])), "{path:?}");
+    assert!(chosen("log-loss-1se").0 <= at);
+    let (at, path) = chosen("lca");
+    let score = |p: &serde_json::Value| p["lca_score"].as_f64().expect("a number");
+    assert!(
+        path.iter().all(|p| score(p) <= score(&path[at])),
+        "{path:?}"
+    );
+    let study = Study::new(&Study::usual(), "[probe]\nrule = \"acuracy\"\n");
+    assert_fails(
+        &study.run(&[]),
+        &["line 7, column 8", "Did you mean `accuracy`?"],
     );
 }

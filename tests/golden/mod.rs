@@ -4,6 +4,7 @@
 mod clustering;
 mod concepts;
 mod correlation;
+mod metrics;
 mod probe;
 mod ranking;
 mod uncertainty;

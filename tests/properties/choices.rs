@@ -10,6 +10,7 @@ use neurosieve::analysis::minimal_set::{Rung, climb, ladder, smallest};
 use neurosieve::analysis::ranking::lca;
 use neurosieve::analysis::redundancy::{Distance, Linkage};
 use neurosieve::analysis::search::{Penalties, Prober, Search, Target, accuracy, hits};
+use neurosieve::analysis::selection::Rule;
 use neurosieve::analysis::selectivity::{ControlTask, Words, control_accuracies, control_task};
 use neurosieve::labels::Labels;
 use neurosieve::ops::correlation::correlation;
@@ -21,7 +22,7 @@ use crate::golden::fixture;
 /// The task with five classes.
 const COARSE: usize = 1;
 
-fn prober() -> Prober<'static> {
+pub(super) fn prober() -> Prober<'static> {
     static MOMENTS: OnceLock<Moments> = OnceLock::new();
     let data = fixture();
     let train = data.train().activations.view();
@@ -34,10 +35,12 @@ fn prober() -> Prober<'static> {
             stop: Stop::Gap(1e-4),
             ..Params::default()
         },
+        rule: Rule::Accuracy,
+        dev_sentences: None,
     }
 }
 
-fn target() -> Target<'static> {
+pub(super) fn target() -> Target<'static> {
     let data = fixture();
     Target {
         train: &data.train().labels[COARSE],
@@ -45,14 +48,14 @@ fn target() -> Target<'static> {
     }
 }
 
-fn path() -> Penalties {
+pub(super) fn path() -> Penalties {
     Penalties::Path {
         ratios: vec![0.01, 0.3, 0.03, 0.1],
         l2_per_l1: 0.1,
     }
 }
 
-fn all() -> Vec<usize> {
+pub(super) fn all() -> Vec<usize> {
     (0..fixture().train().activations.neurons()).collect()
 }
 

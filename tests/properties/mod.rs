@@ -5,3 +5,4 @@ mod choices;
 mod ops;
 mod probe;
 mod probe_problems;
+mod selection;

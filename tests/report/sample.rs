@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use neurosieve::analysis::selection::Rule;
 use neurosieve::study::results::*;
 
 /// Text that would be markup if it were not escaped.
@@ -109,6 +110,8 @@ fn point(l1: f64, dev_accuracy: f64) -> LambdaPoint {
         l1,
         l2: 0.0,
         dev_accuracy,
+        dev_log_loss: 0.3,
+        lca_score: None,
         train_accuracy: 0.95,
         nonzero_weights: 5,
         certificate: certificate(l1 > 0.02),
@@ -151,6 +154,7 @@ fn task(name: &str) -> TaskResults {
         majority_accuracy: 0.5,
         above_chance: true,
         oracle: Oracle {
+            rule: Rule::Accuracy,
             l1: 0.01,
             l2: 0.001,
             train_accuracy: 0.96,

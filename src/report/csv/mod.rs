@@ -178,7 +178,7 @@ fn classes(results: &StudyResults) -> Result<Sheet> {
 fn lambda_path(results: &StudyResults) -> Result<Sheet> {
     let mut sheet = Sheet::new(
         "lambda_path.csv",
-        "task l1 l2 train_accuracy dev_accuracy nonzero_weights",
+        "task l1 l2 train_accuracy dev_accuracy dev_log_loss nonzero_weights",
     )?;
     for task in &results.tasks {
         for p in &task.lambda_path {
@@ -188,6 +188,7 @@ fn lambda_path(results: &StudyResults) -> Result<Sheet> {
                 p.l2,
                 p.train_accuracy,
                 p.dev_accuracy,
+                p.dev_log_loss,
                 p.nonzero_weights,
             ))?;
         }

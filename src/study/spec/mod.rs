@@ -14,6 +14,7 @@
 //! | `probe.lambda_ratios` | 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003 | 1 to 32 in (0, 1] | λ1 as shares of λ_max; dev chooses |
 //! | `probe.l1`, `probe.l2` | none | ≥ 0 | one fixed λ1, λ2 instead of the ratios |
 //! | `probe.l2_per_l1` | 1 | 0 to 1000 | λ2 = this · λ1 |
+//! | `probe.rule` | `accuracy` | `accuracy`, `accuracy-1se`, `log-loss`, `log-loss-1se`, `lca` | how dev chooses λ |
 //! | `probe.solver` | `auto` | `auto`, `newton`, `fista` | how the optimum is found |
 //! | `probe.relative_gap` | 1e-4 | 1e-7 to 0.1 | duality gap ÷ objective at which a fit has converged |
 //! | `probe.max_passes` | 3000 | 1 to 1000000 | passes over the activations before a fit is left unconverged |
@@ -49,6 +50,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::analysis::selection::Rule;
 use crate::error::{Error, Result};
 
 /// A study's specification; the module's table lists every key.
@@ -192,6 +194,8 @@ pub struct ProbeSpec {
     pub l2: Option<f64>,
     /// λ2 = this · λ1.
     pub l2_per_l1: f64,
+    /// How dev chooses λ.
+    pub rule: Rule,
     /// How the optimum is found.
     pub solver: SolverSpec,
     /// Duality gap ÷ objective at which a fit has converged.
@@ -208,6 +212,7 @@ impl Default for ProbeSpec {
             l1: None,
             l2: None,
             l2_per_l1: 1.0,
+            rule: Rule::Accuracy,
             solver: SolverSpec::Auto,
             relative_gap: 1e-4,
             max_passes: 3000,
