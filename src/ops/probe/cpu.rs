@@ -62,6 +62,30 @@ pub(super) fn backward(slab: &Slab<'_>, r: ArrayView2<'_, f32>) -> Array2<f64> {
     g
 }
 
+/// (X∘X)ᵀ·V: d × N times N × K. The diagonal of a Hessian, for V the loss's second derivatives.
+pub(super) fn squares(slab: &Slab<'_>, v: ArrayView2<'_, f32>) -> Array2<f64> {
+    let mut g = Array2::<f64>::zeros((slab.width(), v.ncols()));
+    for rows in slab.blocks() {
+        let x = slab.block(rows.clone());
+        let v = v.slice(s![rows, ..]);
+        g.axis_chunks_iter_mut(Axis(0), BACKWARD_COLUMNS)
+            .into_par_iter()
+            .enumerate()
+            .for_each(|(strip, mut sum)| {
+                let left = strip * BACKWARD_COLUMNS;
+                let mut partial = Array2::zeros(sum.dim());
+                for from in (0..v.nrows()).step_by(BACKWARD_ROWS) {
+                    let rows = from..(from + BACKWARD_ROWS).min(v.nrows());
+                    let a = x.slice(s![rows.clone(), left..left + sum.nrows()]);
+                    let squared = a.mapv(|x| x * x);
+                    gemm(squared.t(), v.slice(s![rows, ..]), partial.view_mut());
+                    sum.zip_mut_with(&partial, |s, p| *s += f64::from(*p));
+                }
+            });
+    }
+    g
+}
+
 /// X·W in f64: N × d times d × K. For certificates: they must not inherit the solvers' rounding.
 pub(super) fn forward_f64(slab: &Slab<'_>, w: ArrayView2<'_, f64>) -> Array2<f64> {
     let mut z = Array2::zeros((slab.samples(), w.ncols()));

@@ -84,49 +84,136 @@ struct Terms {
     weights: Vec<f32>,
 }
 
-/// H on the working set, n × n, symmetric, and the FLOP that it took.
-pub(super) fn sampled(
+/// The terms that a Hessian sums: kept, so that it can grow with its working set.
+pub(super) struct Sample {
+    pairs: Vec<Terms>,
+    diagonal: Vec<Terms>,
+}
+
+impl Sample {
+    /// Draws the terms for a working set, from the residual at the current point.
+    pub(super) fn draw(
+        residual: &Array2<f32>,
+        targets: &Targets,
+        set: &WorkingSet,
+        kappa: f64,
+        seed: u64,
+    ) -> Self {
+        match targets.loss {
+            Loss::Softmax => {
+                let pairs = sample_pairs(residual, targets, set, kappa, seed);
+                let diagonal = diagonal_terms(&pairs, targets.samples(), set.rows.len());
+                Self { pairs, diagonal }
+            }
+            Loss::Sigmoid | Loss::Squared => {
+                let v = loss::curvature(residual, targets);
+                Self {
+                    pairs: Vec::new(),
+                    diagonal: vec![sample_column(&v, set.len(), kappa, seed)],
+                }
+            }
+        }
+    }
+
+    /// H on a working set, n × n, symmetric, and the FLOP that it took. `known` is H on a part of the set: only the rest
+    /// is computed.
+    pub(super) fn hessian(
+        &self,
+        slab: &Slab<'_>,
+        set: &WorkingSet,
+        known: Option<(&WorkingSet, &Array2<f32>)>,
+    ) -> (Array2<f32>, f64) {
+        let mut h = Array2::zeros((set.len(), set.len()));
+        let parts: Vec<Part> = (0..set.rows.len())
+            .map(|class| Part::of(set, known.map(|(set, _)| set), class))
+            .collect();
+        if let Some((old, values)) = known {
+            let place: Vec<usize> = parts.iter().flat_map(|p| p.old.iter().copied()).collect();
+            for (row, &to) in place.iter().enumerate() {
+                let (from, mut to) = (values.row(row), h.row_mut(to));
+                for (value, &column) in from.iter().zip(&place) {
+                    to[column] = *value;
+                }
+            }
+            debug_assert_eq!(place.len(), old.len());
+        }
+        let mut flop = 0.0;
+        let terms: Vec<&Terms> = self.pairs.iter().chain(&self.diagonal).collect();
+        let blocks: Vec<Vec<Block<'_>>> = terms
+            .par_iter()
+            .map(|t| missing(slab, t, set, &parts))
+            .collect();
+        for (terms, blocks) in terms.iter().zip(blocks) {
+            let own = terms.a == terms.b;
+            for (rows, columns, block) in blocks {
+                // A class's own block is symmetric: a good product computes half of it.
+                let cost = if own && rows.len() == columns.len() {
+                    1.0
+                } else {
+                    2.0
+                };
+                flop += cost * (terms.samples.len() * block.len()) as f64;
+                let sign = if own { 1.0 } else { -1.0 };
+                for ((i, j), value) in block.indexed_iter() {
+                    h[(rows[i], columns[j])] = sign * value;
+                    h[(columns[j], rows[i])] = sign * value;
+                }
+            }
+        }
+        for (j, entry) in h.diag_mut().iter_mut().enumerate() {
+            let fresh = parts.iter().any(|p| p.new.binary_search(&j).is_ok());
+            if fresh {
+                *entry = *entry * (1.0 + RIDGE.0) + RIDGE.1;
+            }
+        }
+        (h, flop)
+    }
+}
+
+/// The entries of one class: which are known already, which are new; places in the flat order, ascending.
+struct Part {
+    all: Vec<usize>,
+    old: Vec<usize>,
+    new: Vec<usize>,
+}
+
+impl Part {
+    fn of(set: &WorkingSet, known: Option<&WorkingSet>, class: usize) -> Self {
+        let all: Vec<usize> = set.range(class).collect();
+        let is_known =
+            |row: &usize| known.is_some_and(|k| k.rows[class].binary_search(row).is_ok());
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        for (&place, row) in all.iter().zip(&set.rows[class]) {
+            if is_known(row) {
+                old.push(place);
+            } else {
+                new.push(place);
+            }
+        }
+        Self { all, old, new }
+    }
+}
+
+/// A block of H: places down, places across, values.
+type Block<'a> = (&'a [usize], &'a [usize], Array2<f32>);
+
+/// The blocks of some terms that are not known yet.
+fn missing<'a>(
     slab: &Slab<'_>,
-    residual: &Array2<f32>,
-    targets: &Targets,
+    terms: &Terms,
     set: &WorkingSet,
-    kappa: f64,
-    seed: u64,
-) -> (Array2<f32>, f64) {
-    let columns = set.rows.len();
-    let (pairs, diagonal) = match targets.loss {
-        Loss::Softmax => {
-            let pairs = sample_pairs(residual, targets, set, kappa, seed);
-            let diagonal = diagonal_terms(&pairs, targets.samples(), columns);
-            (pairs, diagonal)
-        }
-        Loss::Sigmoid | Loss::Squared => {
-            let v = loss::curvature(residual, targets);
-            (Vec::new(), vec![sample_column(&v, set.len(), kappa, seed)])
-        }
-    };
-    let mut flop = 0.0;
-    let mut h = Array2::zeros((set.len(), set.len()));
-    let off_diagonal: Vec<Array2<f32>> = pairs.par_iter().map(|t| block(slab, t, set)).collect();
-    for (terms, block) in pairs.iter().zip(off_diagonal) {
-        let (a, b) = (set.range(terms.a), set.range(terms.b));
-        flop += 2.0 * (terms.samples.len() * block.len()) as f64;
-        h.slice_mut(ndarray::s![a.clone(), b.clone()])
-            .zip_mut_with(&block, |h, v| *h = -v);
-        h.slice_mut(ndarray::s![b, a])
-            .zip_mut_with(&block.t(), |h, v| *h = -v);
+    parts: &'a [Part],
+) -> Vec<Block<'a>> {
+    let (a, b) = (&parts[terms.a], &parts[terms.b]);
+    let mut wanted: Vec<(&[usize], &[usize])> = vec![(&a.new, &b.all)];
+    if terms.a != terms.b {
+        wanted.push((&a.old, &b.new));
     }
-    let on_diagonal: Vec<Array2<f32>> = diagonal.par_iter().map(|t| block(slab, t, set)).collect();
-    for (terms, block) in diagonal.iter().zip(on_diagonal) {
-        flop += (terms.samples.len() * block.len()) as f64;
-        let range = set.range(terms.a);
-        h.slice_mut(ndarray::s![range.clone(), range])
-            .assign(&block);
-    }
-    for entry in h.diag_mut() {
-        *entry = *entry * (1.0 + RIDGE.0) + RIDGE.1;
-    }
-    (h, flop)
+    wanted
+        .into_iter()
+        .filter(|(down, across)| !down.is_empty() && !across.is_empty())
+        .map(|(down, across)| (down, across, block(slab, terms, set, down, across)))
+        .collect()
 }
 
 /// What each class's own block sums: the terms of all its pairs.
@@ -150,12 +237,12 @@ fn diagonal_terms(pairs: &[Terms], samples: usize, classes: usize) -> Vec<Terms>
     weights.into_iter().enumerate().map(kept).collect()
 }
 
-fn sample_column(v: &[f64], entries: usize, kappa: f64, seed: u64) -> Terms {
-    let total: f64 = v.iter().sum();
+fn sample_column(v: &Array2<f32>, entries: usize, kappa: f64, seed: u64) -> Terms {
+    let total: f64 = v.iter().map(|v| f64::from(*v)).sum();
     let scale = kappa * entries as f64 / total.max(1e-300);
     let (samples, weights) = (0u32..)
         .zip(v)
-        .filter_map(|(i, &v)| keep(v, scale * v, i, 0, seed))
+        .filter_map(|(i, &v)| keep(f64::from(v), scale * f64::from(v), i, 0, seed))
         .unzip();
     Terms {
         a: 0,
@@ -213,17 +300,28 @@ fn sample_pairs(
         .collect()
 }
 
-/// Σ v·x_a·x_bᵀ of some terms: |rows of a| × |rows of b|.
-fn block(slab: &Slab<'_>, terms: &Terms, set: &WorkingSet) -> Array2<f32> {
-    let (a, b) = (&set.rows[terms.a], &set.rows[terms.b]);
+/// Σ v·x_a·x_bᵀ of some terms, for some places of each class.
+fn block(
+    slab: &Slab<'_>,
+    terms: &Terms,
+    set: &WorkingSet,
+    down: &[usize],
+    across: &[usize],
+) -> Array2<f32> {
+    let rows = |class: usize, places: &[usize]| -> Vec<usize> {
+        let start = set.offsets[class];
+        places.iter().map(|p| set.rows[class][p - start]).collect()
+    };
+    let (a, b) = (rows(terms.a, down), rows(terms.b, across));
+    let same = a == b;
     let mut out = Array2::zeros((a.len(), b.len()));
     let parts = terms.samples.chunks(GATHERED);
     for (samples, weights) in parts.zip(terms.weights.chunks(GATHERED)) {
-        let mut left = slab.gather(samples, a);
-        let right = if terms.a == terms.b {
+        let mut left = slab.gather(samples, &a);
+        let right = if same {
             left.clone()
         } else {
-            slab.gather(samples, b)
+            slab.gather(samples, &b)
         };
         for (mut row, &weight) in left.rows_mut().into_iter().zip(weights) {
             row *= weight;

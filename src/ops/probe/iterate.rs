@@ -4,7 +4,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::certificate::Point;
-use super::hessian::{self, WorkingSet};
+use super::hessian::{Sample, WorkingSet};
 use super::inner::{Quadratic, dot};
 use super::slab::Slab;
 use super::statement::{Spent, Statement};
@@ -35,12 +35,21 @@ const NOISE: f64 = 1e-10;
 struct Metric {
     selected: Array2<bool>,
     set: WorkingSet,
-    /// Sampled, then corrected by the first `corrections` of `pairs`.
+    sample: Sample,
+    /// H of the sample, plus the corrections.
     hessian: Array2<f32>,
     age: usize,
     /// Exact (step, gradient difference) pairs since it was sampled.
     pairs: Vec<(Array2<f32>, Array2<f64>)>,
-    corrections: usize,
+    /// How many of the pairs have been looked at.
+    seen: usize,
+    corrections: Vec<Correction>,
+}
+
+/// A BFGS correction y·yᵀ − h·hᵀ: y the gradient's change over √(sᵀy), h = Hs over √(sᵀHs).
+struct Correction {
+    y: Vec<f32>,
+    h: Vec<f32>,
 }
 
 /// Where a problem stands.
@@ -268,12 +277,7 @@ impl Iterate {
                 metric.age += 1;
                 if entering > 0 {
                     metric.selected.zip_mut_with(&fresh, |s, f| *s |= f);
-                    metric.set = WorkingSet::new(&metric.selected);
-                    let (hessian, flop) =
-                        hessian::sampled(slab, &self.residual, targets, &metric.set, kappa, seed);
-                    metric.hessian = hessian;
-                    self.spent.flop += flop;
-                    metric.corrections = 0;
+                    self.spent.flop += metric.grow(slab);
                 }
                 return;
             }
@@ -281,15 +285,18 @@ impl Iterate {
         let selected = self.select(penalty, &nonzero, count, near);
         let set = WorkingSet::new(&selected);
         self.metric = None; // its Hessian makes room for the next
-        let (hessian, flop) = hessian::sampled(slab, &self.residual, targets, &set, kappa, seed);
+        let sample = Sample::draw(&self.residual, targets, &set, kappa, seed);
+        let (hessian, flop) = sample.hessian(slab, &set, None);
         self.spent.flop += flop;
         self.metric = Some(Metric {
             selected,
             set,
+            sample,
             hessian,
             age: 0,
             pairs: Vec::new(),
-            corrections: 0,
+            seen: 0,
+            corrections: Vec::new(),
         });
     }
 
@@ -375,17 +382,32 @@ impl Iterate {
 }
 
 impl Metric {
+    /// Follows `selected`: H on the new entries, from the same sample, without the corrections so far (which will be made
+    /// again). Returns its FLOP.
+    fn grow(&mut self, slab: &Slab<'_>) -> f64 {
+        let n = self.set.len() as f64;
+        let mut flop = 0.0;
+        for correction in std::mem::take(&mut self.corrections).iter().rev() {
+            correction.add(&mut self.hessian, -1.0);
+            flop += 4.0 * n * n;
+        }
+        self.seen = 0;
+        let set = WorkingSet::new(&self.selected);
+        let known = Some((&self.set, &self.hessian));
+        let (hessian, grown) = self.sample.hessian(slab, &set, known);
+        self.hessian = hessian;
+        self.set = set;
+        flop + grown
+    }
+
     /// Applies the BFGS corrections of the pairs that came since the last time; returns their FLOP.
     fn correct(&mut self) -> f64 {
         let n = self.set.len();
         let mut flop = 0.0;
-        for (step, change) in &self.pairs[self.corrections..] {
+        for (step, change) in &self.pairs[self.seen..] {
             let s = self.set.gather(step);
             let y = self.set.gather(change);
-            let flat = self
-                .hessian
-                .as_slice_mut()
-                .expect("the Hessian is contiguous");
+            let flat = self.hessian.as_slice().expect("the Hessian is contiguous");
             let hs: Vec<f64> = flat.par_chunks_exact(n).map(|row| dot(row, &s)).collect();
             flop += 2.0 * (n * n) as f64;
             let sy: f64 = s.iter().zip(&y).map(|(s, y)| f64::from(*s) * y).sum();
@@ -393,19 +415,32 @@ impl Metric {
             if shs <= 0.0 || sy <= 1e-6 * shs {
                 continue;
             }
-            let y: Vec<f32> = y.iter().map(|y| *y as f32).collect();
-            let hs: Vec<f32> = hs.iter().map(|h| *h as f32).collect();
-            flat.par_chunks_exact_mut(n)
-                .enumerate()
-                .for_each(|(j, row)| {
-                    let (yj, hj) = (y[j] / sy as f32, hs[j] / shs as f32);
-                    for ((h, y), hs) in row.iter_mut().zip(&y).zip(&hs) {
-                        *h += yj * y - hj * hs;
-                    }
-                });
+            let scaled = |v: &[f64], by: f64| v.iter().map(|v| (v / by.sqrt()) as f32).collect();
+            let correction = Correction {
+                y: scaled(&y, sy),
+                h: scaled(&hs, shs),
+            };
+            correction.add(&mut self.hessian, 1.0);
+            self.corrections.push(correction);
             flop += 4.0 * (n * n) as f64;
         }
-        self.corrections = self.pairs.len();
+        self.seen = self.pairs.len();
         flop
+    }
+}
+
+impl Correction {
+    /// Adds `sign` times the correction.
+    fn add(&self, hessian: &mut Array2<f32>, sign: f32) {
+        let n = self.y.len();
+        let flat = hessian.as_slice_mut().expect("the Hessian is contiguous");
+        flat.par_chunks_exact_mut(n)
+            .enumerate()
+            .for_each(|(j, row)| {
+                let (yj, hj) = (sign * self.y[j], sign * self.h[j]);
+                for ((entry, y), h) in row.iter_mut().zip(&self.y).zip(&self.h) {
+                    *entry += yj * y - hj * h;
+                }
+            });
     }
 }

@@ -164,15 +164,16 @@ pub(super) fn probabilities(residual: &Array2<f32>, targets: &Targets) -> Array2
     p
 }
 
-/// The loss's second derivative with respect to the one column of predictions: ω·p(1 − p), or ω.
-pub(super) fn curvature(residual: &Array2<f32>, targets: &Targets) -> Vec<f64> {
-    let omega = &targets.omega;
-    if targets.loss == Loss::Squared {
-        return omega.clone();
-    }
-    let wrong = |(r, omega): (&f32, &f64)| {
-        let weighted = f64::from(*r).abs();
-        weighted * (1.0 - (weighted / omega.max(f64::MIN_POSITIVE)).min(1.0))
-    };
-    residual.iter().zip(omega).map(wrong).collect()
+/// The loss's second derivatives with respect to each prediction, N × columns: ωp(1 − p), or ω.
+pub(super) fn curvature(residual: &Array2<f32>, targets: &Targets) -> Array2<f32> {
+    let squared = targets.loss == Loss::Squared;
+    Array2::from_shape_fn(residual.dim(), |(i, class)| {
+        let omega = targets.omega[i];
+        if squared {
+            return omega as f32;
+        }
+        // The residual is ωp, or ω(p − 1) of the own class: either gives p(1 − p).
+        let weighted = f64::from(residual[(i, class)]).abs();
+        (weighted * (1.0 - (weighted / omega.max(f64::MIN_POSITIVE)).min(1.0))) as f32
+    })
 }
