@@ -40,42 +40,7 @@ impl Dataset {
     /// When labels or words and activations differ in length, the parts differ in neurons, layers or class names, or
     /// train holds fewer than two classes of a task.
     pub fn new(tasks: Vec<String>, train: Split, dev: Split, test: Split) -> Result<Self> {
-        for (name, part) in [("train", &train), ("dev", &dev), ("test", &test)] {
-            check_part(name, part, &tasks)?;
-            if part.activations.layers() != train.activations.layers() {
-                return Err(Error::invalid(
-                    name,
-                    format!(
-                        "it has {} neurons, train has {}, or their layers differ",
-                        part.activations.neurons(),
-                        train.activations.neurons()
-                    ),
-                    "Dump all parts from the same layers and units of the same model",
-                ));
-            }
-            for (task, (ours, theirs)) in tasks.iter().zip(part.labels.iter().zip(&train.labels)) {
-                if ours.classes() != theirs.classes() {
-                    return Err(Error::invalid(
-                        format!("{name}, task \"{task}\""),
-                        format!(
-                            "its classes {:?} are not train's {:?}",
-                            ours.classes(),
-                            theirs.classes()
-                        ),
-                        "Use the same class names in the same order everywhere",
-                    ));
-                }
-            }
-        }
-        for (task, labels) in tasks.iter().zip(&train.labels) {
-            if labels.present().len() < 2 {
-                return Err(Error::invalid(
-                    format!("train, task \"{task}\""),
-                    format!("all {} samples are of one class", labels.len()),
-                    "A probe needs at least two classes in train",
-                ));
-            }
-        }
+        check_parts(&tasks, &[("train", &train), ("dev", &dev), ("test", &test)])?;
         Ok(Self {
             tasks,
             train,
@@ -103,6 +68,53 @@ impl Dataset {
     pub fn test(&self) -> &Split {
         &self.test
     }
+}
+
+/// Checks that named parts agree, train first.
+///
+/// # Errors
+/// As [`Dataset::new`].
+pub fn check_parts(tasks: &[String], parts: &[(&str, &Split)]) -> Result<()> {
+    let Some((_, train)) = parts.first() else {
+        return Ok(());
+    };
+    for (name, part) in parts {
+        check_part(name, part, tasks)?;
+        if part.activations.layers() != train.activations.layers() {
+            return Err(Error::invalid(
+                *name,
+                format!(
+                    "it has {} neurons, train has {}, or their layers differ",
+                    part.activations.neurons(),
+                    train.activations.neurons()
+                ),
+                "Dump all parts from the same layers and units of the same model",
+            ));
+        }
+        for (task, (ours, theirs)) in tasks.iter().zip(part.labels.iter().zip(&train.labels)) {
+            if ours.classes() != theirs.classes() {
+                return Err(Error::invalid(
+                    format!("{name}, task \"{task}\""),
+                    format!(
+                        "its classes {:?} are not train's {:?}",
+                        ours.classes(),
+                        theirs.classes()
+                    ),
+                    "Use the same class names in the same order everywhere",
+                ));
+            }
+        }
+    }
+    for (task, labels) in tasks.iter().zip(&train.labels) {
+        if labels.present().len() < 2 {
+            return Err(Error::invalid(
+                format!("train, task \"{task}\""),
+                format!("all {} samples are of one class", labels.len()),
+                "A probe needs at least two classes in train",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_part(name: &str, part: &Split, tasks: &[String]) -> Result<()> {

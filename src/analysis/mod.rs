@@ -8,6 +8,7 @@
 //! | [`selection`] | by which rule it is preferred |
 //! | [`folds`] | which samples a cross-validation holds out together |
 //! | [`predictions`] | what does a probe answer |
+//! | [`tuning`] | the best probe of one task, by dev or by cross-validation |
 //! | [`layers`] | what do single layers, and the layers up to one, know |
 //! | [`minimal_set`] | how few neurons suffice |
 //! | [`combined`] | how few of the independent neurons of the lowest layers suffice |
@@ -30,4 +31,5 @@ pub mod redundancy;
 pub mod search;
 pub mod selection;
 pub mod selectivity;
+pub mod tuning;
 pub mod uncertainty;

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 
 use super::bootstrap::Units;
 use super::metrics::sample_losses;
-use super::predictions::predict;
+use super::predictions::{Predictions, predict};
 use super::selection::{LcaTerms, Rule, Score, Scores, lca_terms};
 use crate::error::{Error, Result};
 use crate::labels::Labels;
@@ -84,7 +84,10 @@ impl Penalties {
     }
 
     /// (λ1, λ2), strongest first.
-    fn values(&self, lambda_max: impl FnOnce() -> Result<f64>) -> Result<Vec<(f64, f64)>> {
+    pub(super) fn values(
+        &self,
+        lambda_max: impl FnOnce() -> Result<f64>,
+    ) -> Result<Vec<(f64, f64)>> {
         match self {
             Self::Fixed { l1, l2 } => Ok(vec![(*l1, *l2)]),
             Self::Path { ratios, .. }
@@ -258,7 +261,8 @@ impl Prober<'_> {
         };
         let mut path = Vec::with_capacity(fits.len());
         for fit in &fits {
-            let mut scores = judge(fit, self.dev, target.dev, &units)?;
+            check_shape(fit, self.dev, target.dev)?;
+            let mut scores = judge(&predict(fit, self.dev)?, target.dev, &units)?;
             if self.rule == Rule::Lca {
                 scores.lca = Some(lca_terms(self.backend, fit, columns, self.dev, target.dev)?);
             }
@@ -292,21 +296,27 @@ impl Prober<'_> {
     }
 }
 
-/// Accuracy and log-loss of a probe on the rows of `x`, with standard errors over `units`.
-fn judge(fit: &Fit, x: ArrayView2<'_, f32>, labels: &Labels, units: &Units) -> Result<Scores> {
-    check_shape(fit, x, labels)?;
-    let predictions = predict(fit, x)?;
+/// Accuracy and log-loss of predictions, with standard errors over `units`.
+pub(super) fn judge(predictions: &Predictions, labels: &Labels, units: &Units) -> Result<Scores> {
+    if predictions.classes.len() != labels.len() || units.len() != labels.len() {
+        return Err(Error::invalid(
+            "samples to judge a probe on",
+            format!(
+                "{} predictions, {} labels, and sentences of {} samples",
+                predictions.classes.len(),
+                labels.len(),
+                units.len()
+            ),
+            "Give one label for every row",
+        ));
+    }
     let right: Vec<f64> = (predictions.classes.iter().zip(labels.ids()))
         .map(|(p, y)| f64::from(u8::from(p == y)))
         .collect();
     let losses = sample_losses(labels, predictions.log_probabilities.view());
-    let score = |values: &[f64]| Score {
-        value: values.iter().sum::<f64>() / values.len() as f64,
-        se: units.standard_error(values),
-    };
     Ok(Scores {
-        accuracy: score(&right),
-        log_loss: score(&losses),
+        accuracy: Score::mean(&right, units),
+        log_loss: Score::mean(&losses, units),
         lca: None,
     })
 }

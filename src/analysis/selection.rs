@@ -22,6 +22,7 @@
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::Units;
 use super::ranking;
 use crate::error::Result;
 use crate::labels::Labels;
@@ -98,6 +99,14 @@ pub struct Score {
 }
 
 impl Score {
+    /// The mean of one value a sample.
+    pub fn mean(values: &[f64], units: &Units) -> Self {
+        Self {
+            value: values.iter().sum::<f64>() / values.len() as f64,
+            se: units.standard_error(values),
+        }
+    }
+
     fn negated(self) -> Self {
         Self {
             value: -self.value,

@@ -7,6 +7,7 @@ mod device;
 mod devices;
 mod inspect;
 mod output;
+mod probe;
 mod progress;
 mod report;
 mod study;
@@ -30,6 +31,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Study(study::Arguments),
+    Probe(Box<probe::Arguments>),
     Report(report::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
@@ -51,6 +53,7 @@ pub fn main(
     };
     let done = match &arguments.command {
         Command::Study(arguments) => study::run(arguments, out, err),
+        Command::Probe(arguments) => probe::run(arguments, out, err),
         Command::Report(arguments) => report::run(arguments, out),
         Command::Inspect(arguments) => inspect::run(arguments, out),
         Command::Devices(arguments) => devices::run(arguments, out),

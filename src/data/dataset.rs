@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::classes::{self, LabelColumn};
 use super::text;
 use super::{ReadOptions, Source, labels, open};
+use crate::activations::Activations;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::split::{Dataset, Split, Tokens};
@@ -45,11 +46,26 @@ pub struct DatasetFiles {
 /// classes of a task.
 pub fn read_dataset(files: &DatasetFiles) -> Result<Dataset> {
     let parts = [&files.train, &files.dev, &files.test];
+    let (tasks, splits) = read_splits(&parts, &files.tasks, &files.options)?;
+    let [train, dev, test] = <[Split; 3]>::try_from(splits).expect("three parts");
+    Dataset::new(tasks, train, dev, test)
+}
+
+/// As [`read_dataset`] for any number of parts, train first: the names of the tasks (as [`DatasetFiles::tasks`] says where
+/// `tasks` is empty) and what each part holds. Whether the parts agree is not checked.
+///
+/// # Errors
+/// When a file cannot be read, a task has no labels in a part, or counts differ.
+pub fn read_splits(
+    parts: &[&PartFiles],
+    tasks: &[String],
+    options: &ReadOptions,
+) -> Result<(Vec<String>, Vec<Split>)> {
     let sources = parts
         .iter()
-        .map(|part| open(&part.activations, &files.options))
+        .map(|part| open(&part.activations, options))
         .collect::<Result<Vec<Source>>>()?;
-    let tasks = tasks(files, &sources[0])?;
+    let tasks = tasks_of(parts[0], tasks, &sources[0])?;
     let mut columns = Vec::new();
     let mut tokens = Vec::new();
     for (part, source) in parts.iter().zip(&sources) {
@@ -67,14 +83,47 @@ pub fn read_dataset(files: &DatasetFiles) -> Result<Dataset> {
             tokens: tokens.next().expect("one entry a part"),
         });
     }
-    let [train, dev, test] = <[Split; 3]>::try_from(splits).expect("three parts");
-    Dataset::new(tasks, train, dev, test)
+    Ok((tasks, splits))
 }
 
-fn tasks(files: &DatasetFiles, train: &Source) -> Result<Vec<String>> {
-    let mut tasks = files.tasks.clone();
+/// One part with a number for every sample instead of classes.
+#[derive(Debug, Clone)]
+pub struct ValuedPart {
+    /// Samples × neurons.
+    pub activations: Activations,
+    /// The label of every sample.
+    pub values: Vec<f64>,
+    /// The words, where the data have them.
+    pub tokens: Option<Tokens>,
+}
+
+/// Reads a part whose labels are numbers, from the label file of its only task.
+///
+/// # Errors
+/// When a file cannot be read, there is no label file, or labels and activations differ in number.
+pub fn read_valued(part: &PartFiles, options: &ReadOptions) -> Result<ValuedPart> {
+    let source = open(&part.activations, options)?;
+    let Some((task, path)) = part.labels.first() else {
+        return Err(Error::file(
+            source.path(),
+            "labels",
+            "continuous labels are read from a file of their own, and none was given",
+            "Give a label file with one number for every sample (.npy, .txt, .tsv)",
+        ));
+    };
+    let values = labels::read_values(path, task)?;
+    labels::check_rows(path, values.len(), task, source.path(), source.samples())?;
+    Ok(ValuedPart {
+        values,
+        tokens: source.tokens()?,
+        activations: source.activations()?,
+    })
+}
+
+fn tasks_of(part: &PartFiles, named: &[String], train: &Source) -> Result<Vec<String>> {
+    let mut tasks = named.to_vec();
     if tasks.is_empty() {
-        tasks = files.train.labels.iter().map(|(t, _)| t.clone()).collect();
+        tasks = part.labels.iter().map(|(t, _)| t.clone()).collect();
     }
     if tasks.is_empty() {
         tasks.extend(train.primary_task()?);
@@ -137,7 +186,8 @@ fn annotations(
                 .labels(task)?
                 .ok_or_else(|| no_labels(source, Some(task)))?,
         };
-        labels::check_rows(&column, task, source.path(), source.samples())?;
+        let count = column.ids.len();
+        labels::check_rows(&column.path, count, task, source.path(), source.samples())?;
         columns.push(column);
     }
     let tokens = match given {

@@ -63,6 +63,17 @@ pub(super) fn to_f32(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+/// Little-endian elements as `f64`, exactly.
+pub(super) fn to_f64(dtype: Dtype, bytes: &[u8]) -> Vec<f64> {
+    if dtype == Dtype::F64 {
+        let (elements, _) = bytes.as_chunks::<8>();
+        return elements.iter().map(|e| f64::from_le_bytes(*e)).collect();
+    }
+    let mut values = vec![0.0; bytes.len() / dtype.bytes()];
+    to_f32(dtype, bytes, &mut values);
+    values.into_iter().map(f64::from).collect()
+}
+
 fn each<const WIDTH: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; WIDTH]) -> f32) {
     for (value, element) in out.iter_mut().zip(bytes.chunks_exact(WIDTH)) {
         *value = convert(element.try_into().expect("chunks of exactly WIDTH bytes"));

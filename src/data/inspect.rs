@@ -158,7 +158,8 @@ pub fn inspect(source: &Source, extra: &[(String, super::LabelColumn)]) -> Resul
 }
 
 fn task(source: &Source, name: &str, column: &super::LabelColumn) -> Result<TaskSummary> {
-    labels::check_rows(column, name, source.path(), source.samples())?;
+    let count = column.ids.len();
+    labels::check_rows(&column.path, count, name, source.path(), source.samples())?;
     let mut counts = vec![0; column.classes.len()];
     for &id in &column.ids {
         let count = counts.get_mut(id as usize).ok_or_else(|| {

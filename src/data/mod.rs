@@ -32,12 +32,14 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 
 pub use self::classes::{LabelColumn, Naming};
-pub use self::dataset::{DatasetFiles, PartFiles, read_dataset};
+pub use self::dataset::{
+    DatasetFiles, PartFiles, ValuedPart, read_dataset, read_splits, read_valued,
+};
 pub use self::elements::Dtype;
 pub use self::inspect::{
     ClassCount, ConstantNeuron, Inspection, LayerSummary, NonFinite, TaskSummary, inspect,
 };
-pub use self::labels::read_labels;
+pub use self::labels::{read_labels, read_values};
 use crate::activations::{Activations, LayerMap};
 use crate::error::{Error, Result};
 use crate::split::Tokens;

@@ -94,6 +94,36 @@ pub(super) fn matrix(
     })
 }
 
+/// Numbers of any type from a one-dimensional array.
+pub(super) fn read_numbers(path: &Path) -> Result<Vec<f64>> {
+    let file = MappedFile::open(path)?;
+    let header = Header::parse(path, "header", &file)?;
+    check_vector(path, &header)?;
+    let bytes = &file[header.data..];
+    match header.element {
+        Element::Integer(kind) => {
+            header.check_size(path, "header", kind.bytes, file.len())?;
+            Ok(kind.read(bytes).into_iter().map(|n| n as f64).collect())
+        }
+        Element::Float(dtype) => {
+            header.check_size(path, "header", dtype.bytes(), file.len())?;
+            Ok(elements::to_f64(dtype, bytes))
+        }
+    }
+}
+
+fn check_vector(path: &Path, header: &Header) -> Result<()> {
+    if header.shape.len() == 1 {
+        return Ok(());
+    }
+    Err(Error::file(
+        path,
+        "header",
+        format!("the shape is {:?}", header.shape),
+        "Labels have one dimension: one label a sample",
+    ))
+}
+
 /// Integer labels from a one-dimensional array.
 pub(super) fn read_labels(path: &Path) -> Result<LabelColumn> {
     let file = MappedFile::open(path)?;
@@ -106,14 +136,7 @@ pub(super) fn read_labels(path: &Path) -> Result<LabelColumn> {
             "Save labels as integers, or write their names into a text file, one a line",
         ));
     };
-    if header.shape.len() != 1 {
-        return Err(Error::file(
-            path,
-            "header",
-            format!("the shape is {:?}", header.shape),
-            "Labels have one dimension: one label a sample",
-        ));
-    }
+    check_vector(path, &header)?;
     header.check_size(path, "header", kind.bytes, file.len())?;
     LabelColumn::numbered(path, "labels", &kind.read(&file[header.data..]))
 }

@@ -5,6 +5,7 @@
 //! | [`json`] | `results.json`, and reads it back: the one source of everything else here |
 //! | [`csv`] | `tables/*.csv`, in long form: one row a figure, one file a kind of figure |
 //! | [`html`] | `report.html`, one file that needs nothing beside it |
+//! | [`probe`] | weights and metrics of one probe (`neurosieve probe`) |
 //! | [`chart`] | the drawings of `report.html`, as SVG |
 //! | [`mod@format`] | numbers as people read them |
 //!
@@ -16,6 +17,7 @@ pub mod csv;
 pub mod format;
 pub mod html;
 pub mod json;
+pub mod probe;
 
 use std::fs;
 use std::io::Write as _;

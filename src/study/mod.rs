@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`spec`] | the TOML specification, its defaults and ranges |
 //! | [`run`](run()) | the steps, from files to results |
+//! | [`probe`] | one probe, from its files to its weights and metrics |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod clock;
 mod curves;
 mod layers;
 mod load;
+pub mod probe;
 mod records;
 pub mod results;
 mod run;

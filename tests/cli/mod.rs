@@ -1,9 +1,11 @@
 //! The command: exit codes, what goes to stdout and what to stderr, and what bad input is answered with.
 //!
 //! - `bad_input`     data, folders and devices that are refused, and odd data that are legal
+//! - `probe`         one probe: its files, what each flag changes
 //! - `specification` what is wrong in the TOML is shown with its place
 
 mod bad_input;
+mod probe;
 mod specification;
 
 use std::path::{Path, PathBuf};

@@ -6,3 +6,4 @@ mod ops;
 mod probe;
 mod probe_problems;
 mod selection;
+mod tuning;

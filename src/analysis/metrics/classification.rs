@@ -24,7 +24,9 @@ pub const LOG_FLOOR: f64 = -36.043_653_389_117_15;
 /// - log-loss: the mean of `−ln p` of each sample's class, natural logarithm, floored at [`LOG_FLOOR`]
 ///
 /// Edge cases: precision is undefined for a class that is never predicted, recall for one without samples, F1 for one
-/// that is neither; a class with samples that is never predicted has F1 = 0 and counts in macro-F1.
+/// that is neither; a class with samples that is never predicted has F1 = 0 and counts in macro-F1. A draw of the
+/// bootstrap that lacks a rare class altogether leaves it out of its macro-F1, so where a probe fails on rare classes the
+/// interval reaches further up than down.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classification {
     /// Number of samples N.

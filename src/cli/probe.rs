@@ -1,0 +1,443 @@
+//! `neurosieve probe`: one probe, its weights and how good they are.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::output::OutputFolder;
+use super::progress::Bar;
+use super::{device, say};
+use crate::analysis::search::Penalties;
+use crate::analysis::selection::Rule;
+use crate::data::{PartFiles, ReadOptions};
+use crate::error::{Error, Result};
+use crate::ops::probe::{Norm, Params, PenaltyScale, Solver, Stop};
+use crate::report::{self, format};
+use crate::study::probe::results::{Estimate, Figures, PartMetrics};
+use crate::study::probe::{Chosen, Job, ProbeResults, run as run_job};
+use crate::study::spec::layers_units;
+
+/// Ratios that are tried where no penalty is given.
+const RATIOS: &str = "0.1,0.03,0.01,0.003,0.001,0.0003";
+
+/// Folds of a cross-validation where no number is given.
+const FOLDS: usize = 5;
+
+/// Fit one probe to a proven optimum, and say how good it is.
+///
+/// FILE.safetensors gets weights (classes × neurons, on the raw scale), bias, mean and scale; FILE.json beside it metrics
+/// with 95 % intervals, the certificate and the penalties that were tried. Dev chooses the penalty, without dev
+/// cross-validation does.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Activations to fit on: .safetensors, .npy, .npz, NeuroX .hdf5 or .json
+    data: PathBuf,
+    /// The file for the weights; the metrics go to the same name with .json
+    #[arg(short, long, value_name = "FILE.safetensors")]
+    output: PathBuf,
+    #[command(flatten)]
+    parts: PartArguments,
+    #[command(flatten)]
+    penalty: PenaltyArguments,
+    #[command(flatten)]
+    fit: FitArguments,
+    /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+    /// Print the JSON document to stdout instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Data")]
+struct PartArguments {
+    /// Labels of DATA, where the file holds none: .label, .txt, .tsv or .npy
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// The task: one that the file holds (default: its primary one), or a column of a .tsv
+    #[arg(long, value_name = "NAME")]
+    task: Option<String>,
+    /// Labels are numbers: fit a linear regression
+    #[arg(long, requires = "labels")]
+    regression: bool,
+    /// Activations that choose the penalty
+    #[arg(long, value_name = "FILE")]
+    dev: Option<PathBuf>,
+    /// Labels of dev
+    #[arg(long, value_name = "FILE", requires = "dev", requires = "labels")]
+    dev_labels: Option<PathBuf>,
+    /// Activations to judge the probe on
+    #[arg(long, value_name = "FILE")]
+    test: Option<PathBuf>,
+    /// Labels of test
+    #[arg(long, value_name = "FILE", requires = "test", requires = "labels")]
+    test_labels: Option<PathBuf>,
+    /// Layers × units, such as 7x384, where the files do not say
+    #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
+    layers_units: Option<(usize, usize)>,
+    /// Only neurons of these layers, such as 0,3-5
+    #[arg(long, value_name = "LIST", value_parser = List::parse, conflicts_with = "neurons")]
+    layers: Option<List>,
+    /// Only these neurons (columns), such as 0,3-5
+    #[arg(long, value_name = "LIST", value_parser = List::parse)]
+    neurons: Option<List>,
+    /// Give every class the same weight in training
+    #[arg(long, value_name = "HOW", conflicts_with = "regression")]
+    class_weight: Option<ClassWeight>,
+    /// A file with the weight of every sample of DATA: .npy, .txt or .tsv (column weight)
+    #[arg(long, value_name = "FILE")]
+    sample_weights: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Penalty")]
+struct PenaltyArguments {
+    /// λ1 of one probe, instead of --ratios
+    #[arg(long, value_name = "λ1", requires = "l2", conflicts_with_all = ["ratios", "l2_per_l1", "select"])]
+    l1: Option<f64>,
+    /// λ2 of one probe
+    #[arg(long, value_name = "λ2", requires = "l1")]
+    l2: Option<f64>,
+    /// Try λ1 = these shares of the smallest λ1 that makes every weight zero
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = RATIOS)]
+    ratios: Vec<f64>,
+    /// λ2 = this · λ1
+    #[arg(long, value_name = "RATIO", default_value_t = 1.0)]
+    l2_per_l1: f64,
+    /// What λ2 multiplies: the squared norm of the weights, or the norm itself as NeuroX's code
+    #[arg(long, value_name = "NAME", default_value = "elastic-net")]
+    penalty: PenaltyName,
+    /// Penalise the weights of raw activations instead of standardised ones
+    #[arg(long)]
+    no_standardize: bool,
+    /// How dev or the folds choose: accuracy, accuracy-1se, log-loss, log-loss-1se or lca. The losses are squared errors
+    /// with --regression, whose default is log-loss; otherwise it is accuracy
+    #[arg(long, value_name = "RULE", value_parser = parse_rule)]
+    select: Option<Rule>,
+    /// Number of folds of the cross-validation, where there is no dev [default: 5 where penalties are to be compared]
+    #[arg(long, value_name = "K", conflicts_with = "dev")]
+    folds: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Solver")]
+struct FitArguments {
+    /// How the optimum is found
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    solver: SolverName,
+    /// When a fit is good enough: screening, certified, gap=G (relative duality gap) or kkt=K (share of λ_max)
+    #[arg(long, value_name = "RULE", default_value = "certified", value_parser = parse_stop)]
+    stop: Stop,
+    /// Leave a fit unconverged after so many passes over the activations
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    max_passes: u32,
+    /// Seed of the solver, the folds and the intervals
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ClassWeight {
+    /// Inversely proportional to the class's samples
+    Balanced,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PenaltyName {
+    /// λ1·‖W‖₁ + λ2·‖W‖²
+    ElasticNet,
+    /// λ1·‖W‖₁ + λ2·‖W‖
+    Neurox,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SolverName {
+    /// The faster one
+    Auto,
+    /// Sampled-Hessian proximal Newton
+    Newton,
+    /// Accelerated proximal gradient
+    Fista,
+}
+
+/// `0,3-5`: whole numbers and ranges that include both ends.
+#[derive(Debug, Clone)]
+struct List(Vec<usize>);
+
+impl List {
+    fn parse(text: &str) -> std::result::Result<Self, String> {
+        let number = |text: &str| {
+            let number = text.trim().parse::<u32>();
+            number.map_err(|_| format!("\"{text}\" is not a whole number; write 0,3-5"))
+        };
+        let mut all = Vec::new();
+        for entry in text.split(',') {
+            let (from, to) = match entry.split_once('-') {
+                Some((from, to)) => (number(from)?, number(to)?),
+                None => (number(entry)?, number(entry)?),
+            };
+            if from > to || to - from > 10_000_000 {
+                return Err(format!("the range {entry} is empty or far too long"));
+            }
+            all.extend((from..=to).map(|n| n as usize));
+        }
+        Ok(Self(all))
+    }
+}
+
+fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
+    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
+}
+
+fn parse_rule(text: &str) -> std::result::Result<Rule, String> {
+    let names = Rule::ALL.map(Rule::name).join(", ");
+    let mut all = Rule::ALL.into_iter();
+    all.find(|rule| rule.name() == text)
+        .ok_or_else(|| format!("the rules are {names}"))
+}
+
+fn parse_stop(text: &str) -> std::result::Result<Stop, String> {
+    let number = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("\"{text}\" is not a number"))
+    };
+    match text.split_once('=') {
+        None if text == "screening" => Ok(Stop::Screening),
+        None if text == "certified" => Ok(Stop::Certified),
+        Some(("gap", value)) => Ok(Stop::Gap(number(value)?)),
+        Some(("kkt", value)) => Ok(Stop::Kkt(number(value)?)),
+        _ => Err("write screening, certified, gap=1e-4 or kkt=1e-3".to_owned()),
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+    let job = job(arguments);
+    // Whatever can fail fails before the work starts.
+    let (folder, stem) = output(&arguments.output)?;
+    let (backend, device) = device::choose(&arguments.device)?;
+    let mut bar = Bar::new();
+    let finished = run_job(&job, &backend, device, &mut |progress| bar.show(progress));
+    bar.clear();
+    let probed = finished?;
+    let document = report::probe::json(&probed.results)?;
+    let weights = report::probe::safetensors(&probed)?;
+    folder.write(&format!("{stem}.safetensors"), &weights)?;
+    folder.write(&format!("{stem}.json"), &document)?;
+    for warning in &probed.results.warnings {
+        // A closed stderr must not cost the results; the warnings are in them as well.
+        drop(writeln!(err, "warning: {warning}"));
+    }
+    if arguments.json {
+        return say(out, &String::from_utf8_lossy(&document));
+    }
+    let mut text = String::new();
+    summarise(&mut text, &probed.results).expect("writing to a String cannot fail");
+    say(out, &text)
+}
+
+/// The folder of the output, and the file's name without extension.
+fn output(file: &Path) -> Result<(OutputFolder, String)> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    let (Some(stem), Some("safetensors")) = (stem, extension) else {
+        return Err(Error::invalid(
+            format!("output file {}", file.display()),
+            "its name does not end in .safetensors",
+            "Weights are written as safetensors: name it, say, probe.safetensors",
+        ));
+    };
+    let parent = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok((OutputFolder::open(parent)?, stem.to_owned()))
+}
+
+fn job(arguments: &Arguments) -> Job {
+    let (parts, penalty, fit) = (&arguments.parts, &arguments.penalty, &arguments.fit);
+    let task = parts.task.clone().unwrap_or_else(|| "label".to_owned());
+    let files = |activations: &PathBuf, labels: &Option<PathBuf>| PartFiles {
+        activations: activations.clone(),
+        labels: labels
+            .iter()
+            .map(|file| (task.clone(), file.clone()))
+            .collect(),
+        words: None,
+    };
+    let penalties = match (penalty.l1, penalty.l2) {
+        (Some(l1), Some(l2)) => Penalties::Fixed { l1, l2 },
+        _ => Penalties::Path {
+            ratios: penalty.ratios.clone(),
+            l2_per_l1: penalty.l2_per_l1,
+        },
+    };
+    let several = penalty.l1.is_none() && penalty.ratios.len() > 1;
+    let default_rule = if parts.regression {
+        Rule::LogLoss
+    } else {
+        Rule::Accuracy
+    };
+    Job {
+        train: files(&arguments.data, &parts.labels),
+        dev: parts.dev.as_ref().map(|dev| files(dev, &parts.dev_labels)),
+        test: parts
+            .test
+            .as_ref()
+            .map(|test| files(test, &parts.test_labels)),
+        task: parts.task.clone(),
+        continuous: parts.regression,
+        options: ReadOptions {
+            layers_units: parts.layers_units,
+        },
+        chosen: match (&parts.layers, &parts.neurons) {
+            (Some(layers), _) => Chosen::Layers(layers.0.iter().map(|&l| l as u32).collect()),
+            (None, Some(neurons)) => Chosen::These(neurons.0.clone()),
+            (None, None) => Chosen::All,
+        },
+        penalties,
+        norm: match penalty.penalty {
+            PenaltyName::ElasticNet => Norm::Squared,
+            PenaltyName::Neurox => Norm::Frobenius,
+        },
+        params: params(fit, penalty.no_standardize),
+        rule: penalty.select.unwrap_or(default_rule),
+        folds: match (&parts.dev, penalty.folds) {
+            (Some(_), _) => None,
+            (None, Some(folds)) => Some(folds),
+            (None, None) => several.then_some(FOLDS),
+        },
+        balanced: parts.class_weight.is_some(),
+        sample_weights: parts.sample_weights.clone(),
+    }
+}
+
+fn params(fit: &FitArguments, raw: bool) -> Params {
+    Params {
+        solver: match fit.solver {
+            SolverName::Auto => Solver::Auto,
+            SolverName::Newton => Solver::Newton,
+            SolverName::Fista => Solver::Fista,
+        },
+        scale: if raw {
+            PenaltyScale::Raw
+        } else {
+            PenaltyScale::Standardised
+        },
+        stop: fit.stop,
+        max_passes: f64::from(fit.max_passes),
+        seed: fit.seed,
+        ..Params::default()
+    }
+}
+
+/// The answer in a few lines.
+fn summarise(text: &mut String, results: &ProbeResults) -> std::fmt::Result {
+    let seen = results.columns.as_ref().map_or(results.neurons, Vec::len);
+    let what = match &results.classes {
+        Some(classes) => format!("{} classes", classes.len()),
+        None => "values".to_owned(),
+    };
+    writeln!(
+        text,
+        "{}: {what}, {seen} of {} neurons, {} of them in use, on {} ({})",
+        results.task,
+        results.neurons,
+        results.neurons_used,
+        results.device.kind,
+        results.device.name
+    )?;
+    let selection = &results.selection;
+    let chosen = match (selection.by, selection.rule, selection.folds) {
+        ("dev", Some(rule), _) => format!("chosen on dev by {}", rule.name()),
+        (_, Some(rule), Some(folds)) => format!("chosen by {} in {folds} folds", rule.name()),
+        _ => "given".to_owned(),
+    };
+    writeln!(
+        text,
+        "  λ1 {}, λ2 {} ({chosen}; {} tried)",
+        format::number(results.l1),
+        format::number(results.l2),
+        selection.path.len()
+    )?;
+    let certificate = &results.certificate;
+    let gap = certificate
+        .relative_gap
+        .map_or("unbounded".to_owned(), |gap| format!("{gap:.1e}"));
+    writeln!(
+        text,
+        "  {}: KKT {:.1e} of λ_max, relative gap {gap}, {:.1} passes",
+        if certificate.converged {
+            "converged"
+        } else {
+            "NOT CONVERGED"
+        },
+        certificate.kkt_relative,
+        certificate.passes
+    )?;
+    let parts = [
+        ("train", Some(&results.metrics.train)),
+        ("dev", results.metrics.dev.as_ref()),
+        ("test", results.metrics.test.as_ref()),
+    ];
+    for (at, (name, metrics)) in parts
+        .into_iter()
+        .filter_map(|(n, m)| Some((n, m?)))
+        .enumerate()
+    {
+        let figures = figures(metrics);
+        if at == 0 {
+            write!(text, "  {:<5} {:>7}", "", "samples")?;
+            figures
+                .iter()
+                .try_for_each(|(figure, _)| write!(text, "  {figure:<25}"))?;
+            writeln!(text)?;
+        }
+        write!(text, "  {name:<5} {:>7}", metrics.samples)?;
+        figures
+            .iter()
+            .try_for_each(|(_, value)| write!(text, "  {value:<25}"))?;
+        writeln!(text)?;
+    }
+    Ok(())
+}
+
+/// The figures of a part with their names.
+fn figures(metrics: &PartMetrics) -> Vec<(&'static str, String)> {
+    let defined = |e: &Option<Estimate>| e.as_ref().map_or("undefined".to_owned(), shown);
+    match &metrics.figures {
+        Figures::Classes {
+            accuracy,
+            macro_f1,
+            mcc,
+            log_loss,
+            ..
+        } => vec![
+            ("accuracy", shown(accuracy)),
+            ("macro-F1", shown(macro_f1)),
+            ("MCC", shown(mcc)),
+            ("log-loss", shown(log_loss)),
+        ],
+        Figures::Values {
+            mse,
+            r2,
+            pearson,
+            spearman,
+        } => vec![
+            ("MSE", shown(mse)),
+            ("R²", defined(r2)),
+            ("Pearson's r", defined(pearson)),
+            ("Spearman's ρ", defined(spearman)),
+        ],
+    }
+}
+
+fn shown(estimate: &Estimate) -> String {
+    let value = estimate.value;
+    match estimate.interval {
+        Some([low, high]) => format!("{value:.4} [{low:.4}, {high:.4}]"),
+        None => format!("{value:.4}"),
+    }
+}

@@ -1,0 +1,251 @@
+//! One probe, from its files to its weights and metrics: what `neurosieve probe` does.
+//!
+//! The probe is fitted on train. Where several penalties are tried, dev chooses, or cross-validation where there is no dev.
+//! Test serves the figures alone.
+
+mod load;
+mod record;
+pub mod results;
+
+use std::path::PathBuf;
+
+use self::load::{Labelled, Loaded, Part};
+pub use self::results::ProbeResults;
+use super::clock::Clock;
+use super::results::DeviceUsed;
+use super::{Progress, stream};
+use crate::activations::{LayerMap, Spread};
+use crate::analysis::folds::folds;
+use crate::analysis::metrics::{Classification, Regression};
+use crate::analysis::predictions::predict;
+use crate::analysis::search::Penalties;
+use crate::analysis::selection::Rule;
+use crate::analysis::tuning::{By, Samples, Tuned, Tuning};
+use crate::data::{PartFiles, ReadOptions};
+use crate::error::{Error, Result};
+use crate::ops::Backend;
+use crate::ops::moments::{Moments, moments};
+use crate::ops::probe::{Fit, Norm, Params, Response};
+
+/// Which neurons the probe sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    /// All.
+    All,
+    /// Those of these layers.
+    Layers(Vec<u32>),
+    /// These columns.
+    These(Vec<usize>),
+}
+
+/// What to fit, and on what.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The probe is fitted on it.
+    pub train: PartFiles,
+    /// It chooses between penalties; without it folds of train do.
+    pub dev: Option<PartFiles>,
+    /// Figures are taken on it.
+    pub test: Option<PartFiles>,
+    /// The task; `None`: the file's primary one.
+    pub task: Option<String>,
+    /// Labels are numbers, not classes.
+    pub continuous: bool,
+    /// What the files do not say about themselves.
+    pub options: ReadOptions,
+    /// Which neurons the probe sees.
+    pub chosen: Chosen,
+    /// The penalties to try.
+    pub penalties: Penalties,
+    /// What λ2 multiplies.
+    pub norm: Norm,
+    /// How to fit; its seed is that of folds and intervals as well.
+    pub params: Params,
+    /// How dev or the folds choose.
+    pub rule: Rule,
+    /// Number of folds where there is no dev; `None`: no cross-validation.
+    pub folds: Option<usize>,
+    /// Every class weighs the same in training.
+    pub balanced: bool,
+    /// A file with the weight of every sample of train.
+    pub sample_weights: Option<PathBuf>,
+}
+
+/// A probe, and what there is to say of it.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// Metrics, certificate, path.
+    pub results: ProbeResults,
+    /// The probe.
+    pub fit: Fit,
+    /// Mean of every neuron on train.
+    pub mean: Vec<f64>,
+    /// Standard deviation of every neuron on train; 1 for those that do not vary.
+    pub scale: Vec<f64>,
+}
+
+/// Steps of a run.
+const STEPS: usize = 4;
+
+/// Reads the data, fits the probe and judges it; `device` is how results name `backend`.
+///
+/// # Errors
+/// When the data cannot be read or contradict each other, a layer or neuron does not exist, the penalty cannot be chosen,
+/// or the device fails.
+pub fn run(
+    job: &Job,
+    backend: &Backend,
+    device: DeviceUsed,
+    observer: &mut dyn FnMut(&Progress<'_>),
+) -> Result<Probed> {
+    let mut clock = Clock::new(STEPS, observer);
+    clock.step("read");
+    let data = load::load(job)?;
+    let train = &data.train.activations;
+    let columns = columns(&job.chosen, train.layers())?;
+    let weights = load::weights(job, &data.train)?;
+    clock.step("moments");
+    let moments = moments(backend, train.view(), None)?;
+    clock.step("probes");
+    let tuned = tune(
+        job,
+        backend,
+        &data,
+        (&moments, &columns),
+        weights.as_deref(),
+        &mut |done| {
+            clock.fraction(done);
+        },
+    )?;
+    clock.step("metrics");
+    let metrics =
+        |number: u64, part: &Part| metrics(&tuned.fit, part, stream(job.params.seed, number));
+    let metrics = results::Metrics {
+        train: metrics(1, &data.train)?,
+        dev: data.dev.as_ref().map(|part| metrics(2, part)).transpose()?,
+        test: data
+            .test
+            .as_ref()
+            .map(|part| metrics(3, part))
+            .transpose()?,
+    };
+    let timings = clock.finish();
+    let results = record::results(job, &data, &columns, &tuned, metrics, (device, timings));
+    Ok(Probed {
+        results,
+        fit: tuned.fit,
+        scale: scale(&moments),
+        mean: moments.mean,
+    })
+}
+
+fn scale(moments: &Moments) -> Vec<f64> {
+    let varies = |(sd, spread): (&f64, &Spread)| match spread {
+        Spread::Varies => *sd,
+        Spread::NearlyConstant | Spread::Constant => 1.0,
+    };
+    moments.sd.iter().zip(&moments.spread).map(varies).collect()
+}
+
+/// The chosen columns, ascending.
+fn columns(chosen: &Chosen, layers: &LayerMap) -> Result<Vec<usize>> {
+    match chosen {
+        Chosen::All => Ok((0..layers.neurons()).collect()),
+        Chosen::Layers(wanted) => {
+            let known = layers.layers();
+            if let Some(layer) = wanted.iter().find(|layer| !known.contains(layer)) {
+                return Err(Error::invalid(
+                    "layers",
+                    format!("there is no layer {layer}; the data have {known:?}"),
+                    "Name layers of the data",
+                ));
+            }
+            Ok((0..layers.neurons())
+                .filter(|&neuron| wanted.contains(&layers.layer(neuron)))
+                .collect())
+        }
+        Chosen::These(wanted) => {
+            let mut columns = wanted.clone();
+            columns.sort_unstable();
+            let last = layers.neurons() - 1;
+            if let Some(&beyond) = columns.last().filter(|&&neuron| neuron > last) {
+                return Err(Error::invalid(
+                    "neurons",
+                    format!("there is no neuron {beyond}; the data have 0 to {last}"),
+                    "Name columns of the activations",
+                ));
+            }
+            columns.dedup();
+            Ok(columns)
+        }
+    }
+}
+
+fn samples(part: &Part) -> Samples<'_> {
+    Samples {
+        x: part.activations.view(),
+        response: match &part.labels {
+            Labelled::Classes(labels) => Response::Classes(labels),
+            Labelled::Values(values) => Response::Values(values),
+        },
+        sentences: part.tokens.as_ref().map(|t| t.sentences.as_slice()),
+    }
+}
+
+fn tune(
+    job: &Job,
+    backend: &Backend,
+    data: &Loaded,
+    (moments, columns): (&Moments, &[usize]),
+    weights: Option<&[f64]>,
+    progress: &mut dyn FnMut(f64),
+) -> Result<Tuned> {
+    let train = samples(&data.train);
+    let fold = match (job.folds, &data.train.labels) {
+        (None, _) => Vec::new(),
+        (Some(count), Labelled::Classes(labels)) => {
+            folds(labels.ids(), train.sentences, count, job.params.seed)?
+        }
+        (Some(count), Labelled::Values(values)) => {
+            let alike = vec![0; values.len()];
+            folds(&alike, train.sentences, count, job.params.seed)?
+        }
+    };
+    let by = match (&data.dev, job.folds) {
+        (Some(dev), _) => By::Dev(samples(dev)),
+        (None, Some(count)) => By::Folds { fold: &fold, count },
+        (None, None) => By::Nothing,
+    };
+    Tuning {
+        backend,
+        moments,
+        train,
+        weights,
+        columns,
+        penalties: &job.penalties,
+        norm: job.norm,
+        params: job.params.clone(),
+        rule: job.rule,
+        by,
+    }
+    .run(progress)
+}
+
+/// All metrics of a probe on a part.
+fn metrics(fit: &Fit, part: &Part, seed: u64) -> Result<results::PartMetrics> {
+    let units = samples(part).units()?;
+    let x = part.activations.view();
+    match &part.labels {
+        Labelled::Classes(labels) => {
+            let got = predict(fit, x)?;
+            let log_p = got.log_probabilities.view();
+            let found = Classification::of(labels, &got.classes, log_p, &units, seed)?;
+            Ok(record::classification(&found, labels.classes(), &units))
+        }
+        Labelled::Values(values) => {
+            let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+            let found = Regression::of(&wide(values), &wide(&fit.values(x)), &units, seed)?;
+            Ok(record::regression(&found, &units))
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What is to say of one probe, in the form of its JSON document (`schema_version` 1).
+//!
+//! Shares are 0 to 1, intervals 95 %; what is not defined or not bounded is null.
+
+use serde::Serialize;
+
+use crate::analysis::selection::Rule;
+use crate::study::results::{DeviceUsed, Timing};
+
+/// Version of the document's layout.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A probe without its weights.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProbeResults {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Version of neurosieve that fitted it.
+    pub neurosieve_version: String,
+    /// Seed of the solver, the folds and the intervals.
+    pub seed: u64,
+    /// Where it was fitted.
+    pub device: DeviceUsed,
+    /// Files and samples of each part.
+    pub data: Parts<PartSummary>,
+    /// The task.
+    pub task: String,
+    /// Names of the classes in id order; null for continuous labels.
+    pub classes: Option<Vec<String>>,
+    /// Neurons of the data D.
+    pub neurons: usize,
+    /// Columns that the probe sees; null: all.
+    pub columns: Option<Vec<usize>>,
+    /// λ1.
+    pub l1: f64,
+    /// λ2.
+    pub l2: f64,
+    /// `elastic-net`, or `neurox`: λ2 multiplies the norm, not its square.
+    pub penalty: &'static str,
+    /// Whether the penalty acts on weights of standardised activations.
+    pub standardize: bool,
+    /// Whether classes were balanced, and the file of weights.
+    pub weighting: Weighting,
+    /// Value of the objective.
+    pub objective: f64,
+    /// Weights that are not zero (of two classes each counts twice).
+    pub nonzero_weights: usize,
+    /// Neurons with any weight that is not zero.
+    pub neurons_used: usize,
+    /// How near the optimum it is.
+    pub certificate: Certificate,
+    /// How its penalty was chosen.
+    pub selection: Selection,
+    /// How good it is.
+    pub metrics: Metrics,
+    /// What the reader of the figures should know.
+    pub warnings: Vec<String>,
+    /// Seconds that each step took.
+    pub timings: Vec<Timing>,
+}
+
+/// One value for each part that was given.
+#[derive(Debug, Clone, Serialize)]
+pub struct Parts<T> {
+    /// Of train.
+    pub train: T,
+    /// Of dev.
+    pub dev: Option<T>,
+    /// Of test.
+    pub test: Option<T>,
+}
+
+/// Metrics of each part that was given.
+pub type Metrics = Parts<PartMetrics>;
+
+/// A part.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartSummary {
+    /// Its file of activations.
+    pub file: String,
+    /// Number of samples.
+    pub samples: usize,
+}
+
+/// How samples were weighted.
+#[derive(Debug, Clone, Serialize)]
+pub struct Weighting {
+    /// Every class weighed the same.
+    pub balanced: bool,
+    /// The file of weights.
+    pub file: Option<String>,
+}
+
+/// How near the optimum a fit provably is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Certificate {
+    /// ∞-norm of the minimum-norm subgradient.
+    pub kkt: f64,
+    /// The same as a share of λ_max.
+    pub kkt_relative: f64,
+    /// Objective minus a lower bound of the optimum; null without a penalty, when nothing bounds it.
+    pub duality_gap: Option<f64>,
+    /// The same as a share of the objective.
+    pub relative_gap: Option<f64>,
+    /// Passes over the activations.
+    pub passes: f64,
+    /// All FLOP, in passes.
+    pub work: f64,
+    /// Iterations that had to wait for one another.
+    pub depth: usize,
+    /// Whether the stopping rule was met.
+    pub converged: bool,
+    /// Weights that are provably 0 at the optimum.
+    pub certified_zeros: usize,
+    /// Weights that are provably not.
+    pub certified_nonzeros: usize,
+}
+
+/// How the penalty was chosen.
+#[derive(Debug, Clone, Serialize)]
+pub struct Selection {
+    /// `dev`, `folds` or `given`.
+    pub by: &'static str,
+    /// Number of folds.
+    pub folds: Option<usize>,
+    /// The rule; null where one penalty was given.
+    pub rule: Option<Rule>,
+    /// Place of the penalty in `path`.
+    pub chosen: usize,
+    /// The penalties that were tried, strongest first.
+    pub path: Vec<Tried>,
+}
+
+/// One penalty that was tried, judged on dev or on the samples that were held out.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tried {
+    /// λ1.
+    pub l1: f64,
+    /// λ2.
+    pub l2: f64,
+    /// Accuracy.
+    pub accuracy: Option<Score>,
+    /// Log-loss.
+    pub log_loss: Option<Score>,
+    /// Mean squared error, of continuous labels.
+    pub mse: Option<Score>,
+    /// The LCA papers' score, where that is the rule.
+    pub lca_score: Option<f64>,
+    /// The one fit, or that of every fold.
+    pub fits: Vec<Fitted>,
+}
+
+/// A figure and its standard error.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Score {
+    /// The figure.
+    pub value: f64,
+    /// Its standard error.
+    pub se: f64,
+}
+
+/// A fit on the path.
+#[derive(Debug, Clone, Serialize)]
+pub struct Fitted {
+    /// Weights that are not zero.
+    pub nonzero_weights: usize,
+    /// How near the optimum it is.
+    pub certificate: Certificate,
+}
+
+/// A figure and its 95 % interval, null where the data say nothing of it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Estimate {
+    /// The figure.
+    pub value: f64,
+    /// Its interval.
+    pub interval: Option<[f64; 2]>,
+}
+
+/// How good the probe is on one part; `crate::analysis::metrics` has the formulas.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartMetrics {
+    /// Number of samples.
+    pub samples: usize,
+    /// What the bootstrap drew: `samples` or `sentences`. Shares have Wilson's interval, which takes samples as independent.
+    pub resampled: &'static str,
+    /// The figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Figures of one part.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Figures {
+    /// Of classes.
+    Classes {
+        /// Share of samples that are right.
+        accuracy: Estimate,
+        /// Mean F1 of the classes that occur.
+        macro_f1: Estimate,
+        /// Matthews' correlation coefficient.
+        mcc: Estimate,
+        /// Mean −ln p.
+        log_loss: Estimate,
+        /// One entry a class.
+        per_class: Vec<ClassFigures>,
+        /// Counts: a row a class of the label, a column a class of the answer.
+        confusion: Vec<Vec<usize>>,
+    },
+    /// Of values.
+    Values {
+        /// Mean squared error.
+        mse: Estimate,
+        /// Share of variance that is explained.
+        r2: Option<Estimate>,
+        /// Pearson's r.
+        pearson: Option<Estimate>,
+        /// Spearman's ρ.
+        spearman: Option<Estimate>,
+    },
+}
+
+/// Figures of one class.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClassFigures {
+    /// Its name.
+    pub name: String,
+    /// Its samples.
+    pub support: usize,
+    /// Share of answers that are right; null: never answered.
+    pub precision: Option<Estimate>,
+    /// Share of its samples that are right; null: no samples.
+    pub recall: Option<Estimate>,
+    /// Their harmonic mean; null: neither.
+    pub f1: Option<Estimate>,
+}
