@@ -393,3 +393,34 @@ fn responses_and_weights_that_do_not_fit_the_design_are_refused() {
     let problem = Problem::of(Response::Values(&values[..7]), 0.1, 0.1);
     assert!(complaint(problem).contains("7 values for 40 rows"));
 }
+
+#[test]
+fn ridge_beyond_a_working_set_has_the_optimum_that_fista_finds() {
+    let (x, y) = learnable(60, 2100, 36);
+    assert!(2101 * 3 > probe::WORKING_SET_MAX);
+    let design = design(&x);
+    let problems = [
+        Problem::new(&y, 0.0, 0.05),
+        Problem {
+            norm: Norm::Frobenius,
+            ..Problem::new(&y, 0.0, 0.05)
+        },
+    ];
+    let solver = |solver| Params {
+        solver,
+        stop: Stop::Gap(1e-5),
+        ..Params::default()
+    };
+    let fits = solve(&design, &problems, &solver(Solver::Auto));
+    let checks = solve(&design, &problems, &solver(Solver::Fista));
+    for (fit, check) in fits.iter().zip(&checks) {
+        assert!(fit.certificate.converged && check.certificate.converged);
+        assert!(fit.certificate.depth < check.certificate.depth);
+        assert_close(
+            "objective",
+            fit.objective,
+            check.objective,
+            2e-5 * check.objective,
+        );
+    }
+}

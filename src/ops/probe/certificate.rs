@@ -15,7 +15,7 @@ use ndarray::{Array2, Axis, s};
 
 use super::kkt;
 use super::slab::Slab;
-use super::statement::Statement;
+use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::{Loss, Penalty, Targets};
 use super::{Certificate, cpu, dual};
@@ -30,13 +30,25 @@ const PASSES: f64 = 1.5;
 
 /// Coefficients of a problem, to be certified.
 pub(super) struct Point<'a> {
-    pub problem: &'a Statement,
+    problem: &'a Statement,
     /// As solved: (d + 1) × columns, intercept first.
-    pub theta: &'a Array2<f32>,
-    pub passes: f64,
+    theta: &'a Array2<f32>,
+    passes: f64,
     /// Pass-equivalents so far.
-    pub work: f64,
-    pub depth: usize,
+    work: f64,
+    depth: usize,
+}
+
+impl<'a> Point<'a> {
+    pub(super) fn new(problem: &'a Statement, theta: &'a Array2<f32>, spent: &Spent) -> Self {
+        Self {
+            problem,
+            theta,
+            passes: spent.passes,
+            work: spent.work(problem),
+            depth: spent.depth,
+        }
+    }
 }
 
 /// A point with a column for each class.

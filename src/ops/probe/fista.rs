@@ -280,16 +280,8 @@ fn check(
         .collect();
     let points: Vec<Point<'_>> = due
         .iter()
-        .map(|&p| {
-            let state = &active[p].1;
-            Point {
-                problem: &state.problem,
-                theta: &state.theta,
-                passes: state.spent.passes,
-                work: state.spent.work(&state.problem),
-                depth: state.spent.depth,
-            }
-        })
+        .map(|&p| &active[p].1)
+        .map(|state| Point::new(&state.problem, &state.theta, &state.spent))
         .collect();
     let certified = certificate::certify(slabs, &points, rule)?;
     let mut fits: Vec<Option<Fit>> = active.iter().map(|_| None).collect();

@@ -125,13 +125,7 @@ impl Iterate {
 
     /// What the certificate needs to know.
     pub(super) fn point(&self) -> Point<'_> {
-        Point {
-            problem: &self.problem,
-            theta: &self.theta,
-            passes: self.spent.passes,
-            work: self.spent.work(&self.problem),
-            depth: self.spent.depth,
-        }
+        Point::new(&self.problem, &self.theta, &self.spent)
     }
 
     /// A certificate said no: ask again two rounds later.
@@ -221,6 +215,7 @@ impl Iterate {
         let rows: Vec<usize> = set.entries().map(|(row, _)| row).collect();
         let quadratic = Quadratic {
             h: &metric.hessian,
+            offsets: &set.offsets,
             g: &set.gather(&self.gradient),
             l1: &rows
                 .iter()

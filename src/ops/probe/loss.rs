@@ -8,6 +8,9 @@ use super::targets::{Loss, Targets};
 /// Rows whose losses are summed together; the sums are then added in order, so threads do not change a bit.
 const ROWS: usize = 256;
 
+/// Steps of a logit are exponentiated up to here.
+const LARGE: f64 = 300.0;
+
 /// Σᵢ ωᵢ·loss(zᵢ) at the predictions Z (N × columns), and its derivative with respect to Z into `residual`.
 pub(super) fn loss(z: &Array2<f32>, targets: &Targets, residual: &mut Array2<f32>) -> f64 {
     let c = targets.columns();
@@ -117,16 +120,54 @@ pub(super) fn above_tangent(
     sums.iter().sum()
 }
 
+/// The loss's second derivative along dZ at Z, from the residual at Z.
+pub(super) fn curvature_along(residual: &Array2<f32>, dz: &Array2<f32>, targets: &Targets) -> f64 {
+    let mut sum = 0.0;
+    for ((r, d), (i, omega)) in residual
+        .rows()
+        .into_iter()
+        .zip(dz.rows())
+        .zip(targets.omega.iter().enumerate())
+    {
+        if *omega == 0.0 {
+            continue;
+        }
+        if targets.loss != Loss::Softmax {
+            let (p, d) = (f64::from(r[0]).abs() / omega, f64::from(d[0]));
+            let curvature = match targets.loss {
+                Loss::Squared => 1.0,
+                _ => p * (1.0 - p.min(1.0)),
+            };
+            sum += omega * curvature * d * d;
+            continue;
+        }
+        let own = targets.y[i] as usize;
+        let (mut mean, mut square) = (0.0, 0.0);
+        for (class, (r, step)) in r.iter().zip(d).enumerate() {
+            if class != own {
+                let step = f64::from(*step) - f64::from(d[own]);
+                let p = f64::from(*r) / omega;
+                mean += p * step;
+                square += p * step * step;
+            }
+        }
+        sum += omega * (square - mean * mean).max(0.0);
+    }
+    sum
+}
+
 fn row_above_tangent(r: &[f32], d: &[f32], t: f32, targets: &Targets, i: usize) -> f64 {
     let omega = targets.omega[i];
     if omega == 0.0 {
         return 0.0;
     }
-    let (mut curved, mut linear) = (0.0, 0.0);
+    let (mut curved, mut linear, mut largest) = (0.0, 0.0, 0.0f64);
     let mut add = |residual: f32, step: f64| {
         let p = f64::from(residual).abs() / omega;
-        curved += p * step.exp_m1();
+        // Beyond e³⁰⁰ only the size of the step counts, and a square of it must not overflow.
+        curved += p * step.min(LARGE).exp_m1();
         linear += p * step;
+        largest = largest.max(step);
     };
     match targets.loss {
         Loss::Softmax => {
@@ -148,7 +189,7 @@ fn row_above_tangent(r: &[f32], d: &[f32], t: f32, targets: &Targets, i: usize) 
             return 0.5 * omega * step * step;
         }
     }
-    omega * (curved.ln_1p() - linear)
+    omega * (curved.ln_1p() + (largest - LARGE).max(0.0) - linear)
 }
 
 /// Probabilities P from a softmax's residual Ω(P − Y); a row without weight counts as certain.

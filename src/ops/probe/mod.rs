@@ -20,8 +20,9 @@
 //! with a per-class metric, backtracking and adaptive restart (O'Donoghue & Candès 2015), the plain second route that
 //! checks the first. They share nothing but the two GEMMs of a pass and the certificate.
 //!
-//! [`Solver::Auto`] takes Newton where λ1 > 0, or where λ1 = 0 and all (D + 1)·C entries fit a working set; FISTA where
-//! λ1 = 0 and they do not. A problem of more than [`WORKING_SET_MAX`] non-zeros goes on with FISTA.
+//! [`Solver::Auto`] takes Newton where λ1 > 0, or where λ1 = 0 and all (d + 1)·C entries fit a working set. Where λ1 = 0
+//! and they do not, it takes limited-memory BFGS (Nocedal 1980) with the Hessian's diagonal. A problem of more than
+//! [`WORKING_SET_MAX`] non-zeros goes on with FISTA.
 //!
 //! All problems of one call that see the same neurons share one forward GEMM X·W and one backward GEMM Xᵀ·R a pass, each
 //! in columns of its own; [`plan`] says how many are in flight at once. A problem that has converged leaves the batch and
@@ -55,6 +56,7 @@ mod passes;
 mod plan;
 mod problem;
 mod slab;
+mod smooth;
 mod statement;
 mod stop;
 mod targets;
@@ -115,44 +117,72 @@ pub fn fit(
     let (slabs, places) = slab::slabs(design, problems.iter().map(|p| p.neurons))?;
     let passes = Passes::new(backend, &slabs)?;
     let statements = statement::statements(&passes, problems, &places, params.scale)?;
+    let mut routes = Routes::default();
+    for (place, statement) in statements.into_iter().enumerate() {
+        routes.send(params.solver, place, statement);
+    }
     let mut fits: Vec<Option<Fit>> = vec![None; problems.len()];
-    let (newton, mut fista): (Vec<_>, Vec<_>) = statements
-        .into_iter()
-        .enumerate()
-        .partition(|(_, statement)| takes_newton(params.solver, statement));
-    let all = problems.len();
-    let mut report = |step: &Progress| {
+    let mut finished = 0;
+    let mut report = |before: usize, step: &Progress| {
         progress(&Progress {
-            problems: all,
-            ..*step
+            finished: before + step.finished,
+            problems: problems.len(),
+            passes: step.passes,
         });
     };
-    let outcomes = newton::solve(&passes, &slabs, newton, params, in_flight, &mut report)?;
+    let (all, newton) = (&slabs, std::mem::take(&mut routes.newton));
+    let outcomes = newton::solve(&passes, all, newton, params, in_flight, &mut |step| {
+        report(0, step);
+    })?;
     for (place, outcome) in outcomes {
         match outcome {
-            newton::Outcome::Solved(fit) => fits[place] = Some(*fit),
-            newton::Outcome::Wide(statement) => fista.push((place, *statement)),
+            newton::Outcome::Solved(fit) => {
+                fits[place] = Some(*fit);
+                finished += 1;
+            }
+            newton::Outcome::Wide(statement) => routes.fista.push((place, *statement)),
         }
     }
-    let solved = all - fista.len();
-    let mut report = |step: &Progress| {
-        progress(&Progress {
-            finished: solved + step.finished,
-            problems: all,
-            ..*step
-        });
-    };
-    for (place, fit) in fista::solve(&passes, &slabs, fista, params, in_flight, &mut report)? {
+    let solved = smooth::solve(
+        &passes,
+        all,
+        routes.smooth,
+        params,
+        in_flight,
+        &mut |step| {
+            report(finished, step);
+        },
+    )?;
+    finished += solved.len();
+    let rest = fista::solve(&passes, all, routes.fista, params, in_flight, &mut |step| {
+        report(finished, step);
+    })?;
+    for (place, fit) in solved.into_iter().chain(rest) {
         fits[place] = Some(fit);
     }
     let solved = |fit: Option<Fit>| fit.expect("every problem went to one of the solvers");
     Ok(fits.into_iter().map(solved).collect())
 }
 
-/// The rule that this module's documentation states.
-fn takes_newton(solver: Solver, statement: &Statement) -> bool {
-    let fits = statement.start.len() <= WORKING_SET_MAX;
-    solver != Solver::Fista && (statement.penalty.l1 > 0.0 || fits)
+/// Which problems go which way, with their places in the batch.
+#[derive(Default)]
+struct Routes {
+    newton: Vec<(usize, Statement)>,
+    smooth: Vec<(usize, Statement)>,
+    fista: Vec<(usize, Statement)>,
+}
+
+impl Routes {
+    /// The rule that this module's documentation states.
+    fn send(&mut self, solver: Solver, place: usize, statement: Statement) {
+        let small = statement.start.len() <= WORKING_SET_MAX;
+        let route = match solver {
+            Solver::Fista => &mut self.fista,
+            _ if statement.penalty.l1 > 0.0 || small => &mut self.newton,
+            _ => &mut self.smooth,
+        };
+        route.push((place, statement));
+    }
 }
 
 /// Bytes that [`fit`] takes at most beside the design, its results included: see [`plan`].
