@@ -1,5 +1,6 @@
 //! Activations: samples × neurons, with the layer and unit of every neuron.
 
+use half::{bf16, f16};
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
@@ -158,6 +159,86 @@ impl Activations {
     pub fn neurons(&self) -> usize {
         self.values.ncols()
     }
+}
+
+/// Rows of activations that stay where they are, on disk or in memory, in whatever type they are stored: read as f32, some
+/// at a time and by several threads at once.
+pub trait Rows: std::fmt::Debug + Send + Sync {
+    /// Number of samples N, and of neurons D.
+    fn shape(&self) -> (usize, usize);
+
+    /// Fills `out` with the rows from `start` on, row-major, as many whole rows as it holds. Values may be NaN or infinite.
+    ///
+    /// # Errors
+    /// When `out` is not a whole number of rows or reaches past the last one, or they cannot be read.
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()>;
+}
+
+impl Rows for Activations {
+    fn shape(&self) -> (usize, usize) {
+        self.values.dim()
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        copy_rows(&self.values, start, out, |value| value)
+    }
+}
+
+impl Rows for Array2<f16> {
+    fn shape(&self) -> (usize, usize) {
+        self.dim()
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        copy_rows(self, start, out, f16::to_f32)
+    }
+}
+
+impl Rows for Array2<bf16> {
+    fn shape(&self) -> (usize, usize) {
+        self.dim()
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        copy_rows(self, start, out, bf16::to_f32)
+    }
+}
+
+/// Rows of a matrix at hand, converted.
+fn copy_rows<T: Copy>(
+    from: &Array2<T>,
+    start: usize,
+    out: &mut [f32],
+    convert: impl Fn(T) -> f32,
+) -> Result<()> {
+    let rows = rows_of(from.dim(), start, out.len())?;
+    let from = from.slice(ndarray::s![rows, ..]);
+    for (out, value) in out.iter_mut().zip(from) {
+        *out = convert(*value);
+    }
+    Ok(())
+}
+
+/// The rows of a matrix samples × neurons that `values` values from row `start` on are.
+///
+/// # Errors
+/// When they are not whole rows, or reach past the last one.
+pub fn rows_of(
+    (samples, neurons): (usize, usize),
+    start: usize,
+    values: usize,
+) -> Result<std::ops::Range<usize>> {
+    let rows = values / neurons.max(1);
+    if rows * neurons != values || start > samples || rows > samples - start {
+        return Err(Error::invalid(
+            "rows to read",
+            format!(
+                "{values} values from row {start} on, of a matrix of {samples} rows × {neurons} neurons"
+            ),
+            "Ask for whole rows that there are",
+        ));
+    }
+    Ok(start..start + rows)
 }
 
 /// How much a neuron varies.

@@ -28,6 +28,7 @@ mod sentences;
 mod text;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ndarray::Array2;
 
@@ -40,7 +41,7 @@ pub use self::inspect::{
     ClassCount, ConstantNeuron, Inspection, LayerSummary, NonFinite, TaskSummary, inspect,
 };
 pub use self::labels::{read_labels, read_values};
-use crate::activations::{Activations, LayerMap};
+use crate::activations::{Activations, LayerMap, Rows, rows_of};
 use crate::error::{Error, Result};
 use crate::split::Tokens;
 
@@ -164,19 +165,7 @@ impl Source {
     /// # Errors
     /// When `out` is not a whole number of rows or reaches past the last one, or the file cannot be read.
     pub fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        let rows = out.len() / self.neurons;
-        if rows * self.neurons != out.len() || start > self.samples || rows > self.samples - start {
-            return Err(Error::invalid(
-                "rows to read",
-                format!(
-                    "{} values from row {start} on, of a matrix of {} rows × {} neurons",
-                    out.len(),
-                    self.samples,
-                    self.neurons
-                ),
-                "Ask for whole rows that the file has",
-            ));
-        }
+        rows_of((self.samples, self.neurons), start, out.len())?;
         match &self.contents {
             Contents::Native(file) => file.read_rows(start, out),
             Contents::Numpy(matrix) => matrix.read_rows(start, out),
@@ -203,6 +192,20 @@ impl Source {
         let values = Array2::from_shape_vec((self.samples, self.neurons), values)
             .expect("allocated for exactly this shape");
         Activations::new(values, self.layers.clone())
+    }
+
+    /// The rows for operations that take some at a time. Matrices (safetensors, npy) stay where they are, mapped and in
+    /// the type that they are stored in; NeuroX files, which are decoded sentence by sentence, are read into memory.
+    ///
+    /// # Errors
+    /// As [`Source::activations`], for a file that is read into memory.
+    pub fn into_rows(self) -> Result<Arc<dyn Rows>> {
+        let shape = (self.samples, self.neurons);
+        Ok(match self.contents {
+            Contents::Native(file) => Arc::new(NativeRows { shape, file }),
+            Contents::Numpy(matrix) => Arc::new(MatrixRows { shape, matrix }),
+            Contents::NeuroxHdf5(_) | Contents::NeuroxJson(_) => Arc::new(self.activations()?),
+        })
     }
 
     fn non_finite(&self, row: usize, neuron: usize, value: f32) -> Error {
@@ -278,6 +281,44 @@ impl Source {
             words.check_sentences(&self.path, &sentences)?;
         }
         Ok(Some(words.into_tokens()))
+    }
+}
+
+/// A native file's matrix, where it is.
+#[derive(Debug)]
+struct NativeRows {
+    shape: (usize, usize),
+    file: safetensors::NativeFile,
+}
+
+/// A NumPy matrix, where it is.
+#[derive(Debug)]
+struct MatrixRows {
+    shape: (usize, usize),
+    matrix: npy::Matrix,
+}
+
+impl Rows for NativeRows {
+    fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        rows_of(self.shape, start, out.len())?;
+        self.file.read_rows(start, out);
+        Ok(())
+    }
+}
+
+impl Rows for MatrixRows {
+    fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        rows_of(self.shape, start, out.len())?;
+        self.matrix.read_rows(start, out);
+        Ok(())
     }
 }
 

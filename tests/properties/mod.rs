@@ -6,4 +6,5 @@ mod ops;
 mod probe;
 mod probe_problems;
 mod selection;
+mod stream;
 mod tuning;

@@ -223,3 +223,29 @@ fn arrays_that_another_library_writes_are_read() {
         assert_eq!(values.view().as_slice().unwrap(), expected);
     }
 }
+
+#[test]
+fn rows_are_read_in_any_order_from_every_format() {
+    let expected = expected();
+    for name in [
+        "readers/first.npz",
+        "readers/first-f32.npy",
+        "readers/fortran-f64.npy",
+        "readers/numbered-f64.hdf5",
+    ] {
+        let rows = open(&fixture(name)).into_rows().unwrap();
+        let neurons = expected[0].len();
+        assert_eq!(rows.shape(), (expected.len(), neurons), "{name}");
+        let mut row = vec![0.0; neurons];
+        for (at, expected) in expected.iter().enumerate().rev() {
+            rows.read_rows(at, &mut row).unwrap();
+            assert!(row == *expected, "{name}, row {at}");
+        }
+        assert!(rows.read_rows(expected.len(), &mut row).is_err());
+    }
+    let native = open(&fixture("python-tokens/test.safetensors"));
+    let values = native.activations().unwrap();
+    let mut two = vec![0.0; 2 * native.neurons()];
+    native.into_rows().unwrap().read_rows(5, &mut two).unwrap();
+    assert!(two.iter().eq(values.view().slice(ndarray::s![5..7, ..])));
+}

@@ -19,6 +19,7 @@ mod gpu;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use crate::activations::Rows;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
@@ -60,7 +61,26 @@ pub fn moments(
     x: ArrayView2<'_, f32>,
     groups: Option<&Labels>,
 ) -> Result<Moments> {
-    let (samples, neurons) = x.dim();
+    let samples = x.nrows();
+    check(x.dim(), groups)?;
+    let x = x.as_standard_layout();
+    let sums = match backend {
+        Backend::Cpu => cpu::sums(x.view(), groups),
+        Backend::Gpu(gpu) => gpu::sums(gpu, x.view(), groups)?,
+    };
+    Ok(sums.finish(samples, groups))
+}
+
+/// As [`moments`], of samples that are read block by block, twice: natively, and to the same bits as at hand.
+///
+/// # Errors
+/// As [`moments`]; when a value is not finite, or the rows cannot be read.
+pub fn streamed(rows: &dyn Rows, groups: Option<&Labels>) -> Result<Moments> {
+    check(rows.shape(), groups)?;
+    Ok(cpu::streamed(rows, groups)?.finish(rows.shape().0, groups))
+}
+
+fn check((samples, neurons): (usize, usize), groups: Option<&Labels>) -> Result<()> {
     if samples == 0 || neurons == 0 {
         return Err(Error::invalid(
             "moments",
@@ -75,12 +95,7 @@ pub fn moments(
             "Give one label for every sample",
         ));
     }
-    let x = x.as_standard_layout();
-    let sums = match backend {
-        Backend::Cpu => cpu::sums(x.view(), groups),
-        Backend::Gpu(gpu) => gpu::sums(gpu, x.view(), groups)?,
-    };
-    Ok(sums.finish(samples, groups))
+    Ok(())
 }
 
 /// z of the chosen columns, N × `columns.len()`, in the order given; 0 for a constant neuron.
@@ -115,15 +130,7 @@ pub fn standardise(
     }
     let scaling: Vec<(usize, f64, f64)> = columns
         .iter()
-        .map(|&column| {
-            let varies = moments.spread[column] != Spread::Constant;
-            let scale = if varies {
-                moments.sd[column].recip()
-            } else {
-                0.0
-            };
-            (column, moments.mean[column], scale)
-        })
+        .map(|&column| (column, moments.mean[column], moments.scale(column)))
         .collect();
     let mut z = Array2::zeros((samples, columns.len()));
     z.outer_iter_mut()
@@ -131,10 +138,27 @@ pub fn standardise(
         .zip(x.outer_iter().into_par_iter())
         .for_each(|(mut z, x)| {
             for (z, &(column, mean, scale)) in z.iter_mut().zip(&scaling) {
-                *z = ((f64::from(x[column]) - mean) * scale) as f32;
+                *z = standardised(x[column], mean, scale);
             }
         });
     Ok(z)
+}
+
+/// z of one value; `scale` is [`Moments::scale`].
+#[inline]
+pub(crate) fn standardised(x: f32, mean: f64, scale: f64) -> f32 {
+    ((f64::from(x) - mean) * scale) as f32
+}
+
+impl Moments {
+    /// What a neuron's deviations from its mean are multiplied by: 1/sd, or 0 for a constant one.
+    pub(crate) fn scale(&self, neuron: usize) -> f64 {
+        if self.spread[neuron] == Spread::Constant {
+            0.0
+        } else {
+            self.sd[neuron].recip()
+        }
+    }
 }
 
 /// Bytes of memory that [`moments`] takes beside its input, on the host or on the device, whichever is more.

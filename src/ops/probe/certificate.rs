@@ -118,7 +118,7 @@ fn certify_group(
         .iter()
         .map(|p| p.theta.slice(s![1.., ..]).mapv(f64::from))
         .collect();
-    let predictions = cpu::forward_f64(slab, joined(&thetas).view());
+    let predictions = cpu::forward_f64(slab, joined(&thetas).view())?;
     let (mut evaluated, mut residuals) = (Vec::new(), Vec::new());
     let mut at = 0;
     for point in points {
@@ -142,7 +142,7 @@ fn certify_group(
         residuals.push(residual);
         residuals.push(dual_residual);
     }
-    let gradients = cpu::backward_f64(slab, joined(&residuals).view());
+    let gradients = cpu::backward_f64(slab, joined(&residuals).view())?;
     let mut at = 0;
     let mut next = |residual: &Array2<f64>| {
         let c = residual.ncols();

@@ -6,11 +6,12 @@ use rayon::prelude::*;
 
 use super::Fit;
 use super::slab::Slab;
+use crate::error::Result;
 
 /// Rows that a forward task takes.
 const FORWARD_ROWS: usize = 256;
 /// Rows that one f32 partial of the backward GEMM covers; partials are added in f64.
-const BACKWARD_ROWS: usize = 1024;
+const BACKWARD_ROWS: usize = super::design::BLOCK_ROWS;
 /// Neurons that a backward task takes.
 const BACKWARD_COLUMNS: usize = 128;
 
@@ -20,12 +21,14 @@ pub(super) fn gemm(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, mut c: ArrayV
 }
 
 /// X·W: N × d times d × K.
-pub(super) fn forward(slab: &Slab<'_>, w: ArrayView2<'_, f32>) -> Array2<f32> {
+pub(super) fn forward(slab: &Slab<'_>, w: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
     let mut z = Array2::zeros((slab.samples(), w.ncols()));
+    let mut scratch = Vec::new();
     for rows in slab.blocks() {
-        product(slab.block(rows.clone()), w, z.slice_mut(s![rows, ..]));
+        let x = slab.block(rows.clone(), &mut scratch)?;
+        product(x, w, z.slice_mut(s![rows, ..]));
     }
-    z
+    Ok(z)
 }
 
 /// X·W of a matrix at hand.
@@ -40,10 +43,11 @@ fn product(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f32>, mut z: ArrayViewMut2<
 }
 
 /// Xᵀ·R: d × N times N × K, in f32 over chunks of rows, the chunks added in f64 in order.
-pub(super) fn backward(slab: &Slab<'_>, r: ArrayView2<'_, f32>) -> Array2<f64> {
+pub(super) fn backward(slab: &Slab<'_>, r: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
     let mut g = Array2::<f64>::zeros((slab.width(), r.ncols()));
+    let mut scratch = Vec::new();
     for rows in slab.blocks() {
-        let x = slab.block(rows.clone());
+        let x = slab.block(rows.clone(), &mut scratch)?;
         let r = r.slice(s![rows, ..]);
         g.axis_chunks_iter_mut(Axis(0), BACKWARD_COLUMNS)
             .into_par_iter()
@@ -59,14 +63,15 @@ pub(super) fn backward(slab: &Slab<'_>, r: ArrayView2<'_, f32>) -> Array2<f64> {
                 }
             });
     }
-    g
+    Ok(g)
 }
 
 /// (X∘X)ᵀ·V: d × N times N × K. The diagonal of a Hessian, for V the loss's second derivatives.
-pub(super) fn squares(slab: &Slab<'_>, v: ArrayView2<'_, f32>) -> Array2<f64> {
+pub(super) fn squares(slab: &Slab<'_>, v: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
     let mut g = Array2::<f64>::zeros((slab.width(), v.ncols()));
+    let mut scratch = Vec::new();
     for rows in slab.blocks() {
-        let x = slab.block(rows.clone());
+        let x = slab.block(rows.clone(), &mut scratch)?;
         let v = v.slice(s![rows, ..]);
         g.axis_chunks_iter_mut(Axis(0), BACKWARD_COLUMNS)
             .into_par_iter()
@@ -83,14 +88,15 @@ pub(super) fn squares(slab: &Slab<'_>, v: ArrayView2<'_, f32>) -> Array2<f64> {
                 }
             });
     }
-    g
+    Ok(g)
 }
 
 /// X·W in f64: N × d times d × K. For certificates: they must not inherit the solvers' rounding.
-pub(super) fn forward_f64(slab: &Slab<'_>, w: ArrayView2<'_, f64>) -> Array2<f64> {
+pub(super) fn forward_f64(slab: &Slab<'_>, w: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
     let mut z = Array2::zeros((slab.samples(), w.ncols()));
+    let mut scratch = Vec::new();
     for rows in slab.blocks() {
-        let x = slab.block(rows.clone());
+        let x = slab.block(rows.clone(), &mut scratch)?;
         z.slice_mut(s![rows, ..])
             .axis_chunks_iter_mut(Axis(0), FORWARD_ROWS)
             .into_par_iter()
@@ -101,14 +107,15 @@ pub(super) fn forward_f64(slab: &Slab<'_>, w: ArrayView2<'_, f64>) -> Array2<f64
                 general_mat_mul(1.0, &block, &w, 0.0, &mut out);
             });
     }
-    z
+    Ok(z)
 }
 
 /// Xᵀ·R in f64: d × N times N × K.
-pub(super) fn backward_f64(slab: &Slab<'_>, r: ArrayView2<'_, f64>) -> Array2<f64> {
+pub(super) fn backward_f64(slab: &Slab<'_>, r: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
     let mut g = Array2::zeros((slab.width(), r.ncols()));
+    let mut scratch = Vec::new();
     for rows in slab.blocks() {
-        let x = slab.block(rows.clone());
+        let x = slab.block(rows.clone(), &mut scratch)?;
         let r = r.slice(s![rows, ..]);
         g.axis_chunks_iter_mut(Axis(0), BACKWARD_COLUMNS)
             .into_par_iter()
@@ -124,7 +131,7 @@ pub(super) fn backward_f64(slab: &Slab<'_>, r: ArrayView2<'_, f64>) -> Array2<f6
                 }
             });
     }
-    g
+    Ok(g)
 }
 
 /// W·x + b for each row of raw activations: N × C.

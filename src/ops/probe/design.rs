@@ -1,21 +1,46 @@
-//! The design: a standardised copy of the neurons that a batch of probes sees.
+//! The design: the standardised neurons that a batch of probes sees, as a copy or as a stream of blocks.
+
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
 
+use crate::activations::Rows;
 use crate::error::{Error, Result};
 use crate::ops::Backend;
 use crate::ops::moments::{self, Moments, Spread};
 
-/// Standardised activations of the chosen neurons, N × d, contiguous by row.
+/// Values of one block of a stream: 8 MiB, or 1,024 samples where those are more.
+const BLOCK: usize = 1 << 21;
+/// Samples of one block of a stream are a multiple of this, so that sums over runs of samples (see `cpu`) are the same
+/// as over a copy.
+pub(super) const BLOCK_ROWS: usize = 1024;
+/// Values that one thread reads of a stream at a time: they stay in its cache.
+const READ: usize = 1 << 16;
+
+/// Standardised activations of the chosen neurons, N × d.
+///
+/// Either a copy ([`Design::new`]: 4·N·d bytes), or a stream ([`Design::streamed`]): the samples stay where they are, as
+/// they are stored, and are converted and standardised again for every pass. Fits are the same bit for bit.
 ///
 /// Neurons that are constant or nearly constant are left out: their weight would be 0 at any λ1, or noise.
 #[derive(Debug, Clone)]
 pub struct Design {
-    z: Array2<f32>,
+    values: Values,
+    samples: usize,
     columns: Vec<usize>,
     mean: Vec<f64>,
     sd: Vec<f64>,
     neurons: usize,
+}
+
+/// Where the values are.
+#[derive(Debug, Clone)]
+pub(super) enum Values {
+    /// Standardised, N × d, contiguous by row.
+    Copied(Array2<f32>),
+    /// As stored, N × D.
+    Streamed(Arc<dyn Rows>),
 }
 
 impl Design {
@@ -29,41 +54,65 @@ impl Design {
         moments: &Moments,
         columns: &[usize],
     ) -> Result<Self> {
-        let neurons = x.ncols();
-        let mut seen = vec![false; neurons];
-        for &column in columns {
-            if column >= neurons || std::mem::replace(&mut seen[column], true) {
-                return Err(Error::invalid(
-                    "neurons of a probe",
-                    format!("neuron {column} is named twice or is not one of the {neurons}"),
-                    format!("Name each neuron once, from 0 to {}", neurons - 1),
-                ));
-            }
-        }
-        let columns: Vec<usize> = columns
-            .iter()
-            .copied()
-            .filter(|&c| moments.spread[c] == Spread::Varies)
-            .collect();
-        if columns.is_empty() {
+        let columns = varying(x.ncols(), moments, columns)?;
+        let z = moments::standardise(backend, x, moments, &columns)?;
+        Ok(Self::of(Values::Copied(z), x.dim(), moments, columns))
+    }
+
+    /// As [`Design::new`], of samples that stay where they are: a pass reads them block by block. For the native path; a
+    /// GPU reads them once and keeps them.
+    ///
+    /// # Errors
+    /// As [`Design::new`]; when `moments` are of another number of neurons.
+    pub fn streamed(rows: Arc<dyn Rows>, moments: &Moments, columns: &[usize]) -> Result<Self> {
+        let shape = rows.shape();
+        if moments.mean.len() != shape.1 {
             return Err(Error::invalid(
-                "neurons of a probe",
-                "none of them varies over the training samples",
-                "Choose neurons that are not constant; `neurosieve inspect` lists those that are",
+                "moments of a design",
+                format!(
+                    "the activations have {} neurons but the moments {}",
+                    shape.1,
+                    moments.mean.len()
+                ),
+                "Take the moments of the same neurons",
             ));
         }
-        Ok(Self {
-            z: moments::standardise(backend, x, moments, &columns)?,
+        let columns = varying(shape.1, moments, columns)?;
+        Ok(Self::of(Values::Streamed(rows), shape, moments, columns))
+    }
+
+    fn of(
+        values: Values,
+        (samples, neurons): (usize, usize),
+        moments: &Moments,
+        columns: Vec<usize>,
+    ) -> Self {
+        Self {
+            values,
+            samples,
             mean: columns.iter().map(|&c| moments.mean[c]).collect(),
             sd: columns.iter().map(|&c| moments.sd[c]).collect(),
             columns,
             neurons,
-        })
+        }
     }
 
-    /// The standardised activations, N × d.
-    pub fn z(&self) -> ArrayView2<'_, f32> {
-        self.z.view()
+    /// Where the values are.
+    pub(super) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Samples of the blocks that some of the neurons are handed out in: all of a copy.
+    pub(super) fn block_rows(&self, width: usize) -> usize {
+        match self.values {
+            Values::Copied(_) => self.samples,
+            Values::Streamed(_) => {
+                // Enough for a block of that size, and for every thread to have a share of it.
+                let share = 256 * rayon::current_num_threads();
+                let rows = (BLOCK / width).max(share).next_multiple_of(BLOCK_ROWS);
+                rows.min(self.samples)
+            }
+        }
     }
 
     /// Ids of the d neurons that are in.
@@ -73,7 +122,7 @@ impl Design {
 
     /// Number of samples N.
     pub fn samples(&self) -> usize {
-        self.z.nrows()
+        self.samples
     }
 
     /// Number of neurons D of the activations that the design was taken from.
@@ -81,9 +130,12 @@ impl Design {
         self.neurons
     }
 
-    /// Bytes of the standardised activations.
+    /// Bytes of memory that the standardised activations take: none for a stream, whose blocks are the solver's.
     pub fn bytes(&self) -> u64 {
-        4 * self.z.len() as u64
+        match &self.values {
+            Values::Copied(z) => 4 * z.len() as u64,
+            Values::Streamed(_) => 0,
+        }
     }
 
     /// Mean of each neuron that is in, on train.
@@ -95,15 +147,139 @@ impl Design {
     pub(super) fn sd(&self) -> &[f64] {
         &self.sd
     }
+}
 
-    /// A copy of the columns at some positions, contiguous by row.
-    pub(super) fn select(&self, positions: &[usize]) -> Array2<f32> {
-        let mut out = Array2::zeros((self.samples(), positions.len()));
-        for (mut out, z) in out.rows_mut().into_iter().zip(self.z.rows()) {
-            for (out, &position) in out.iter_mut().zip(positions) {
-                *out = z[position];
+/// The chosen neurons that vary.
+fn varying(neurons: usize, moments: &Moments, columns: &[usize]) -> Result<Vec<usize>> {
+    let mut seen = vec![false; neurons];
+    for &column in columns {
+        if column >= neurons || std::mem::replace(&mut seen[column], true) {
+            return Err(Error::invalid(
+                "neurons of a probe",
+                format!("neuron {column} is named twice or is not one of the {neurons}"),
+                format!("Name each neuron once, from 0 to {}", neurons - 1),
+            ));
+        }
+    }
+    let columns: Vec<usize> = columns
+        .iter()
+        .copied()
+        .filter(|&c| moments.spread[c] == Spread::Varies)
+        .collect();
+    if columns.is_empty() {
+        return Err(Error::invalid(
+            "neurons of a probe",
+            "none of them varies over the training samples",
+            "Choose neurons that are not constant; `neurosieve inspect` lists those that are",
+        ));
+    }
+    Ok(columns)
+}
+
+/// Some neurons of a stream: what turns stored rows into standardised ones.
+#[derive(Debug)]
+pub(super) struct Stream<'a> {
+    rows: &'a dyn Rows,
+    /// Ids of the neurons, their means, and 1/sd.
+    ids: Vec<usize>,
+    mean: Vec<f64>,
+    scale: Vec<f64>,
+    /// Whether the ids are consecutive.
+    contiguous: bool,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(design: &Design, rows: &'a dyn Rows, positions: &[usize]) -> Self {
+        let ids: Vec<usize> = positions.iter().map(|&p| design.columns[p]).collect();
+        Self {
+            rows,
+            contiguous: ids.iter().zip(ids[0]..).all(|(id, next)| *id == next),
+            ids,
+            mean: positions.iter().map(|&p| design.mean[p]).collect(),
+            scale: positions.iter().map(|&p| design.sd[p].recip()).collect(),
+        }
+    }
+
+    /// Fills `out` with standardised rows from `start` on, row by row.
+    pub(super) fn fill(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        let (neurons, width) = (self.rows.shape().1, self.ids.len());
+        let at_once = (READ / neurons).max(1);
+        out.par_chunks_mut(at_once * width)
+            .enumerate()
+            .try_for_each_init(
+                || vec![0.0; at_once * neurons],
+                |stored, (chunk, out)| {
+                    let from = start + chunk * at_once;
+                    let stored = &mut stored[..out.len() / width * neurons];
+                    self.rows.read_rows(from, stored)?;
+                    let rows = out
+                        .chunks_exact_mut(width)
+                        .zip(stored.chunks_exact(neurons));
+                    for (row, (out, stored)) in rows.enumerate() {
+                        self.standardise(from + row, stored, out)?;
+                    }
+                    Ok(())
+                },
+            )
+    }
+
+    fn standardise(&self, row: usize, stored: &[f32], out: &mut [f32]) -> Result<()> {
+        let scaling = self.mean.iter().zip(&self.scale);
+        if self.contiguous {
+            let stored = &stored[self.ids[0]..][..out.len()];
+            for ((out, x), (mean, scale)) in out.iter_mut().zip(stored).zip(scaling) {
+                *out = moments::standardised(*x, *mean, *scale);
+            }
+        } else {
+            for ((out, id), (mean, scale)) in out.iter_mut().zip(&self.ids).zip(scaling) {
+                *out = moments::standardised(stored[*id], *mean, *scale);
             }
         }
-        out
+        match out.iter().position(|z| !z.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(self.not_finite(row, at, stored[self.ids[at]])),
+        }
     }
+
+    /// Standardised entries of some samples, with the intercept's ones as row 0, into |samples| × |rows|.
+    pub(super) fn gather(
+        &self,
+        samples: &[u32],
+        rows: &[usize],
+        out: &mut Array2<f32>,
+    ) -> Result<()> {
+        let mut stored = vec![0.0; self.rows.shape().1];
+        for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
+            self.rows.read_rows(i as usize, &mut stored)?;
+            for (out, &row) in out.iter_mut().zip(rows) {
+                *out = match row.checked_sub(1) {
+                    None => 1.0,
+                    Some(at) => {
+                        let x = stored[self.ids[at]];
+                        moments::standardised(x, self.mean[at], self.scale[at])
+                    }
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn not_finite(&self, row: usize, at: usize, value: f32) -> Error {
+        Error::invalid(
+            "activations",
+            format!("row {row}, neuron {} is {value}", self.ids[at]),
+            "Every activation must be a finite number: drop that sample or dump it again in a wider format",
+        )
+    }
+}
+
+/// A copy of the columns of standardised activations at some positions, contiguous by row.
+pub(super) fn select(z: &Array2<f32>, positions: &[usize]) -> Array2<f32> {
+    let mut out = Array2::zeros((z.nrows(), positions.len()));
+    for (mut out, z) in out.rows_mut().into_iter().zip(z.rows()) {
+        for (out, &position) in out.iter_mut().zip(positions) {
+            *out = z[position];
+        }
+    }
+    out
 }

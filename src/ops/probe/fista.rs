@@ -131,12 +131,12 @@ impl State {
     }
 
     /// Takes the metric afresh at the current point, and restarts.
-    fn renew(&mut self, slab: &Slab<'_>) {
+    fn renew(&mut self, slab: &Slab<'_>) -> Result<()> {
         let targets = &self.problem.targets;
         let mut residual = Array2::zeros(self.z.dim());
         loss::loss(&self.z, targets, &mut residual);
         let v = loss::curvature(&residual, targets);
-        let squares = cpu::squares(slab, v.view());
+        let squares = cpu::squares(slab, v.view())?;
         self.metric = Array2::zeros(self.theta.dim());
         self.metric.slice_mut(s![1.., ..]).assign(&squares);
         for (sum, column) in self.metric.row_mut(0).iter_mut().zip(v.columns()) {
@@ -151,6 +151,7 @@ impl State {
         self.momentum = 1.0;
         self.renewal = 2 * self.renewal + 20;
         self.spent.flop += 0.5 * self.problem.pass_flop();
+        Ok(())
     }
 
     /// The extrapolated point.
@@ -215,7 +216,7 @@ impl State {
 fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
     for (_, state) in active.iter_mut() {
         if state.iterations == state.renewal {
-            state.renew(passes.slab(state.problem.slab));
+            state.renew(passes.slab(state.problem.slab))?;
         }
     }
     let from: Vec<Extrapolated> = active.iter_mut().map(|(_, s)| s.extrapolate()).collect();

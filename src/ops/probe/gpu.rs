@@ -94,10 +94,11 @@ impl<'a> Resident<'a> {
         let rows = gpu
             .fit("samples", neurons * 4, TILE)?
             .min((BLOCK_BYTES / (neurons * 4)).next_multiple_of(TILE));
+        let mut scratch = Vec::new();
         let blocks = blocks(slab.samples(), rows)
             .map(|rows| {
                 let values = padded(
-                    slab.block(rows.clone()),
+                    slab.block(rows.clone(), &mut scratch)?,
                     rows.len().next_multiple_of(TILE),
                     neurons,
                 );

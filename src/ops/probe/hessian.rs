@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::loss;
 use super::slab::Slab;
 use super::targets::{Loss, Targets};
+use crate::error::Result;
 
 /// Samples that one gathered copy covers: what building needs beside H itself stays small.
 pub(super) const GATHERED: usize = 2048;
@@ -122,7 +123,7 @@ impl Sample {
         slab: &Slab<'_>,
         set: &WorkingSet,
         known: Option<(&WorkingSet, &Array2<f32>)>,
-    ) -> (Array2<f32>, f64) {
+    ) -> Result<(Array2<f32>, f64)> {
         let mut h = Array2::zeros((set.len(), set.len()));
         let parts: Vec<Part> = (0..set.rows.len())
             .map(|class| Part::of(set, known.map(|(set, _)| set), class))
@@ -142,7 +143,7 @@ impl Sample {
         let blocks: Vec<Vec<Block<'_>>> = terms
             .par_iter()
             .map(|t| missing(slab, t, set, &parts))
-            .collect();
+            .collect::<Result<_>>()?;
         for (terms, blocks) in terms.iter().zip(blocks) {
             let own = terms.a == terms.b;
             for (rows, columns, block) in blocks {
@@ -166,7 +167,7 @@ impl Sample {
                 *entry = *entry * (1.0 + RIDGE.0) + RIDGE.1;
             }
         }
-        (h, flop)
+        Ok((h, flop))
     }
 }
 
@@ -203,7 +204,7 @@ fn missing<'a>(
     terms: &Terms,
     set: &WorkingSet,
     parts: &'a [Part],
-) -> Vec<Block<'a>> {
+) -> Result<Vec<Block<'a>>> {
     let (a, b) = (&parts[terms.a], &parts[terms.b]);
     let mut wanted: Vec<(&[usize], &[usize])> = vec![(&a.new, &b.all)];
     if terms.a != terms.b {
@@ -212,7 +213,7 @@ fn missing<'a>(
     wanted
         .into_iter()
         .filter(|(down, across)| !down.is_empty() && !across.is_empty())
-        .map(|(down, across)| (down, across, block(slab, terms, set, down, across)))
+        .map(|(down, across)| Ok((down, across, block(slab, terms, set, down, across)?)))
         .collect()
 }
 
@@ -307,7 +308,7 @@ fn block(
     set: &WorkingSet,
     down: &[usize],
     across: &[usize],
-) -> Array2<f32> {
+) -> Result<Array2<f32>> {
     let rows = |class: usize, places: &[usize]| -> Vec<usize> {
         let start = set.offsets[class];
         places.iter().map(|p| set.rows[class][p - start]).collect()
@@ -317,18 +318,18 @@ fn block(
     let mut out = Array2::zeros((a.len(), b.len()));
     let parts = terms.samples.chunks(GATHERED);
     for (samples, weights) in parts.zip(terms.weights.chunks(GATHERED)) {
-        let mut left = slab.gather(samples, &a);
+        let mut left = slab.gather(samples, &a)?;
         let right = if same {
             left.clone()
         } else {
-            slab.gather(samples, &b)
+            slab.gather(samples, &b)?
         };
         for (mut row, &weight) in left.rows_mut().into_iter().zip(weights) {
             row *= weight;
         }
         general_mat_mul(1.0, &left.t(), &right, 1.0, &mut out);
     }
-    out
+    Ok(out)
 }
 
 /// A number in [0, 1) that depends on its arguments alone (the finaliser of MurmurHash3's relatives, 64 bit).

@@ -11,6 +11,7 @@ use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
 use super::{Params, WORKING_SET_MAX, dual, kkt, loss};
+use crate::error::Result;
 
 /// λ continuation: where it starts (share of λ_max), the step, and the KKT residual (in units of λ) that allows a step.
 const CONTINUATION: (f64, f64, f64) = (0.2, 0.4, 4.0);
@@ -202,11 +203,11 @@ impl Iterate {
     }
 
     /// Picks the working set and its Hessian and solves the quadratic programme: where to go.
-    pub(super) fn newton_point(&mut self, slab: &Slab<'_>, rule: &Rule) -> Array2<f32> {
+    pub(super) fn newton_point(&mut self, slab: &Slab<'_>, rule: &Rule) -> Result<Array2<f32>> {
         let penalty = self.penalty.scaled(self.factor);
         let kkt = self.kkt_now();
         let near = self.factor <= 1.0 && kkt <= NEAR * self.problem.unit();
-        self.prepare_metric(slab, &penalty, kkt, near);
+        self.prepare_metric(slab, &penalty, kkt, near)?;
         self.was_near = near;
         self.previous_kkt = kkt;
         let metric = self.metric.as_mut().expect("it was just prepared");
@@ -243,11 +244,17 @@ impl Iterate {
             target[at] = u;
         }
         kkt::recentre(&mut target, &penalty);
-        target
+        Ok(target)
     }
 
     /// Keeps the Hessian near the optimum while it serves well, else samples a new one on a new working set.
-    fn prepare_metric(&mut self, slab: &Slab<'_>, penalty: &Penalty, kkt: f64, near: bool) {
+    fn prepare_metric(
+        &mut self,
+        slab: &Slab<'_>,
+        penalty: &Penalty,
+        kkt: f64,
+        near: bool,
+    ) -> Result<()> {
         let nonzero =
             Array2::from_shape_fn(self.theta.dim(), |at| at.0 == 0 || self.theta[at] != 0.0);
         let count = nonzero.iter().filter(|n| **n).count();
@@ -272,16 +279,16 @@ impl Iterate {
                 metric.age += 1;
                 if entering > 0 {
                     metric.selected.zip_mut_with(&fresh, |s, f| *s |= f);
-                    self.spent.flop += metric.grow(slab);
+                    self.spent.flop += metric.grow(slab)?;
                 }
-                return;
+                return Ok(());
             }
         }
         let selected = self.select(penalty, &nonzero, count, near);
         let set = WorkingSet::new(&selected);
         self.metric = None; // its Hessian makes room for the next
         let sample = Sample::draw(&self.residual, targets, &set, kappa, seed);
-        let (hessian, flop) = sample.hessian(slab, &set, None);
+        let (hessian, flop) = sample.hessian(slab, &set, None)?;
         self.spent.flop += flop;
         self.metric = Some(Metric {
             selected,
@@ -293,6 +300,7 @@ impl Iterate {
             seen: 0,
             corrections: Vec::new(),
         });
+        Ok(())
     }
 
     /// The non-zeros and the largest violators, at most [`WORKING_SET_MAX`] together (never fewer than the non-zeros).
@@ -379,7 +387,7 @@ impl Iterate {
 impl Metric {
     /// Follows `selected`: H on the new entries, from the same sample, without the corrections so far (which will be made
     /// again). Returns its FLOP.
-    fn grow(&mut self, slab: &Slab<'_>) -> f64 {
+    fn grow(&mut self, slab: &Slab<'_>) -> Result<f64> {
         let n = self.set.len() as f64;
         let mut flop = 0.0;
         for correction in std::mem::take(&mut self.corrections).iter().rev() {
@@ -389,10 +397,10 @@ impl Metric {
         self.seen = 0;
         let set = WorkingSet::new(&self.selected);
         let known = Some((&self.set, &self.hessian));
-        let (hessian, grown) = self.sample.hessian(slab, &set, known);
+        let (hessian, grown) = self.sample.hessian(slab, &set, known)?;
         self.hessian = hessian;
         self.set = set;
-        flop + grown
+        Ok(flop + grown)
     }
 
     /// Applies the BFGS corrections of the pairs that came since the last time; returns their FLOP.

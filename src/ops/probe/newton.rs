@@ -161,7 +161,7 @@ fn advance(
     let targets: Vec<Array2<f32>> = active
         .par_iter_mut()
         .map(|(_, s)| s.newton_point(&slabs[s.problem.slab], rule))
-        .collect();
+        .collect::<Result<_>>()?;
     let directions: Vec<Array2<f32>> = active
         .iter()
         .zip(&targets)

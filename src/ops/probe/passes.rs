@@ -50,7 +50,7 @@ impl<'a> Passes<'a> {
                 at += theta.ncols();
             }
             let z = match &self.residents {
-                None => cpu::forward(&self.slabs[slab], w.view()),
+                None => cpu::forward(&self.slabs[slab], w.view())?,
                 Some(residents) => residents[slab].forward(w.view())?,
             };
             at = 0;
@@ -82,7 +82,7 @@ impl<'a> Passes<'a> {
                 at += residual.ncols();
             }
             let g = match &self.residents {
-                None => cpu::backward(&self.slabs[slab], r.view()),
+                None => cpu::backward(&self.slabs[slab], r.view())?,
                 Some(residents) => residents[slab].backward(r.view())?,
             };
             at = 0;

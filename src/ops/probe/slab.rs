@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
+use super::design::{Stream, Values, select};
 use super::targets::penalty_rows;
 use super::{ABSENT_CLASS_BIAS, Design, Fit, Neurons, PenaltyScale};
 use crate::error::{Error, Result};
@@ -14,14 +15,19 @@ pub(super) struct Slab<'a> {
     design: &'a Design,
     /// Positions in the design, in the problem's order.
     positions: Vec<usize>,
-    /// Where the positions are a range its start, else a copy of the columns.
-    columns: Columns,
+    /// Where the positions are a range, its start.
+    from: Option<usize>,
+    columns: Columns<'a>,
 }
 
 #[derive(Debug)]
-enum Columns {
-    From(usize),
+enum Columns<'a> {
+    /// Some columns of the design's copy, from one on.
+    Range(&'a Array2<f32>, usize),
+    /// A copy of their own.
     Copied(Array2<f32>),
+    /// None here: they are read when asked for.
+    Streamed(Stream<'a>),
 }
 
 impl<'a> Slab<'a> {
@@ -54,14 +60,17 @@ impl<'a> Slab<'a> {
             ));
         };
         let contiguous = positions.iter().zip(first..).all(|(p, q)| *p == q);
-        let columns = if contiguous {
-            Columns::From(first)
-        } else {
-            Columns::Copied(design.select(&positions))
+        let columns = match design.values() {
+            Values::Copied(z) if contiguous => Columns::Range(z, first),
+            Values::Copied(z) => Columns::Copied(select(z, &positions)),
+            Values::Streamed(rows) => {
+                Columns::Streamed(Stream::new(design, rows.as_ref(), &positions))
+            }
         };
         Ok(Self {
             design,
             positions,
+            from: contiguous.then_some(first),
             columns,
         })
     }
@@ -70,12 +79,10 @@ impl<'a> Slab<'a> {
     pub(super) fn is(&self, neurons: Neurons<'_>) -> bool {
         match neurons {
             Neurons::All => {
-                self.positions.len() == self.design.columns().len()
-                    && matches!(self.columns, Columns::From(0))
+                self.positions.len() == self.design.columns().len() && self.from == Some(0)
             }
             Neurons::Range { from, to } => {
-                matches!(self.columns, Columns::From(start) if start == from)
-                    && self.positions.len() == to.saturating_sub(from)
+                self.from == Some(from) && self.positions.len() == to.saturating_sub(from)
             }
             Neurons::These(these) => self.positions == these,
         }
@@ -91,54 +98,82 @@ impl<'a> Slab<'a> {
         self.positions.len()
     }
 
-    /// The samples in blocks, each of which [`Slab::block`] hands out at once.
+    /// The samples in blocks, each of which [`Slab::block`] hands out at once: one of a copy, several of a stream.
     pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        std::iter::once(0..self.samples())
+        let (samples, rows) = (self.samples(), self.design.block_rows(self.width()));
+        (0..samples)
+            .step_by(rows.max(1))
+            .map(move |from| from..(from + rows).min(samples))
     }
 
-    /// The standardised activations of a block of samples, |rows| × d; its rows are contiguous.
-    pub(super) fn block(&self, rows: Range<usize>) -> ArrayView2<'_, f32> {
+    /// The standardised activations of a block of samples, |rows| × d; its rows are contiguous. A stream's block is made
+    /// in `scratch`.
+    ///
+    /// # Errors
+    /// When a stream cannot be read, or holds a value that is not finite.
+    pub(super) fn block<'s>(
+        &'s self,
+        rows: Range<usize>,
+        scratch: &'s mut Vec<f32>,
+    ) -> Result<ArrayView2<'s, f32>> {
         match &self.columns {
-            Columns::From(start) => {
+            Columns::Range(z, start) => {
                 let columns = *start..start + self.width();
-                self.design.z().slice_move(s![rows, columns])
+                Ok(z.slice(s![rows, columns]))
             }
-            Columns::Copied(z) => z.slice(s![rows, ..]),
+            Columns::Copied(z) => Ok(z.slice(s![rows, ..])),
+            Columns::Streamed(stream) => {
+                let shape = (rows.len(), self.width());
+                scratch.resize(shape.0 * shape.1, 0.0);
+                stream.fill(rows.start, scratch)?;
+                let scratch: &'s [f32] = scratch;
+                Ok(ArrayView2::from_shape(shape, scratch).expect("it was made that long"))
+            }
         }
     }
 
     /// Entries of some samples, with the intercept's ones as row 0: |samples| × |rows|.
-    pub(super) fn gather(&self, samples: &[u32], rows: &[usize]) -> Array2<f32> {
-        let z = self.block(0..self.samples());
+    ///
+    /// # Errors
+    /// As [`Slab::block`].
+    pub(super) fn gather(&self, samples: &[u32], rows: &[usize]) -> Result<Array2<f32>> {
         let mut out = Array2::zeros((samples.len(), rows.len()));
+        let (z, start) = match &self.columns {
+            Columns::Range(z, start) => (*z, *start),
+            Columns::Copied(z) => (z, 0),
+            Columns::Streamed(stream) => {
+                stream.gather(samples, rows, &mut out)?;
+                return Ok(out);
+            }
+        };
         for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
             let source = z.row(i as usize);
             let source = source.to_slice().expect("rows are contiguous");
+            let source = &source[start..];
             for (out, &row) in out.iter_mut().zip(rows) {
                 *out = if row == 0 { 1.0 } else { source[row - 1] };
             }
         }
-        out
+        Ok(out)
     }
 
     /// √Σᵢ ωᵢ x_ij² for each row j of the coefficients; 1 for the intercept.
-    pub(super) fn column_norms(&self, omega: &[f64]) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// As [`Slab::block`].
+    pub(super) fn column_norms(&self, omega: &[f64]) -> Result<Vec<f64>> {
         let mut squares = vec![0.0; self.width()];
+        let mut scratch = Vec::new();
         for rows in self.blocks() {
-            for (x, omega) in self
-                .block(rows.clone())
-                .rows()
-                .into_iter()
-                .zip(&omega[rows])
-            {
+            let x = self.block(rows.clone(), &mut scratch)?;
+            for (x, omega) in x.rows().into_iter().zip(&omega[rows]) {
                 for (square, x) in squares.iter_mut().zip(x) {
                     *square += omega * f64::from(*x).powi(2);
                 }
             }
         }
-        std::iter::once(1.0)
-            .chain(squares.into_iter().map(f64::sqrt))
-            .collect()
+        let norms = squares.into_iter().map(f64::sqrt);
+        Ok(std::iter::once(1.0).chain(norms).collect())
     }
 
     /// What λ1 is multiplied by for each row of the coefficients.

@@ -199,17 +199,18 @@ impl State {
     }
 
     /// Takes the Hessian's diagonal at the current point.
-    fn renew(&mut self, slab: &Slab<'_>) {
+    fn renew(&mut self, slab: &Slab<'_>) -> Result<()> {
         let v = loss::curvature(&self.residual, &self.problem.targets);
         let mut diagonal = Array2::zeros(self.theta.dim());
         diagonal
             .slice_mut(s![1.., ..])
-            .assign(&cpu::squares(slab, v.view()));
+            .assign(&cpu::squares(slab, v.view())?);
         for (sum, column) in diagonal.row_mut(0).iter_mut().zip(v.columns()) {
             *sum = column.iter().map(|v| f64::from(*v)).sum();
         }
         self.diagonal = diagonal;
         self.spent.flop += 0.5 * self.problem.pass_flop();
+        Ok(())
     }
 
     /// −H⁻¹∇F by the two-loop recursion, and ∇F·direction.
@@ -306,7 +307,7 @@ fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
     let mut directions = Vec::with_capacity(active.len());
     for (_, state) in active.iter_mut() {
         if state.iterations.is_multiple_of(RENEW) {
-            state.renew(passes.slab(state.problem.slab));
+            state.renew(passes.slab(state.problem.slab))?;
         }
         state.iterations += 1;
         directions.push(state.direction());

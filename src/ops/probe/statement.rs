@@ -75,7 +75,10 @@ pub(super) fn statements(
             warm: problem.start.is_some(),
             spent: Spent::default(),
             l2: problem.l2,
-            norms: problem.weights.map(|_| slab.column_norms(&targets.omega)),
+            norms: problem
+                .weights
+                .map(|_| slab.column_norms(&targets.omega))
+                .transpose()?,
             targets,
         });
     }
