@@ -216,7 +216,6 @@ impl Iterate {
         let rows: Vec<usize> = set.entries().map(|(row, _)| row).collect();
         let quadratic = Quadratic {
             h: &metric.hessian,
-            offsets: &set.offsets,
             g: &set.gather(&self.gradient),
             l1: &rows
                 .iter()
