@@ -38,6 +38,7 @@
 //! One pass is 4·N·d·C FLOP a problem and reads X twice; Newton takes 10 to 40 passes, plus n² · 4 bytes for a working
 //! set of n entries, n ≤ [`WORKING_SET_MAX`].
 
+pub mod adam;
 mod certificate;
 mod check;
 mod cpu;
