@@ -4,12 +4,14 @@
 //! cargo bench --bench solver -- table DATA [PROTOTYPE]   work and depth to KKT 1e-2 … 1e-6, Newton and FISTA
 //! cargo bench --bench solver -- stopping DATA            what each stopping rule costs and changes
 //! cargo bench --bench solver -- batch DATA [PEERS.json]  7 layers × 10 λ × 5 tasks, beside NeuroX's training
+//! cargo bench --bench solver -- adam DATA [PEERS.json]   NeuroX's training in lockstep, beside NeuroX
 //! ```
 //!
 //! DATA holds `train`, `dev` and `test.safetensors` with the tasks fine, coarse and control (MiniLM activations of Python
 //! tokens, 12,000 × 2,688). PROTOTYPE is a text file of an f64 prototype's runs. One JSON document goes to stdout, a
 //! Markdown table to stderr.
 
+mod adam;
 mod batch;
 mod set;
 mod stopping;
@@ -26,7 +28,7 @@ fn main() {
     let (Some(mode), Some(data)) = (arguments.first(), arguments.get(1)) else {
         let _ = writeln!(
             std::io::stderr(),
-            "solver: nothing to do; cargo bench --bench solver -- table|stopping|batch DATA [FILE]"
+            "solver: nothing to do; cargo bench --bench solver -- table|stopping|batch|adam DATA [FILE]"
         );
         return;
     };
@@ -36,7 +38,8 @@ fn main() {
         "table" => table::run(&set, extra.as_deref()),
         "stopping" => stopping::run(&set),
         "batch" => batch::run(&set, extra.as_deref()),
-        other => panic!("{other} is not table, stopping or batch"),
+        "adam" => adam::run(&set, extra.as_deref()),
+        other => panic!("{other} is not table, stopping, batch or adam"),
     };
     let _ = writeln!(
         std::io::stdout(),
