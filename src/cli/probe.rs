@@ -14,7 +14,7 @@ use crate::analysis::selection::Rule;
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::{Error, Result};
 use crate::ops::probe::{Norm, Params, PenaltyScale, Solver, Stop};
-use crate::report::{self, format};
+use crate::report;
 use crate::study::probe::results::{Estimate, Figures, PartMetrics};
 use crate::study::probe::{Chosen, Job, ProbeResults, run as run_job};
 use crate::study::spec::layers_units;
@@ -358,8 +358,8 @@ fn summarise(text: &mut String, results: &ProbeResults) -> std::fmt::Result {
     writeln!(
         text,
         "  λ1 {}, λ2 {} ({chosen}; {} tried)",
-        format::number(results.l1),
-        format::number(results.l2),
+        plain(results.l1),
+        plain(results.l2),
         selection.path.len()
     )?;
     let certificate = &results.certificate;
@@ -431,6 +431,15 @@ fn figures(metrics: &PartMetrics) -> Vec<(&'static str, String)> {
             ("Pearson's r", defined(pearson)),
             ("Spearman's ρ", defined(spearman)),
         ],
+    }
+}
+
+/// A penalty in digits that `--l1` takes again.
+fn plain(value: f64) -> String {
+    if value == 0.0 {
+        "0".to_owned()
+    } else {
+        format!("{value:.4e}")
     }
 }
 

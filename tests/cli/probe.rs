@@ -191,6 +191,7 @@ fn the_file_says_what_it_is_and_is_the_same_every_time() {
     let shown = stdout(&attempt(&study, &arguments));
     for part in [
         "colour: 2 classes",
+        "λ1 1.0000e-2, λ2 2.0000e-3 (given; 1 tried)",
         "accuracy",
         "macro-F1",
         "MCC",
