@@ -19,7 +19,9 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::moments::Moments;
-use crate::ops::probe::{self, Certificate, Design, Fit, Norm, Params, Problem, Response};
+use crate::ops::probe::{
+    self, Certificate, Design, Fit, Neurons, Norm, Params, PenaltyScale, Problem, Response, adam,
+};
 
 /// Samples with what is to be predicted.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +82,9 @@ pub struct Tuning<'a> {
     pub norm: Norm,
     /// How to fit.
     pub params: Params,
+    /// Instead of solving, train as NeuroX does, started with `params.seed`: its own objective, raw activations. It knows
+    /// neither weights of samples nor folds.
+    pub adam: Option<adam::Params>,
     /// How to choose. For values [`Rule::LogLoss`] stands for the squared error, the log-loss of a normal distribution up
     /// to a constant; rules of accuracy are refused.
     pub rule: Rule,
@@ -158,6 +163,21 @@ impl Tuning<'_> {
                 "Give dev or folds, or one penalty",
             ));
         }
+        let raw = self.norm == Norm::Frobenius && self.params.scale == PenaltyScale::Raw;
+        if self.adam.is_some() && !raw {
+            return Err(Error::invalid(
+                "NeuroX's training",
+                "another objective was asked for",
+                "It minimises its own: the norm that is not squared, of raw weights (--penalty neurox --no-standardize)",
+            ));
+        }
+        if self.adam.is_some() && (self.weights.is_some() || matches!(self.by, By::Folds { .. })) {
+            return Err(Error::invalid(
+                "NeuroX's training",
+                "it knows neither weights of samples nor folds",
+                "Leave the weights out, and give dev or one penalty (--dev, or --l1 and --l2)",
+            ));
+        }
         let of_values = matches!(self.train.response, Response::Values(_));
         if of_values && !matches!(self.rule, Rule::LogLoss | Rule::LogLossOneSe) {
             return Err(Error::invalid(
@@ -183,9 +203,21 @@ impl Tuning<'_> {
         problems: &[Problem<'_>],
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Fit>> {
-        probe::fit(self.backend, design, problems, &self.params, &mut |p| {
-            progress(p.finished as f64 / p.problems as f64);
-        })
+        let mut report = |p: &probe::Progress| progress(p.finished as f64 / p.problems as f64);
+        let Some(params) = &self.adam else {
+            return probe::fit(self.backend, design, problems, &self.params, &mut report);
+        };
+        let problems: Vec<adam::Problem<'_>> = problems
+            .iter()
+            .map(|problem| adam::Problem {
+                response: problem.response,
+                neurons: Neurons::These(self.columns),
+                l1: problem.l1,
+                l2: problem.l2,
+                start: adam::Start::Seeded(self.params.seed),
+            })
+            .collect();
+        adam::fits(self.train.x, self.moments, &problems, params, &mut report)
     }
 
     fn on_dev(

@@ -8,8 +8,8 @@
 //! | `scale` | D, F64 | standard deviation on train, 1 where a neuron does not vary: `weights · scale` are those of standardised activations |
 //!
 //! Neurons that the probe does not see have weight 0. Metadata, all strings: `classes` (JSON list; `null` for values),
-//! `task`, `columns` (JSON list of the neurons it sees; `null`: all), `l1`, `l2`, `penalty`, `standardize`, `certificate`
-//! (JSON), `schema_version`, `neurosieve_version`.
+//! `task`, `columns` (JSON list of the neurons it sees; `null`: all), `l1`, `l2`, `penalty`, `standardize`, `method`
+//! (`exact` or `adam`), `certificate` (JSON), `schema_version`, `neurosieve_version`.
 
 use std::collections::HashMap;
 
@@ -114,6 +114,7 @@ fn metadata(results: &ProbeResults) -> serde_json::Result<HashMap<String, String
         ("l2", results.l2.to_string()),
         ("penalty", results.penalty.to_owned()),
         ("standardize", results.standardize.to_string()),
+        ("method", results.method.to_owned()),
         ("certificate", serde_json::to_string(&results.certificate)?),
     ];
     Ok(entries.map(|(key, value)| (key.to_owned(), value)).into())

@@ -35,6 +35,7 @@ fn tuned(fold: &[usize], params: Params) -> Tuned {
         },
         norm: Norm::Squared,
         params,
+        adam: None,
         rule: Rule::Accuracy,
         by: By::Folds { fold, count: 3 },
     }
@@ -116,6 +117,7 @@ fn several_penalties_need_something_to_choose_by() {
         },
         norm: Norm::Squared,
         params: Params::default(),
+        adam: None,
         rule: Rule::Accuracy,
         by: By::Nothing,
     }

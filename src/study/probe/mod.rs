@@ -25,7 +25,7 @@ use crate::data::{PartFiles, ReadOptions};
 use crate::error::{Error, Result};
 use crate::ops::Backend;
 use crate::ops::moments::{Moments, moments};
-use crate::ops::probe::{Fit, Norm, Params, Response};
+use crate::ops::probe::{Fit, Norm, Params, Response, adam};
 
 /// Which neurons the probe sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Job {
     pub norm: Norm,
     /// How to fit; its seed is that of folds and intervals as well.
     pub params: Params,
+    /// Train as NeuroX does instead of solving.
+    pub adam: Option<adam::Params>,
     /// How dev or the folds choose.
     pub rule: Rule,
     /// Number of folds where there is no dev; `None`: no cross-validation.
@@ -225,6 +227,7 @@ fn tune(
         penalties: &job.penalties,
         norm: job.norm,
         params: job.params.clone(),
+        adam: job.adam,
         rule: job.rule,
         by,
     }

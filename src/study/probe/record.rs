@@ -54,6 +54,7 @@ pub(super) fn results(
             Norm::Frobenius => "neurox",
         },
         standardize: job.params.scale == PenaltyScale::Standardised,
+        method: if job.adam.is_some() { "adam" } else { "exact" },
         weighting: Weighting {
             balanced: job.balanced,
             file: job.sample_weights.as_ref().map(|p| p.display().to_string()),
@@ -64,7 +65,7 @@ pub(super) fn results(
         certificate: certificate(&fit.certificate),
         selection: selection(job, data, tuned),
         metrics,
-        warnings: warnings(data, tuned),
+        warnings: warnings(job, data, tuned),
         timings,
     }
 }
@@ -127,20 +128,15 @@ fn certificate(found: &probe::Certificate) -> Certificate {
     }
 }
 
-fn warnings(data: &Loaded, tuned: &Tuned) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if !tuned.fit.certificate.converged {
-        warnings.push(
-            "The probe has not converged: allow more passes, or a stopping rule that is met sooner.".to_owned(),
-        );
-    }
-    let others = tuned.path.iter().flat_map(|tried| &tried.fits);
-    let open = others.filter(|(_, found)| !found.converged).count();
-    if open > 0 {
-        warnings.push(format!(
-            "{open} of the fits that were tried have not converged."
-        ));
-    }
+fn warnings(job: &Job, data: &Loaded, tuned: &Tuned) -> Vec<String> {
+    let mut warnings = if job.adam.is_some() {
+        let gap = tuned.fit.certificate.relative_gap;
+        vec![format!(
+            "NeuroX's training ends after its epochs, not at an optimum: the objective is up to {gap:.1e} of itself above it."
+        )]
+    } else {
+        unconverged(tuned)
+    };
     if tuned.path.len() > 1 && tuned.chosen + 1 == tuned.path.len() {
         warnings.push(
             "The weakest penalty that was tried was chosen; a weaker one may do better: add a smaller ratio."
@@ -158,6 +154,23 @@ fn warnings(data: &Loaded, tuned: &Tuned) -> Vec<String> {
                 absent.join(", ")
             ));
         }
+    }
+    warnings
+}
+
+fn unconverged(tuned: &Tuned) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !tuned.fit.certificate.converged {
+        warnings.push(
+            "The probe has not converged: allow more passes, or a stopping rule that is met sooner.".to_owned(),
+        );
+    }
+    let others = tuned.path.iter().flat_map(|tried| &tried.fits);
+    let open = others.filter(|(_, found)| !found.converged).count();
+    if open > 0 {
+        warnings.push(format!(
+            "{open} of the fits that were tried have not converged."
+        ));
     }
     warnings
 }

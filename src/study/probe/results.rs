@@ -39,6 +39,8 @@ pub struct ProbeResults {
     pub penalty: &'static str,
     /// Whether the penalty acts on weights of standardised activations.
     pub standardize: bool,
+    /// `exact`, or `adam`: trained as NeuroX does.
+    pub method: &'static str,
     /// Whether classes were balanced, and the file of weights.
     pub weighting: Weighting,
     /// Value of the objective.

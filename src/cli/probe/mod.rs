@@ -1,6 +1,7 @@
 //! `neurosieve probe`: one probe, its weights and how good they are.
 
-use std::fmt::Write as _;
+mod summary;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,10 +14,9 @@ use crate::analysis::search::Penalties;
 use crate::analysis::selection::Rule;
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::{Error, Result};
-use crate::ops::probe::{Norm, Params, PenaltyScale, Solver, Stop};
+use crate::ops::probe::{Norm, Params, PenaltyScale, Solver, Stop, adam};
 use crate::report;
-use crate::study::probe::results::{Estimate, Figures, PartMetrics};
-use crate::study::probe::{Chosen, Job, ProbeResults, run as run_job};
+use crate::study::probe::{Chosen, Job, run as run_job};
 use crate::study::spec::layers_units;
 
 /// Ratios that are tried where no penalty is given.
@@ -129,11 +129,21 @@ struct FitArguments {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     solver: SolverName,
     /// When a fit is good enough: screening, certified, gap=G (relative duality gap) or kkt=K (share of λ_max)
-    #[arg(long, value_name = "RULE", default_value = "certified", value_parser = parse_stop)]
-    stop: Stop,
-    /// Leave a fit unconverged after so many passes over the activations
-    #[arg(long, value_name = "N", default_value_t = 3000)]
-    max_passes: u32,
+    /// [default: certified]
+    #[arg(long, value_name = "RULE", value_parser = parse_stop)]
+    stop: Option<Stop>,
+    /// Leave a fit unconverged after so many passes over the activations [default: 3000]
+    #[arg(long, value_name = "N")]
+    max_passes: Option<u32>,
+    /// With --solver adam: sweeps over the samples [default: 10]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// With --solver adam: samples of a step [default: 32]
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// With --solver adam: its step size [default: 0.001]
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
     /// Seed of the solver, the folds and the intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -161,6 +171,8 @@ enum SolverName {
     Newton,
     /// Accelerated proximal gradient
     Fista,
+    /// No solver: NeuroX's training reproduced, on the CPU (needs --penalty neurox --no-standardize)
+    Adam,
 }
 
 /// `0,3-5`: whole numbers and ranges that include both ends.
@@ -214,7 +226,7 @@ fn parse_stop(text: &str) -> std::result::Result<Stop, String> {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
-    let job = job(arguments);
+    let job = job(arguments)?;
     // Whatever can fail fails before the work starts.
     let (folder, stem) = output(&arguments.output)?;
     let (backend, device) = device::choose(&arguments.device)?;
@@ -233,9 +245,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     if arguments.json {
         return say(out, &String::from_utf8_lossy(&document));
     }
-    let mut text = String::new();
-    summarise(&mut text, &probed.results).expect("writing to a String cannot fail");
-    say(out, &text)
+    say(out, &summary::summary(&probed.results))
 }
 
 /// The folder of the output, and the file's name without extension.
@@ -256,7 +266,7 @@ fn output(file: &Path) -> Result<(OutputFolder, String)> {
     Ok((OutputFolder::open(parent)?, stem.to_owned()))
 }
 
-fn job(arguments: &Arguments) -> Job {
+fn job(arguments: &Arguments) -> Result<Job> {
     let (parts, penalty, fit) = (&arguments.parts, &arguments.penalty, &arguments.fit);
     let task = parts.task.clone().unwrap_or_else(|| "label".to_owned());
     let files = |activations: &PathBuf, labels: &Option<PathBuf>| PartFiles {
@@ -280,7 +290,7 @@ fn job(arguments: &Arguments) -> Job {
     } else {
         Rule::Accuracy
     };
-    Job {
+    Ok(Job {
         train: files(&arguments.data, &parts.labels),
         dev: parts.dev.as_ref().map(|dev| files(dev, &parts.dev_labels)),
         test: parts
@@ -303,6 +313,7 @@ fn job(arguments: &Arguments) -> Job {
             PenaltyName::Neurox => Norm::Frobenius,
         },
         params: params(fit, penalty.no_standardize),
+        adam: adam_params(fit)?,
         rule: penalty.select.unwrap_or(default_rule),
         folds: match (&parts.dev, penalty.folds) {
             (Some(_), _) => None,
@@ -311,13 +322,49 @@ fn job(arguments: &Arguments) -> Job {
         },
         balanced: parts.class_weight.is_some(),
         sample_weights: parts.sample_weights.clone(),
+    })
+}
+
+/// How NeuroX's training goes, where it is asked for.
+fn adam_params(fit: &FitArguments) -> Result<Option<adam::Params>> {
+    let usual = adam::Params::default();
+    let is_adam = matches!(fit.solver, SolverName::Adam);
+    let foreign = if is_adam {
+        [
+            ("--stop", fit.stop.is_some()),
+            ("--max-passes", fit.max_passes.is_some()),
+        ]
+        .to_vec()
+    } else {
+        let given = [
+            fit.epochs.is_some(),
+            fit.batch_size.is_some(),
+            fit.learning_rate.is_some(),
+        ];
+        ["--epochs", "--batch-size", "--learning-rate"]
+            .into_iter()
+            .zip(given)
+            .collect()
+    };
+    if let Some((flag, _)) = foreign.iter().find(|(_, given)| *given) {
+        return Err(Error::invalid(
+            *flag,
+            "it means nothing to this solver",
+            "--stop and --max-passes go with auto, newton and fista, --epochs, --batch-size and --learning-rate with adam",
+        ));
     }
+    Ok(is_adam.then(|| adam::Params {
+        epochs: fit.epochs.unwrap_or(usual.epochs),
+        batch: fit.batch_size.unwrap_or(usual.batch),
+        learning_rate: fit.learning_rate.unwrap_or(usual.learning_rate),
+    }))
 }
 
 fn params(fit: &FitArguments, raw: bool) -> Params {
+    let usual = Params::default();
     Params {
         solver: match fit.solver {
-            SolverName::Auto => Solver::Auto,
+            SolverName::Auto | SolverName::Adam => Solver::Auto,
             SolverName::Newton => Solver::Newton,
             SolverName::Fista => Solver::Fista,
         },
@@ -326,127 +373,9 @@ fn params(fit: &FitArguments, raw: bool) -> Params {
         } else {
             PenaltyScale::Standardised
         },
-        stop: fit.stop,
-        max_passes: f64::from(fit.max_passes),
+        stop: fit.stop.unwrap_or(usual.stop),
+        max_passes: fit.max_passes.map_or(usual.max_passes, f64::from),
         seed: fit.seed,
-        ..Params::default()
-    }
-}
-
-/// The answer in a few lines.
-fn summarise(text: &mut String, results: &ProbeResults) -> std::fmt::Result {
-    let seen = results.columns.as_ref().map_or(results.neurons, Vec::len);
-    let what = match &results.classes {
-        Some(classes) => format!("{} classes", classes.len()),
-        None => "values".to_owned(),
-    };
-    writeln!(
-        text,
-        "{}: {what}, {seen} of {} neurons, {} of them in use, on {} ({})",
-        results.task,
-        results.neurons,
-        results.neurons_used,
-        results.device.kind,
-        results.device.name
-    )?;
-    let selection = &results.selection;
-    let chosen = match (selection.by, selection.rule, selection.folds) {
-        ("dev", Some(rule), _) => format!("chosen on dev by {}", rule.name()),
-        (_, Some(rule), Some(folds)) => format!("chosen by {} in {folds} folds", rule.name()),
-        _ => "given".to_owned(),
-    };
-    writeln!(
-        text,
-        "  λ1 {}, λ2 {} ({chosen}; {} tried)",
-        plain(results.l1),
-        plain(results.l2),
-        selection.path.len()
-    )?;
-    let certificate = &results.certificate;
-    let gap = certificate
-        .relative_gap
-        .map_or("unbounded".to_owned(), |gap| format!("{gap:.1e}"));
-    writeln!(
-        text,
-        "  {}: KKT {:.1e} of λ_max, relative gap {gap}, {:.1} passes",
-        if certificate.converged {
-            "converged"
-        } else {
-            "NOT CONVERGED"
-        },
-        certificate.kkt_relative,
-        certificate.passes
-    )?;
-    let parts = [
-        ("train", Some(&results.metrics.train)),
-        ("dev", results.metrics.dev.as_ref()),
-        ("test", results.metrics.test.as_ref()),
-    ];
-    for (at, (name, metrics)) in parts
-        .into_iter()
-        .filter_map(|(n, m)| Some((n, m?)))
-        .enumerate()
-    {
-        let figures = figures(metrics);
-        if at == 0 {
-            write!(text, "  {:<5} {:>7}", "", "samples")?;
-            figures
-                .iter()
-                .try_for_each(|(figure, _)| write!(text, "  {figure:<25}"))?;
-            writeln!(text)?;
-        }
-        write!(text, "  {name:<5} {:>7}", metrics.samples)?;
-        figures
-            .iter()
-            .try_for_each(|(_, value)| write!(text, "  {value:<25}"))?;
-        writeln!(text)?;
-    }
-    Ok(())
-}
-
-/// The figures of a part with their names.
-fn figures(metrics: &PartMetrics) -> Vec<(&'static str, String)> {
-    let defined = |e: &Option<Estimate>| e.as_ref().map_or("undefined".to_owned(), shown);
-    match &metrics.figures {
-        Figures::Classes {
-            accuracy,
-            macro_f1,
-            mcc,
-            log_loss,
-            ..
-        } => vec![
-            ("accuracy", shown(accuracy)),
-            ("macro-F1", shown(macro_f1)),
-            ("MCC", shown(mcc)),
-            ("log-loss", shown(log_loss)),
-        ],
-        Figures::Values {
-            mse,
-            r2,
-            pearson,
-            spearman,
-        } => vec![
-            ("MSE", shown(mse)),
-            ("R²", defined(r2)),
-            ("Pearson's r", defined(pearson)),
-            ("Spearman's ρ", defined(spearman)),
-        ],
-    }
-}
-
-/// A penalty in digits that `--l1` takes again.
-fn plain(value: f64) -> String {
-    if value == 0.0 {
-        "0".to_owned()
-    } else {
-        format!("{value:.4e}")
-    }
-}
-
-fn shown(estimate: &Estimate) -> String {
-    let value = estimate.value;
-    match estimate.interval {
-        Some([low, high]) => format!("{value:.4} [{low:.4}, {high:.4}]"),
-        None => format!("{value:.4}"),
+        ..usual
     }
 }
