@@ -23,8 +23,8 @@ use crate::error::{Error, Result};
 
 /// f64 sums leave a gap uncertain by about this share of the objective: never certify by less.
 const GAP_FLOOR: f64 = 1e-12;
-/// Columns that are certified together: bounds the f64 copies.
-const COLUMNS: usize = 96;
+/// Columns that are certified together, unless one problem has more: enough for a product, and what bounds the f64 copies.
+pub(super) const COLUMNS: usize = 32;
 /// Passes that a certificate costs: one forward GEMM and two backward ones.
 const PASSES: f64 = 1.5;
 
@@ -75,8 +75,9 @@ pub(super) fn certify(
         let mut from = 0;
         while from < members.len() {
             let (mut to, mut columns) = (from, 0);
-            while to < members.len() && (to == from || columns < COLUMNS) {
-                columns += points[members[to]].problem.targets.classes.len();
+            let width = |p: usize| points[p].problem.targets.classes.len();
+            while to < members.len() && (to == from || columns + width(members[to]) <= COLUMNS) {
+                columns += width(members[to]);
                 to += 1;
             }
             let group: Vec<Unfolded<'_>> = members[from..to]
@@ -118,47 +119,50 @@ fn certify_group(
         .iter()
         .map(|p| p.theta.slice(s![1.., ..]).mapv(f64::from))
         .collect();
-    let predictions = cpu::forward_f64(slab, joined(&thetas).view())?;
+    let mut predictions = cpu::forward_f64(slab, joined(thetas).view())?;
     let (mut evaluated, mut residuals) = (Vec::new(), Vec::new());
     let mut at = 0;
     for point in points {
         let c = point.theta.ncols();
-        let z = &predictions.slice(s![.., at..at + c]) + &point.theta.row(0).mapv(f64::from);
-        at += c;
-        let targets = &point.point.problem.targets;
-        let (loss, residual, dual_residual, missed) = if targets.loss == Loss::Squared {
-            let (loss, residual) = squared(&z, targets);
-            let centred = dual::centred(&residual, targets);
-            (loss, residual, centred, 0.0)
+        let z = if points.len() == 1 {
+            std::mem::take(&mut predictions)
         } else {
-            refuse_separable(&z, point)?;
-            let mut p = z.clone();
-            let loss = softmax(&mut p, targets);
-            let (dual, missed) = dual::feasible(&z, targets);
-            let residual = minus_labels(&p, targets);
-            (loss, residual, minus_labels(&dual, targets), missed)
+            predictions.slice(s![.., at..at + c]).to_owned()
         };
-        evaluated.push((loss, missed * intercept_range(&point.theta)));
-        residuals.push(residual);
-        residuals.push(dual_residual);
-    }
-    let gradients = cpu::backward_f64(slab, joined(&residuals).view())?;
-    let mut at = 0;
-    let mut next = |residual: &Array2<f64>| {
-        let c = residual.ncols();
-        let mut gradient = Array2::zeros((gradients.nrows() + 1, c));
-        gradient
-            .slice_mut(s![1.., ..])
-            .assign(&gradients.slice(s![.., at..at + c]));
-        gradient.row_mut(0).assign(&residual.sum_axis(Axis(0)));
         at += c;
+        let (loss, slack, residual, dual) = evaluate(z, point)?;
+        evaluated.push((loss, slack));
+        residuals.push(residual);
+        residuals.push(dual);
+    }
+    drop(predictions);
+    let gradients = if points.len() == 1 {
+        cpu::backward_f64(slab, &residuals)?
+    } else {
+        // Narrow ones share a product.
+        let joined = joined(residuals.clone());
+        let gradients = cpu::backward_f64(slab, &[joined])?.swap_remove(0);
+        let mut at = 0;
+        let part = |residual: &Array2<f64>| {
+            at += residual.ncols();
+            gradients
+                .slice(s![.., at - residual.ncols()..at])
+                .to_owned()
+        };
+        residuals.iter().map(part).collect()
+    };
+    let with_intercept = |place: usize| {
+        let (g, residual) = (&gradients[place], &residuals[place]);
+        let mut gradient = Array2::zeros((g.nrows() + 1, g.ncols()));
+        gradient.slice_mut(s![1.., ..]).assign(g);
+        gradient.row_mut(0).assign(&residual.sum_axis(Axis(0)));
         gradient
     };
     let mut certified = Vec::new();
     for (place, point) in points.iter().enumerate() {
-        let gradient = next(&residuals[2 * place]);
+        let gradient = with_intercept(2 * place);
         let dual = &residuals[2 * place + 1];
-        let v = next(dual).mapv(|g| -g);
+        let v = with_intercept(2 * place + 1); // −V, of which only the size counts
         let (loss, slack) = evaluated[place];
         let objective = loss + point.penalty.value(&point.theta);
         certified.push((
@@ -199,6 +203,27 @@ fn certificate(
     certificate
 }
 
+/// Loss, what the dual bound may miss, and the residuals Ω(P − Y) of the point and of its dual, from predictions without
+/// intercept; they are made in place where that can be.
+fn evaluate(
+    mut z: Array2<f64>,
+    point: &Unfolded<'_>,
+) -> Result<(f64, f64, Array2<f64>, Array2<f64>)> {
+    z += &point.theta.row(0).mapv(f64::from);
+    let targets = &point.point.problem.targets;
+    if targets.loss == Loss::Squared {
+        let (loss, residual) = squared(&z, targets);
+        let dual = dual::centred(&residual, targets);
+        return Ok((loss, 0.0, residual, dual));
+    }
+    refuse_separable(&z, point)?;
+    let (mut dual, missed) = dual::feasible(&z, targets);
+    minus_labels(&mut dual, targets);
+    let loss = softmax(&mut z, targets);
+    minus_labels(&mut z, targets);
+    Ok((loss, missed * intercept_range(&point.theta), z, dual))
+}
+
 /// Without a penalty, classes that the probe tells apart without error have no optimum: any multiple of it is better.
 fn refuse_separable(z: &Array2<f64>, point: &Unfolded<'_>) -> Result<()> {
     let targets = &point.point.problem.targets;
@@ -220,7 +245,11 @@ fn refuse_separable(z: &Array2<f64>, point: &Unfolded<'_>) -> Result<()> {
     Ok(())
 }
 
-fn joined(parts: &[Array2<f64>]) -> Array2<f64> {
+/// The parts side by side; one part as it is.
+fn joined(mut parts: Vec<Array2<f64>>) -> Array2<f64> {
+    if parts.len() == 1 {
+        return parts.swap_remove(0);
+    }
     let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
     ndarray::concatenate(Axis(1), &views).expect("all parts have as many rows")
 }
@@ -250,17 +279,15 @@ fn squared(z: &Array2<f64>, targets: &Targets) -> (f64, Array2<f64>) {
     (loss, residual)
 }
 
-/// Ω(P − Y); the own class's entry is minus the sum of the others.
-fn minus_labels(p: &Array2<f64>, targets: &Targets) -> Array2<f64> {
-    let mut r = p.clone();
-    for (i, mut row) in r.rows_mut().into_iter().enumerate() {
+/// P → Ω(P − Y) in place; the own class's entry is minus the sum of the others.
+fn minus_labels(p: &mut Array2<f64>, targets: &Targets) {
+    for (i, mut row) in p.rows_mut().into_iter().enumerate() {
         row *= targets.omega[i];
         let own = targets.y[i] as usize;
         row[own] = 0.0;
         let others = row.sum();
         row[own] = -others;
     }
-    r
 }
 
 /// What a missed class share can cost the dual bound: twice the range of the intercepts a unit.

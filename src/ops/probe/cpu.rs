@@ -10,6 +10,8 @@ use crate::error::Result;
 
 /// Rows that a forward task takes.
 const FORWARD_ROWS: usize = 256;
+/// The same in f64, where it makes a copy of them.
+const FORWARD_ROWS_F64: usize = 64;
 /// Rows that one f32 partial of the backward GEMM covers; partials are added in f64.
 const BACKWARD_ROWS: usize = super::design::BLOCK_ROWS;
 /// Neurons that a backward task takes.
@@ -98,11 +100,11 @@ pub(super) fn forward_f64(slab: &Slab<'_>, w: ArrayView2<'_, f64>) -> Result<Arr
     for rows in slab.blocks() {
         let x = slab.block(rows.clone(), &mut scratch)?;
         z.slice_mut(s![rows, ..])
-            .axis_chunks_iter_mut(Axis(0), FORWARD_ROWS)
+            .axis_chunks_iter_mut(Axis(0), FORWARD_ROWS_F64)
             .into_par_iter()
             .enumerate()
             .for_each(|(chunk, mut out)| {
-                let from = chunk * FORWARD_ROWS;
+                let from = chunk * FORWARD_ROWS_F64;
                 let block = x.slice(s![from..from + out.nrows(), ..]).mapv(f64::from);
                 general_mat_mul(1.0, &block, &w, 0.0, &mut out);
             });
@@ -110,28 +112,41 @@ pub(super) fn forward_f64(slab: &Slab<'_>, w: ArrayView2<'_, f64>) -> Result<Arr
     Ok(z)
 }
 
-/// Xᵀ·R in f64: d × N times N × K.
-pub(super) fn backward_f64(slab: &Slab<'_>, r: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-    let mut g = Array2::zeros((slab.width(), r.ncols()));
+/// Xᵀ·R in f64, for each of some R: d × N times N × K.
+pub(super) fn backward_f64(slab: &Slab<'_>, parts: &[Array2<f64>]) -> Result<Vec<Array2<f64>>> {
+    let zeros = |r: &Array2<f64>| Array2::zeros((slab.width(), r.ncols()));
+    let mut sums: Vec<Array2<f64>> = parts.iter().map(zeros).collect();
     let mut scratch = Vec::new();
     for rows in slab.blocks() {
         let x = slab.block(rows.clone(), &mut scratch)?;
-        let r = r.slice(s![rows, ..]);
-        g.axis_chunks_iter_mut(Axis(0), BACKWARD_COLUMNS)
+        // Each strip of neurons, with its part of every sum.
+        let mut strips: Vec<Vec<ArrayViewMut2<'_, f64>>> = Vec::new();
+        for sum in &mut sums {
+            let chunks = sum.axis_chunks_iter_mut(Axis(0), BACKWARD_COLUMNS);
+            for (strip, chunk) in chunks.enumerate() {
+                match strips.get_mut(strip) {
+                    Some(strip) => strip.push(chunk),
+                    None => strips.push(vec![chunk]),
+                }
+            }
+        }
+        strips
             .into_par_iter()
             .enumerate()
-            .for_each(|(strip, mut sum)| {
+            .for_each(|(strip, mut sums)| {
                 let left = strip * BACKWARD_COLUMNS;
-                for from in (0..r.nrows()).step_by(BACKWARD_ROWS) {
-                    let rows = from..(from + BACKWARD_ROWS).min(r.nrows());
-                    let columns = x
-                        .slice(s![rows.clone(), left..left + sum.nrows()])
-                        .mapv(f64::from);
-                    general_mat_mul(1.0, &columns.t(), &r.slice(s![rows, ..]), 1.0, &mut sum);
+                let right = left + sums[0].nrows();
+                for from in (0..rows.len()).step_by(BACKWARD_ROWS) {
+                    let to = (from + BACKWARD_ROWS).min(rows.len());
+                    let columns = x.slice(s![from..to, left..right]).mapv(f64::from);
+                    for (sum, r) in sums.iter_mut().zip(parts) {
+                        let r = r.slice(s![rows.start + from..rows.start + to, ..]);
+                        general_mat_mul(1.0, &columns.t(), &r, 1.0, sum);
+                    }
                 }
             });
     }
-    Ok(g)
+    Ok(sums)
 }
 
 /// W·x + b for each row of raw activations: N × C.

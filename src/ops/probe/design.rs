@@ -102,6 +102,11 @@ impl Design {
         &self.values
     }
 
+    /// Whether the samples stay where they are.
+    pub fn is_streamed(&self) -> bool {
+        matches!(self.values, Values::Streamed(_))
+    }
+
     /// Samples of the blocks that some of the neurons are handed out in: all of a copy.
     pub(super) fn block_rows(&self, width: usize) -> usize {
         match self.values {

@@ -1,6 +1,8 @@
 //! Dual points and their values: what the objective cannot fall below.
 
-use ndarray::Array2;
+use ndarray::linalg::general_mat_mul;
+use ndarray::parallel::prelude::*;
+use ndarray::{Array1, Array2, Axis};
 
 use super::statement::Statement;
 use super::targets::{Loss, Penalty, Targets};
@@ -10,6 +12,9 @@ const INTERCEPT_STEPS: usize = 50;
 /// Class shares count as exact when they are off by no more.
 const SHARE_ERROR: f64 = 1e-15;
 
+/// Samples whose probabilities are looked at together.
+const ROWS: usize = 1024;
+
 /// The gap as if a solver's own residual (N × columns, f32) were dual feasible, with its gradient: cheap, no proof.
 pub(super) fn forecast(
     problem: &Statement,
@@ -18,19 +23,21 @@ pub(super) fn forecast(
     residual: &Array2<f32>,
     gradient: &Array2<f64>,
 ) -> f64 {
-    let v = gradient.mapv(|g| -g);
-    let residual = residual.mapv(f64::from);
-    objective - value(&residual, &v, penalty, &problem.targets).0
+    // V is minus the gradient; only its size counts.
+    objective - value(residual, gradient, penalty, &problem.targets).0
 }
 
 /// The dual value at the point whose residual is Ω(Π − Y) (classes; N × C, or N × 1 for two) or −Ωρ (values), and the
 /// factor a that V was shrunk by to get it (1 with μ > 0). −∞ where nothing is proved: no penalty.
-pub(super) fn value(
-    residual: &Array2<f64>,
+pub(super) fn value<T: Copy>(
+    residual: &Array2<T>,
     v: &Array2<f64>,
     penalty: &Penalty,
     targets: &Targets,
-) -> (f64, f64) {
+) -> (f64, f64)
+where
+    f64: From<T>,
+{
     let mut best = (f64::NEG_INFINITY, 1.0);
     if penalty.norm.is_none() && penalty.mu > 0.0 {
         let mut excess = 0.0;
@@ -84,7 +91,10 @@ fn shrink(v: &Array2<f64>, penalty: &Penalty) -> Option<f64> {
 }
 
 /// The dual function without the penalty's part, at a times the point.
-fn concave(residual: &Array2<f64>, targets: &Targets, a: f64) -> f64 {
+fn concave<T: Copy>(residual: &Array2<T>, targets: &Targets, a: f64) -> f64
+where
+    f64: From<T>,
+{
     let mut sum = 0.0;
     for (i, row) in residual.rows().into_iter().enumerate() {
         let omega = targets.omega[i];
@@ -94,19 +104,21 @@ fn concave(residual: &Array2<f64>, targets: &Targets, a: f64) -> f64 {
         sum += omega
             * match targets.loss {
                 Loss::Squared => {
-                    let rho = -a * row[0] / omega;
-                    let value = f64::from(targets.values[i]);
+                    let rho = -a * f64::from(row[0]) / omega;
+                    let value: f64 = targets.values[i].into();
                     value * rho - 0.5 * rho * rho
                 }
                 _ if row.len() == 1 => {
-                    let wrong = (a * row[0].abs() / omega).min(1.0);
+                    let wrong = (a * f64::from(row[0]).abs() / omega).min(1.0);
                     entropy(wrong) + entropy(1.0 - wrong)
                 }
                 _ => {
                     let own = targets.y[i] as usize;
                     let others = row.iter().enumerate().filter(|(class, _)| *class != own);
-                    let shifted = others.map(|(_, r)| entropy(a * r / omega)).sum::<f64>();
-                    shifted + entropy(1.0 + a * row[own] / omega)
+                    let shifted = others
+                        .map(|(_, r)| entropy(a * f64::from(*r) / omega))
+                        .sum::<f64>();
+                    shifted + entropy(1.0 + a * f64::from(row[own]) / omega)
                 }
             };
     }
@@ -130,27 +142,17 @@ pub(super) fn centred(residual: &Array2<f64>, targets: &Targets) -> Array2<f64> 
 pub(super) fn feasible(z: &Array2<f64>, targets: &Targets) -> (Array2<f64>, f64) {
     let share = &targets.share;
     let mut shift = vec![0.0; share.len()];
-    let mut best: Option<(f64, Array2<f64>)> = None;
+    let mut best = (f64::INFINITY, shift.clone());
+    let mut p = Array2::zeros(z.dim());
     for _ in 0..INTERCEPT_STEPS {
-        let mut p = z + &ndarray::aview1(&shift);
-        for mut row in p.rows_mut() {
-            let max = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-            row.mapv_inplace(|v| (v - max).exp());
-            let total = row.sum();
-            row /= total;
-        }
-        let mut weighted = p.clone();
-        for (mut row, omega) in weighted.rows_mut().into_iter().zip(&targets.omega) {
-            row *= *omega;
-        }
-        let mean = weighted.sum_axis(ndarray::Axis(0));
+        shifted(z, &shift, &mut p);
+        let (mean, curvature) = curvature(&p, targets);
         let off: Vec<f64> = mean.iter().zip(share).map(|(m, s)| m - s).collect();
         let missed: f64 = off.iter().map(|o| o.abs()).sum();
-        if best.as_ref().is_some_and(|(least, _)| missed >= *least) {
+        if missed >= best.0 {
             break; // rounding: no step gets nearer
         }
-        let curvature = Array2::from_diag(&mean) - weighted.t().dot(&p);
-        best = Some((missed, p));
+        best = (missed, shift.clone());
         if missed <= SHARE_ERROR {
             break;
         }
@@ -158,9 +160,44 @@ pub(super) fn feasible(z: &Array2<f64>, targets: &Targets) -> (Array2<f64>, f64)
             *shift -= step;
         }
     }
-    let (missed, p) = best.expect("the first step always counts");
+    let (missed, best) = best;
+    shifted(z, &best, &mut p);
     let exact = missed <= share.len() as f64 * SHARE_ERROR;
     (p, if exact { 0.0 } else { missed })
+}
+
+/// Probabilities at logits Z + shift.
+fn shifted(z: &Array2<f64>, shift: &[f64], p: &mut Array2<f64>) {
+    let rows = p.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter();
+    rows.zip(z.axis_chunks_iter(Axis(0), ROWS))
+        .for_each(|(mut p, z)| {
+            p.assign(&z);
+            p += &ndarray::aview1(shift);
+            for mut row in p.rows_mut() {
+                let max = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+                row.mapv_inplace(|v| (v - max).exp());
+                let total = row.sum();
+                row /= total;
+            }
+        });
+}
+
+/// Weighted class means of P, and the softmax's curvature `diag(mean) − PᵀΩP`, over runs of rows: no weighted copy of P.
+fn curvature(p: &Array2<f64>, targets: &Targets) -> (Array1<f64>, Array2<f64>) {
+    let c = p.ncols();
+    let (mut mean, mut product) = (Array1::zeros(c), Array2::zeros((c, c)));
+    for (p, omega) in p
+        .axis_chunks_iter(Axis(0), ROWS)
+        .zip(targets.omega.chunks(ROWS))
+    {
+        let mut weighted = p.to_owned();
+        for (mut row, omega) in weighted.rows_mut().into_iter().zip(omega) {
+            row *= *omega;
+        }
+        mean += &weighted.sum_axis(Axis(0));
+        general_mat_mul(1.0, &weighted.t(), &p, 1.0, &mut product);
+    }
+    (mean.clone(), Array2::from_diag(&mean) - product)
 }
 
 /// H⁻¹g for the softmax's C × C curvature, which is singular along equal intercepts: that direction is filled in, and

@@ -17,8 +17,13 @@ use super::slab::Slab;
 use super::targets::{Loss, Targets};
 use crate::error::Result;
 
-/// Samples that one gathered copy covers: what building needs beside H itself stays small.
-pub(super) const GATHERED: usize = 2048;
+/// Values that a thread's gathered copies hold, and the samples that they cover at least and at most: what building needs
+/// beside H itself stays small.
+pub(super) const GATHERED: usize = 1 << 21;
+pub(super) const GATHERED_SAMPLES: (usize, usize) = (256, 2048);
+
+/// Blocks of H that a thread computes before they are put where they belong.
+const BLOCKS: usize = 4;
 
 /// Relative ridge of the diagonal, and the floor below it: keeps H definite where the sample is poor.
 const RIDGE: (f32, f32) = (1e-6, 1e-12);
@@ -140,24 +145,14 @@ impl Sample {
         }
         let mut flop = 0.0;
         let terms: Vec<&Terms> = self.pairs.iter().chain(&self.diagonal).collect();
-        let blocks: Vec<Vec<Block<'_>>> = terms
-            .par_iter()
-            .map(|t| missing(slab, t, set, &parts))
-            .collect::<Result<_>>()?;
-        for (terms, blocks) in terms.iter().zip(blocks) {
-            let own = terms.a == terms.b;
-            for (rows, columns, block) in blocks {
-                // A class's own block is symmetric: a good product computes half of it.
-                let cost = if own && rows.len() == columns.len() {
-                    1.0
-                } else {
-                    2.0
-                };
-                flop += cost * (terms.samples.len() * block.len()) as f64;
-                let sign = if own { 1.0 } else { -1.0 };
-                for ((i, j), value) in block.indexed_iter() {
-                    h[(rows[i], columns[j])] = sign * value;
-                    h[(columns[j], rows[i])] = sign * value;
+        for terms in terms.chunks(BLOCKS * rayon::current_num_threads()) {
+            let blocks: Vec<Vec<Block<'_>>> = terms
+                .par_iter()
+                .map(|t| missing(slab, t, set, &parts))
+                .collect::<Result<_>>()?;
+            for (terms, blocks) in terms.iter().zip(blocks) {
+                for block in blocks {
+                    flop += place(&mut h, terms, block);
                 }
             }
         }
@@ -169,6 +164,20 @@ impl Sample {
         }
         Ok((h, flop))
     }
+}
+
+/// Writes a block of some terms to where it belongs in H; returns the FLOP that it took.
+fn place(h: &mut Array2<f32>, terms: &Terms, (rows, columns, block): Block<'_>) -> f64 {
+    let own = terms.a == terms.b;
+    let sign = if own { 1.0 } else { -1.0 };
+    for ((i, j), value) in block.indexed_iter() {
+        h[(rows[i], columns[j])] = sign * value;
+        h[(columns[j], rows[i])] = sign * value;
+    }
+    // A class's own block is symmetric: a good product computes half of it.
+    let whole = own && rows.len() == columns.len();
+    let cost = if whole { 1.0 } else { 2.0 };
+    cost * (terms.samples.len() * block.len()) as f64
 }
 
 /// The entries of one class: which are known already, which are new; places in the flat order, ascending.
@@ -316,8 +325,10 @@ fn block(
     let (a, b) = (rows(terms.a, down), rows(terms.b, across));
     let same = a == b;
     let mut out = Array2::zeros((a.len(), b.len()));
-    let parts = terms.samples.chunks(GATHERED);
-    for (samples, weights) in parts.zip(terms.weights.chunks(GATHERED)) {
+    let (least, most) = GATHERED_SAMPLES;
+    let at_once = (GATHERED / (a.len() + b.len())).clamp(least, most);
+    let parts = terms.samples.chunks(at_once);
+    for (samples, weights) in parts.zip(terms.weights.chunks(at_once)) {
         let mut left = slab.gather(samples, &a)?;
         let right = if same {
             left.clone()

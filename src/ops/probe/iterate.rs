@@ -41,10 +41,28 @@ struct Metric {
     hessian: Array2<f32>,
     age: usize,
     /// Exact (step, gradient difference) pairs since it was sampled.
-    pairs: Vec<(Array2<f32>, Array2<f64>)>,
+    pairs: Vec<(Sparse, Array2<f32>)>,
     /// How many of the pairs have been looked at.
     seen: usize,
     corrections: Vec<Correction>,
+}
+
+/// A step: the entries that moved, by their places row by row.
+struct Sparse(Vec<(u32, f32)>);
+
+impl Sparse {
+    fn difference(to: &Array2<f32>, from: &Array2<f32>) -> Self {
+        let moves = (0u32..).zip(to.iter().zip(from).map(|(to, from)| to - from));
+        Self(moves.filter(|(_, d)| *d != 0.0).collect())
+    }
+
+    fn dense(&self, shape: (usize, usize)) -> Array2<f32> {
+        let mut out = Array2::zeros(shape);
+        for &(at, d) in &self.0 {
+            out[(at as usize / shape.1, at as usize % shape.1)] = d;
+        }
+        out
+    }
 }
 
 /// A BFGS correction y·yᵀ − h·hᵀ: y the gradient's change over √(sᵀy), h = Hs over √(sᵀHs).
@@ -139,7 +157,11 @@ impl Iterate {
         self.spent.passes += 0.5;
         self.spent.depth += 1;
         if let (Some((theta, old)), Some(metric)) = (&self.previous, &mut self.metric) {
-            metric.pairs.push((&self.theta - theta, &gradient - old));
+            let step = Sparse::difference(&self.theta, theta);
+            let change = ndarray::Zip::from(&gradient)
+                .and(old)
+                .map_collect(|new, old| (new - old) as f32);
+            metric.pairs.push((step, change));
         }
         self.gradient = gradient;
         self.penalty.touch(&self.theta);
@@ -407,8 +429,8 @@ impl Metric {
         let n = self.set.len();
         let mut flop = 0.0;
         for (step, change) in &self.pairs[self.seen..] {
-            let s = self.set.gather(step);
-            let y = self.set.gather(change);
+            let s = self.set.gather(&step.dense(change.dim()));
+            let y: Vec<f64> = self.set.gather(change).into_iter().map(f64::from).collect();
             let flat = self.hessian.as_slice().expect("the Hessian is contiguous");
             let hs: Vec<f64> = flat.par_chunks_exact(n).map(|row| dot(row, &s)).collect();
             flop += 2.0 * (n * n) as f64;

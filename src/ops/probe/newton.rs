@@ -158,10 +158,14 @@ fn advance(
     if active.is_empty() {
         return Ok(());
     }
-    let targets: Vec<Array2<f32>> = active
-        .par_iter_mut()
-        .map(|(_, s)| s.newton_point(&slabs[s.problem.slab], rule))
-        .collect::<Result<_>>()?;
+    let mut targets: Vec<Array2<f32>> = Vec::with_capacity(active.len());
+    // No more at once than there are threads: each takes memory of its own (see `plan`).
+    for some in active.chunks_mut(rayon::current_num_threads()) {
+        let points = some
+            .par_iter_mut()
+            .map(|(_, s)| s.newton_point(&slabs[s.problem.slab], rule));
+        targets.extend(points.collect::<Result<Vec<_>>>()?);
+    }
     let directions: Vec<Array2<f32>> = active
         .iter()
         .zip(&targets)

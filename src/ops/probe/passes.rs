@@ -1,11 +1,14 @@
 //! The two GEMMs of a pass over X, for the whole batch at once, on either back end.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, s};
 
 use super::slab::Slab;
 use super::{cpu, gpu};
 use crate::error::Result;
 use crate::ops::Backend;
+
+/// Columns of one product: enough for a GEMM to be at its best, and what the copies beside it are bounded by.
+pub(super) const AT_ONCE: usize = 256;
 
 /// Runs passes over the slabs of a batch and counts nothing: problems count their own.
 pub(super) struct Passes<'a> {
@@ -40,6 +43,13 @@ impl<'a> Passes<'a> {
     pub(super) fn forward(&self, thetas: &[Columns<'_>]) -> Result<Vec<Array2<f32>>> {
         let mut out: Vec<Option<Array2<f32>>> = vec![None; thetas.len()];
         for (slab, members) in self.groups(thetas) {
+            if let [only] = members[..] {
+                let theta = thetas[only].1;
+                let mut predictions = self.predictions(slab, theta.slice(s![1.., ..]))?;
+                predictions += &theta.row(0);
+                out[only] = Some(predictions);
+                continue;
+            }
             let d = self.slabs[slab].width();
             let mut w = Array2::<f32>::zeros((d, total(thetas, &members)));
             let mut at = 0;
@@ -49,10 +59,7 @@ impl<'a> Passes<'a> {
                     .assign(&theta.slice(s![1.., ..]));
                 at += theta.ncols();
             }
-            let z = match &self.residents {
-                None => cpu::forward(&self.slabs[slab], w.view())?,
-                Some(residents) => residents[slab].forward(w.view())?,
-            };
+            let z = self.predictions(slab, w.view())?;
             at = 0;
             for &member in &members {
                 let theta = thetas[member].1;
@@ -72,20 +79,21 @@ impl<'a> Passes<'a> {
     pub(super) fn backward(&self, residuals: &[Columns<'_>]) -> Result<Vec<Array2<f64>>> {
         let mut out: Vec<Option<Array2<f64>>> = vec![None; residuals.len()];
         for (slab, members) in self.groups(residuals) {
-            let samples = self.slabs[slab].samples();
-            let mut r = Array2::<f32>::zeros((samples, total(residuals, &members)));
-            let mut at = 0;
-            for &member in &members {
-                let residual = residuals[member].1;
-                r.slice_mut(s![.., at..at + residual.ncols()])
-                    .assign(residual);
-                at += residual.ncols();
-            }
-            let g = match &self.residents {
-                None => cpu::backward(&self.slabs[slab], r.view())?,
-                Some(residents) => residents[slab].backward(r.view())?,
+            let g = if let [only] = members[..] {
+                self.gradients(slab, residuals[only].1.view())?
+            } else {
+                let samples = self.slabs[slab].samples();
+                let mut r = Array2::<f32>::zeros((samples, total(residuals, &members)));
+                let mut at = 0;
+                for &member in &members {
+                    let residual = residuals[member].1;
+                    r.slice_mut(s![.., at..at + residual.ncols()])
+                        .assign(residual);
+                    at += residual.ncols();
+                }
+                self.gradients(slab, r.view())?
             };
-            at = 0;
+            let mut at = 0;
             for &member in &members {
                 let residual = residuals[member].1;
                 let c = residual.ncols();
@@ -108,15 +116,40 @@ impl<'a> Passes<'a> {
             .collect())
     }
 
-    /// The members of each slab, in order.
+    fn predictions(&self, slab: usize, w: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        match &self.residents {
+            None => cpu::forward(&self.slabs[slab], w),
+            Some(residents) => residents[slab].forward(w),
+        }
+    }
+
+    fn gradients(&self, slab: usize, r: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
+        match &self.residents {
+            None => cpu::backward(&self.slabs[slab], r),
+            Some(residents) => residents[slab].backward(r),
+        }
+    }
+
+    /// The members of each slab, in order, in groups of at most [`AT_ONCE`] columns or of one member.
     fn groups(&self, columns: &[Columns<'_>]) -> Vec<(usize, Vec<usize>)> {
-        (0..self.slabs.len())
-            .map(|slab| {
-                let members = (0..columns.len()).filter(|&p| columns[p].0 == slab);
-                (slab, members.collect::<Vec<_>>())
-            })
-            .filter(|(_, members)| !members.is_empty())
-            .collect()
+        let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+        for slab in 0..self.slabs.len() {
+            let mut room = 0;
+            for member in (0..columns.len()).filter(|&p| columns[p].0 == slab) {
+                let width = columns[member].1.ncols();
+                match groups.last_mut() {
+                    Some((_, members)) if width <= room => {
+                        members.push(member);
+                        room -= width;
+                    }
+                    _ => {
+                        groups.push((slab, vec![member]));
+                        room = AT_ONCE.saturating_sub(width);
+                    }
+                }
+            }
+        }
+        groups
     }
 }
 

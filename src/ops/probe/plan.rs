@@ -1,10 +1,28 @@
 //! The planner: what a batch will take, before it runs, and how much of it may be in flight at once.
+//!
+//! Letters: N samples, d neurons and c columns of a problem, e = (d + 1)·c entries, n ≤ [`WORKING_SET_MAX`] of them in the
+//! working set, m = N·c predictions; in bytes:
+//!
+//! | part | Newton | L-BFGS | FISTA |
+//! |---|---|---|---|
+//! | every problem | 4e of its start, 16N of its targets, then 8·C·D of its fit | the same | the same |
+//! | a problem in flight, all the time | 8m (predictions, residual), 77e (coefficients, gradients, pairs), 4n² (Hessian) | 8m, 176e | 8m, 20e |
+//! | a problem in flight, in a pass | 4m, 16e | 4m, 16e | 12m, 12e |
+//! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e |
+//! | a certificate (one problem, or narrow ones together) | 16m, 52e | the same | the same |
+//! | a pass | a stream's block, and copies of up to 256 columns where problems share a product | the same | the same |
+//!
+//! The phases of a round follow one another, so their largest counts. n is not known before: the bound is taken.
 
-use super::hessian::GATHERED;
-use super::{Design, Neurons, Params, Problem, Response, WORKING_SET_MAX};
+use super::certificate::COLUMNS;
+use super::hessian::{GATHERED, GATHERED_SAMPLES};
+use super::passes::AT_ONCE;
+use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
 
-/// Columns whose f64 copies a certificate holds at once (see `certificate`), and how many copies.
-const CERTIFIED: (usize, usize) = (96, 8);
+/// What one thread's products take: packed panels, and strips of X in f64.
+const PANELS: u64 = 6 << 20;
+/// What a batch takes however small it is.
+const LEAST: u64 = 1 << 20;
 
 /// Memory of a batch, and its division.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,9 +31,10 @@ pub struct Plan {
     pub problems: usize,
     /// How many of them are solved at once; as one leaves the batch, the next enters.
     pub in_flight: usize,
-    /// Bytes of the design itself.
+    /// Bytes of the design itself: 0 for a stream.
     pub design: u64,
-    /// Bytes that [`super::fit`] takes at most beside the design, its results included.
+    /// Bytes that [`super::fit`] takes at most beside the design, its results and a stream's blocks included. More than
+    /// `memory` where one problem alone needs more: it is solved all the same, by itself.
     pub solver: u64,
     /// FLOP of one pass over all problems.
     pub pass_flop: f64,
@@ -23,30 +42,29 @@ pub struct Plan {
 
 /// Plans a batch: as many problems in flight as `params.memory` holds, and at least one.
 pub fn plan(design: &Design, problems: &[Problem<'_>], params: &Params) -> Plan {
-    let shapes: Vec<Shape> = problems.iter().map(|p| Shape::of(design, p)).collect();
-    let kept: u64 = shapes.iter().map(Shape::kept).sum();
-    let once = shapes.iter().map(Shape::once).max().unwrap_or(0) + copies(design, problems);
-    let mut flying: Vec<u64> = shapes.iter().map(Shape::flying).collect();
-    flying.sort_unstable_by(|a, b| b.cmp(a));
-    let mut taken = kept + once;
-    let mut in_flight = 0;
-    for bytes in flying {
-        if in_flight > 0 && taken + bytes > params.memory {
-            break;
-        }
-        taken += bytes;
+    let mut shapes: Vec<Shape> = problems
+        .iter()
+        .map(|p| Shape::of(design, p, params))
+        .collect();
+    let pass_flop = shapes.iter().map(Shape::pass_flop).sum();
+    let copies = copies(design, problems);
+    // Whichever problems are in flight together, they take no more than the largest.
+    shapes.sort_by_key(|shape| std::cmp::Reverse(shape.flying()));
+    let taken = |in_flight: usize| copies + batch(design, &shapes, in_flight);
+    let mut in_flight = 1.min(shapes.len());
+    while in_flight < shapes.len() && taken(in_flight + 1) <= params.memory {
         in_flight += 1;
     }
     Plan {
         problems: problems.len(),
         in_flight,
         design: design.bytes(),
-        solver: taken,
-        pass_flop: shapes.iter().map(Shape::pass_flop).sum(),
+        solver: taken(in_flight),
+        pass_flop,
     }
 }
 
-/// Bytes of the copies that problems with scattered neurons need: one for each distinct set.
+/// Bytes of the copies that problems with scattered neurons need: one for each distinct set. A stream makes none.
 fn copies(design: &Design, problems: &[Problem<'_>]) -> u64 {
     let mut sets: Vec<&[usize]> = Vec::new();
     for problem in problems {
@@ -56,9 +74,36 @@ fn copies(design: &Design, problems: &[Problem<'_>]) -> u64 {
             sets.push(these);
         }
     }
+    if design.is_streamed() {
+        return 0;
+    }
     sets.iter()
         .map(|set| 4 * (design.samples() * set.len()) as u64)
         .sum()
+}
+
+/// Bytes of a batch of which the first `in_flight` are in flight.
+fn batch(design: &Design, shapes: &[Shape], in_flight: usize) -> u64 {
+    let threads = rayon::current_num_threads();
+    let flying = &shapes[..in_flight];
+    let sum = |of: fn(&Shape) -> u64| flying.iter().map(of).sum::<u64>();
+    let largest = |of: fn(&Shape) -> u64| shapes.iter().map(of).max().unwrap_or(0);
+    let kept: u64 = shapes.iter().map(|s| s.statement().max(s.fit())).sum();
+    let columns = AT_ONCE.min(shapes.iter().map(|s| s.columns).sum());
+    let shared = largest(|s| 4 * s.samples as u64 + 16 * s.rows as u64) * columns as u64;
+    let gathered = largest(Shape::gathered) + 8 * design.neurons() as u64;
+    let pass = sum(Shape::in_pass) + if shapes.len() > 1 { shared } else { 0 };
+    let steps: u64 = flying.iter().take(threads).map(Shape::step).sum();
+    let step = sum(|s| 4 * s.entries()) + steps + threads as u64 * gathered;
+    let columns: usize = shapes.iter().map(|s| s.certified).sum();
+    let certificate = shapes.iter().map(|s| s.certificate(columns)).max();
+    let certificate = certificate.unwrap_or(0);
+    let rows = largest(|s| s.rows as u64) as usize;
+    let read =
+        4 * (threads * ((1 << 16) + design.neurons()) + design.block_rows(rows) * rows) as u64;
+    let block = if design.is_streamed() { read } else { 0 };
+    let phases = (pass + block).max(step).max(certificate + block);
+    kept + sum(Shape::held) + phases + threads as u64 * PANELS + LEAST
 }
 
 /// The size of a problem.
@@ -72,18 +117,22 @@ struct Shape {
     columns: usize,
     /// Rows of the fit.
     classes: usize,
+    /// Columns that are certified.
+    certified: usize,
+    /// The solvers that it may go to.
+    newton: bool,
+    smooth: bool,
+    fista: bool,
 }
 
 impl Shape {
-    fn of(design: &Design, problem: &Problem<'_>) -> Self {
-        let (columns, classes) = match problem.response {
-            Response::Values(_) => (1, 1),
+    fn of(design: &Design, problem: &Problem<'_>, params: &Params) -> Self {
+        let (columns, certified, classes) = match problem.response {
+            Response::Values(_) => (1, 1, 1),
             Response::Classes(labels) => {
                 let present = labels.present().len();
-                (
-                    if present == 2 { 1 } else { present },
-                    labels.classes().len(),
-                )
+                let columns = if present == 2 { 1 } else { present };
+                (columns, present, labels.classes().len())
             }
         };
         let width = match problem.neurons {
@@ -91,41 +140,105 @@ impl Shape {
             Neurons::Range { from, to } => to.saturating_sub(from),
             Neurons::These(these) => these.len(),
         };
+        let rows = width + 1;
+        let small = rows * columns <= WORKING_SET_MAX;
+        let newton = params.solver != Solver::Fista && (problem.l1 > 0.0 || small);
         Self {
             samples: design.samples(),
             neurons: design.neurons(),
-            rows: width + 1,
+            rows,
             columns,
             classes,
+            certified,
+            newton,
+            smooth: !newton && params.solver != Solver::Fista,
+            fista: params.solver == Solver::Fista || (newton && !small),
         }
     }
 
-    fn entries(&self) -> usize {
-        self.rows * self.columns
+    fn entries(&self) -> u64 {
+        (self.rows * self.columns) as u64
     }
 
-    /// Statement and fit: kept for every problem from beginning to end.
-    fn kept(&self) -> u64 {
-        let statement = 4 * self.entries() + 16 * self.rows + 12 * self.samples;
-        let fit = 8 * self.classes * self.neurons;
-        (statement + fit) as u64
+    fn predictions(&self) -> u64 {
+        (self.samples * self.columns) as u64
     }
 
-    /// Coefficients, gradients, corrections and predictions, and the Hessian with its face's copy: of a problem in flight.
+    /// Bytes of a Hessian.
+    fn hessian(&self) -> u64 {
+        let n = self.entries().min(WORKING_SET_MAX as u64);
+        4 * n * n
+    }
+
+    /// The most of what the solvers that it may go to take.
+    fn most(&self, newton: u64, smooth: u64, fista: u64) -> u64 {
+        [
+            (self.newton, newton),
+            (self.smooth, smooth),
+            (self.fista, fista),
+        ]
+        .into_iter()
+        .filter_map(|(goes, bytes)| goes.then_some(bytes))
+        .max()
+        .unwrap_or(0)
+    }
+
+    fn statement(&self) -> u64 {
+        4 * self.entries() + (32 * self.rows + 16 * self.samples) as u64
+    }
+
+    fn fit(&self) -> u64 {
+        (8 * self.classes * self.neurons) as u64
+    }
+
+    /// In flight, all the time.
+    fn held(&self) -> u64 {
+        let (m, e) = (self.predictions(), self.entries());
+        let both = self.statement().min(self.fit());
+        both + self.most(
+            8 * m + 77 * e + self.hessian(),
+            8 * m + 176 * e,
+            8 * m + 20 * e,
+        )
+    }
+
+    /// In flight, while a pass is made.
+    fn in_pass(&self) -> u64 {
+        let (m, e) = (self.predictions(), self.entries());
+        self.most(4 * m + 16 * e, 4 * m + 16 * e, 12 * m + 12 * e)
+    }
+
+    /// While its own step is made.
+    fn step(&self) -> u64 {
+        let (m, e) = (self.predictions(), self.entries());
+        self.most(
+            self.hessian() + 4 * m + 48 * e,
+            8 * m + 24 * e,
+            8 * m + 16 * e,
+        )
+    }
+
+    /// In flight, all in all: by this the largest are found.
     fn flying(&self) -> u64 {
-        let n = self.entries().min(WORKING_SET_MAX);
-        let coefficients = 200 * self.entries();
-        let predictions = 28 * self.samples * self.columns;
-        (coefficients + predictions + 10 * n * n) as u64
+        self.held() + self.in_pass() + self.step()
     }
 
-    /// What is needed once, however many problems are in flight: gathered samples, and f64 copies of the certificates.
-    fn once(&self) -> u64 {
-        let threads = rayon::current_num_threads();
-        let n = self.entries().min(WORKING_SET_MAX);
-        let certified = self.classes.max(CERTIFIED.0);
-        let gathered = 12 * GATHERED * n * threads;
-        (gathered + 8 * CERTIFIED.1 * certified * self.samples) as u64
+    /// A thread's gathered samples.
+    fn gathered(&self) -> u64 {
+        if !self.newton {
+            return 0;
+        }
+        let (least, most) = GATHERED_SAMPLES;
+        let width = 2 * self.rows.min(WORKING_SET_MAX);
+        4 * (width * (GATHERED / width).clamp(least, most).min(self.samples)) as u64
+    }
+
+    /// A certificate, alone or, in a batch of so many columns, together with others.
+    fn certificate(&self, batch: usize) -> u64 {
+        let together = self.certified.max(COLUMNS.min(batch));
+        let alone = together == self.certified;
+        let (m, e) = (self.samples * together, self.rows * together);
+        (if alone { 16 * m } else { 32 * m } + 52 * e) as u64
     }
 
     fn pass_flop(&self) -> f64 {

@@ -2,14 +2,11 @@
 
 use ndarray::Array2;
 
-use super::passes::Passes;
+use super::passes::{AT_ONCE, Passes};
 use super::slab::Slab;
 use super::targets::{Penalty, Targets};
 use super::{Certificate, Fit, PenaltyScale, Problem, Step};
 use crate::error::Result;
-
-/// Problems whose λ_max is found together: bounds their residuals.
-const AT_ONCE: usize = 32;
 
 /// What one problem is: fixed during a solve.
 pub(super) struct Statement {
@@ -100,7 +97,16 @@ pub(super) fn lambda_maxima(
             .fold(0.0, f64::max)
     };
     let mut maxima = Vec::with_capacity(targets.len());
-    for (targets, places) in targets.chunks(AT_ONCE).zip(places.chunks(AT_ONCE)) {
+    let mut from = 0;
+    while from < targets.len() {
+        // As many as share one product: their residuals need no more room than it does.
+        let (mut to, mut columns) = (from, 0);
+        while to < targets.len() && (to == from || columns + targets[to].columns() <= AT_ONCE) {
+            columns += targets[to].columns();
+            to += 1;
+        }
+        let (targets, places) = (&targets[from..to], &places[from..to]);
+        from = to;
         let residuals: Vec<Array2<f32>> = targets.iter().map(Targets::empty_residual).collect();
         let columns: Vec<_> = places.iter().copied().zip(&residuals).collect();
         let gradients = passes.backward(&columns)?;
