@@ -1,11 +1,12 @@
 """NeuroX's training of a study's probes, for `benches/solver/batch.rs` on the same data and cores. Prints one JSON document.
 
-python benches/peers_neurox.py DATA > PEERS.json
+python benches/peers_neurox.py DATA [EVERY] > PEERS.json
 
 7 layers x 10 lambdas x (fine, coarse, 3 draws of a control task), each probe trained as
 `neurox.interpretation.linear_probe` (git HEAD a9ac7cd) trains it: raw activations, torch.nn.Linear, Adam at 1e-3, batches
 of 32 in the order of the data, 10 epochs, mean cross-entropy + l1 sum|W| + l2 sqrt(sum W^2). One process a core, one
-thread each (more threads are slower at this batch size). Needs numpy, safetensors and torch.
+thread each (more threads are slower at this batch size). With EVERY only each so many-th probe
+is trained: enough for its time, not for the comparison of objectives. Needs numpy, safetensors and torch.
 """
 
 import json
@@ -91,13 +92,16 @@ for draw, labels in enumerate(controls(WORDS, Y["fine"])):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     jobs = [(layer, task, l) for task in Y for layer in range(LAYERS) for l in LAMBDAS]
+    every = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    trained = jobs[::every]
     start = time.perf_counter()
     with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-        probes = pool.map(train, jobs, chunksize=1)
+        probes = pool.map(train, trained, chunksize=1)
     document = {
         "software": {"torch": torch.__version__, "numpy": np.__version__},
         "processes": os.cpu_count(),
-        "seconds": time.perf_counter() - start,
+        "every": every,
+        "seconds": (time.perf_counter() - start) * len(jobs) / len(trained),
         "seconds_summed": sum(p["seconds"] for p in probes),
         "probes": probes,
         "controls": [

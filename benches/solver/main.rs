@@ -3,7 +3,8 @@
 //! ```text
 //! cargo bench --bench solver -- table DATA [PROTOTYPE]   work and depth to KKT 1e-2 … 1e-6, Newton and FISTA
 //! cargo bench --bench solver -- stopping DATA            what each stopping rule costs and changes
-//! cargo bench --bench solver -- batch DATA [PEERS.json]  7 layers × 10 λ × 5 tasks, beside NeuroX's training
+//! cargo bench --bench solver -- batch DATA PEERS.json    7 layers × 10 λ × 5 tasks, beside NeuroX's training
+//! cargo bench --bench solver -- single DATA PEERS.json   one probe beside scikit-learn and skglm
 //! cargo bench --bench solver -- adam DATA [PEERS.json]   NeuroX's training in lockstep, beside NeuroX
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod adam;
 mod batch;
 mod set;
+mod single;
 mod stopping;
 mod table;
 
@@ -28,7 +30,7 @@ fn main() {
     let (Some(mode), Some(data)) = (arguments.first(), arguments.get(1)) else {
         let _ = writeln!(
             std::io::stderr(),
-            "solver: nothing to do; cargo bench --bench solver -- table|stopping|batch|adam DATA [FILE]"
+            "solver: nothing to do; cargo bench --bench solver -- table|stopping|batch|single|adam DATA [FILE]"
         );
         return;
     };
@@ -38,8 +40,9 @@ fn main() {
         "table" => table::run(&set, extra.as_deref()),
         "stopping" => stopping::run(&set),
         "batch" => batch::run(&set, extra.as_deref()),
+        "single" => single::run(&set, extra.as_deref()),
         "adam" => adam::run(&set, extra.as_deref()),
-        other => panic!("{other} is not table, stopping, batch or adam"),
+        other => panic!("{other} is not table, stopping, batch, single or adam"),
     };
     let _ = writeln!(
         std::io::stdout(),

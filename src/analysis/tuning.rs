@@ -20,7 +20,8 @@ use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::moments::Moments;
 use crate::ops::probe::{
-    self, Certificate, Design, Fit, Neurons, Norm, Params, PenaltyScale, Problem, Response, adam,
+    self, Certificate, Design, Fit, Neurons, Norm, Params, PenaltyScale, Plan, Problem, Response,
+    adam,
 };
 
 /// Samples with what is to be predicted.
@@ -117,15 +118,36 @@ pub struct Tuned {
     pub chosen: usize,
     /// All penalties that were tried, strongest first.
     pub path: Vec<Tried>,
+    /// What the largest batch was planned to take; `None` where nothing was solved (NeuroX's training).
+    pub plan: Option<Plan>,
+}
+
+/// What a run tells while it runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Heard {
+    /// A batch is about to be solved.
+    Planned(Plan),
+    /// The share that is done, 0 to 1.
+    Done(f64),
+}
+
+impl Heard {
+    /// The same as a part of something larger.
+    fn within(self, from: f64, to: f64) -> Self {
+        match self {
+            Self::Planned(plan) => Self::Planned(plan),
+            Self::Done(share) => Self::Done(from + share * (to - from)),
+        }
+    }
 }
 
 impl Tuning<'_> {
-    /// Fits the probe. `progress` hears the share that is done, 0 to 1.
+    /// Fits the probe. `progress` hears what is planned, and how far it is.
     ///
     /// # Errors
     /// When no chosen neuron varies, nothing decides between several penalties, the rule does not suit the response, or as
     /// [`probe::fit`].
-    pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Tuned> {
+    pub fn run(&self, progress: &mut dyn FnMut(Heard)) -> Result<Tuned> {
         let design = Design::new(self.backend, self.train.x, self.moments, self.columns)?;
         let lambda_max = || {
             let problems = [self.problem((0.0, 0.0), self.weights)];
@@ -133,14 +155,34 @@ impl Tuning<'_> {
         };
         let penalties = self.penalties.values(lambda_max)?;
         self.check(&penalties)?;
-        match self.by {
-            By::Dev(dev) => self.on_dev(&design, &penalties, dev, progress),
-            By::Folds { fold, count } => {
-                self.by_folds(&design, &penalties, (fold, count), progress)
+        let mut largest: Option<Plan> = None;
+        let mut progress = |heard: Heard| {
+            if let Heard::Planned(plan) = heard
+                && largest.is_none_or(|known| plan.solver > known.solver)
+            {
+                largest = Some(plan);
             }
+            progress(heard);
+        };
+        let tuned = self.tune(&design, &penalties, &mut progress)?;
+        Ok(Tuned {
+            plan: largest,
+            ..tuned
+        })
+    }
+
+    fn tune(
+        &self,
+        design: &Design,
+        penalties: &[(f64, f64)],
+        progress: &mut dyn FnMut(Heard),
+    ) -> Result<Tuned> {
+        match self.by {
+            By::Dev(dev) => self.on_dev(design, penalties, dev, progress),
+            By::Folds { fold, count } => self.by_folds(design, penalties, (fold, count), progress),
             By::Nothing => {
                 let fits = self.fit(
-                    &design,
+                    design,
                     &[self.problem(penalties[0], self.weights)],
                     progress,
                 )?;
@@ -150,6 +192,7 @@ impl Tuning<'_> {
                     fit,
                     chosen: 0,
                     path,
+                    plan: None,
                 })
             }
         }
@@ -201,9 +244,13 @@ impl Tuning<'_> {
         &self,
         design: &Design,
         problems: &[Problem<'_>],
-        progress: &mut dyn FnMut(f64),
+        progress: &mut dyn FnMut(Heard),
     ) -> Result<Vec<Fit>> {
-        let mut report = |p: &probe::Progress| progress(p.finished as f64 / p.problems as f64);
+        if self.adam.is_none() {
+            progress(Heard::Planned(probe::plan(design, problems, &self.params)));
+        }
+        let mut report =
+            |p: &probe::Progress| progress(Heard::Done(p.finished as f64 / p.problems as f64));
         let Some(params) = &self.adam else {
             return probe::fit(self.backend, design, problems, &self.params, &mut report);
         };
@@ -225,7 +272,7 @@ impl Tuning<'_> {
         design: &Design,
         penalties: &[(f64, f64)],
         dev: Samples<'_>,
-        progress: &mut dyn FnMut(f64),
+        progress: &mut dyn FnMut(Heard),
     ) -> Result<Tuned> {
         let problems: Vec<Problem<'_>> = penalties
             .iter()
@@ -243,6 +290,7 @@ impl Tuning<'_> {
             fit: fits.swap_remove(chosen),
             chosen,
             path,
+            plan: None,
         })
     }
 
@@ -251,7 +299,7 @@ impl Tuning<'_> {
         design: &Design,
         penalties: &[(f64, f64)],
         (fold, count): (&[usize], usize),
-        progress: &mut dyn FnMut(f64),
+        progress: &mut dyn FnMut(Heard),
     ) -> Result<Tuned> {
         let weight = |sample: usize| self.weights.map_or(1.0, |weights| weights[sample]);
         let without = |held_out: usize| -> Vec<f64> {
@@ -269,7 +317,9 @@ impl Tuning<'_> {
         for of_fold in &weights {
             problems.extend(penalties.iter().map(|&p| self.problem(p, Some(of_fold))));
         }
-        let fits = self.fit(design, &problems, &mut |done| progress(0.9 * done))?;
+        let fits = self.fit(design, &problems, &mut |heard| {
+            progress(heard.within(0.0, 0.9));
+        })?;
         let mut of_folds = vec![Vec::with_capacity(count); penalties.len()];
         for (held_out, fits) in fits.chunks(penalties.len()).enumerate() {
             let rows: Vec<usize> = (0..fold.len()).filter(|&i| fold[i] == held_out).collect();
@@ -285,11 +335,14 @@ impl Tuning<'_> {
         }
         let chosen = self.choose(&mut path);
         let problem = self.problem(penalties[chosen], self.weights);
-        let fits = self.fit(design, &[problem], &mut |done| progress(0.9 + 0.1 * done))?;
+        let fits = self.fit(design, &[problem], &mut |heard| {
+            progress(heard.within(0.9, 1.0));
+        })?;
         Ok(Tuned {
             fit: fits.into_iter().next().expect("one fit a problem"),
             chosen,
             path,
+            plan: None,
         })
     }
 

@@ -10,6 +10,8 @@ pub(super) struct Clock<'a> {
     observer: &'a mut dyn FnMut(&Progress<'_>),
     steps: usize,
     running: Option<(String, Instant)>,
+    /// More about the running step.
+    note: Option<String>,
     timings: Vec<Timing>,
 }
 
@@ -20,6 +22,7 @@ impl<'a> Clock<'a> {
             observer,
             steps,
             running: None,
+            note: None,
             timings: Vec::new(),
         }
     }
@@ -27,15 +30,26 @@ impl<'a> Clock<'a> {
     /// The step before has ended and this one begins.
     pub(super) fn step(&mut self, name: impl Into<String>) {
         self.stop();
+        self.note = None;
         self.running = Some((name.into(), Instant::now()));
+        self.fraction(0.0);
+    }
+
+    /// More about the running step, shown with its name.
+    pub(super) fn note(&mut self, note: String) {
+        self.note = Some(note);
         self.fraction(0.0);
     }
 
     /// `done` (0 to 1) of the running step is done.
     pub(super) fn fraction(&mut self, done: f64) {
-        if let Some((step, _)) = &self.running {
+        if let Some((name, _)) = &self.running {
+            let step = match &self.note {
+                Some(note) => format!("{name}: {note}"),
+                None => name.clone(),
+            };
             (self.observer)(&Progress {
-                step,
+                step: &step,
                 number: self.timings.len() + 1,
                 of: self.steps,
                 fraction: done,

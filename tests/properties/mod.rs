@@ -4,6 +4,7 @@ mod analysis;
 mod choices;
 mod ops;
 mod probe;
+mod probe_degenerate;
 mod probe_problems;
 mod selection;
 mod stream;

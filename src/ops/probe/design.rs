@@ -165,6 +165,13 @@ fn varying(neurons: usize, moments: &Moments, columns: &[usize]) -> Result<Vec<u
                 format!("Name each neuron once, from 0 to {}", neurons - 1),
             ));
         }
+        if !(moments.mean[column].is_finite() && moments.sd[column].is_finite()) {
+            return Err(Error::invalid(
+                "neurons of a probe",
+                format!("neuron {column} has a mean of {}", moments.mean[column]),
+                "Every activation must be a finite number",
+            ));
+        }
     }
     let columns: Vec<usize> = columns
         .iter()

@@ -20,12 +20,12 @@ use crate::analysis::metrics::{Classification, Regression};
 use crate::analysis::predictions::predict;
 use crate::analysis::search::Penalties;
 use crate::analysis::selection::Rule;
-use crate::analysis::tuning::{By, Samples, Tuned, Tuning};
+use crate::analysis::tuning::{By, Heard, Samples, Tuned, Tuning};
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::{Error, Result};
 use crate::ops::Backend;
 use crate::ops::moments::{Moments, moments};
-use crate::ops::probe::{Fit, Norm, Params, Response, adam};
+use crate::ops::probe::{Fit, Norm, Params, Plan, Response, adam};
 
 /// Which neurons the probe sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +115,9 @@ pub fn run(
         &data,
         (&moments, &columns),
         weights.as_deref(),
-        &mut |done| {
-            clock.fraction(done);
+        &mut |heard| match heard {
+            Heard::Planned(plan) => clock.note(stated(&plan)),
+            Heard::Done(share) => clock.fraction(share),
         },
     )?;
     clock.step("metrics");
@@ -139,6 +140,18 @@ pub fn run(
         scale: scale(&moments),
         mean: moments.mean,
     })
+}
+
+/// A plan in a few words.
+fn stated(plan: &Plan) -> String {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    format!(
+        "{} to solve, {} at once, at most {} MiB beside {} MiB of activations",
+        plan.problems,
+        plan.in_flight,
+        mib(plan.solver),
+        mib(plan.design)
+    )
 }
 
 fn scale(moments: &Moments) -> Vec<f64> {
@@ -200,7 +213,7 @@ fn tune(
     data: &Loaded,
     (moments, columns): (&Moments, &[usize]),
     weights: Option<&[f64]>,
-    progress: &mut dyn FnMut(f64),
+    progress: &mut dyn FnMut(Heard),
 ) -> Result<Tuned> {
     let train = samples(&data.train);
     let fold = match (job.folds, &data.train.labels) {

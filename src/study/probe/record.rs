@@ -4,7 +4,7 @@ use super::Job;
 use super::load::{Labelled, Loaded, Part};
 use super::results::{
     Certificate, ClassFigures, Estimate, Figures, Fitted, Metrics, PartMetrics, PartSummary, Parts,
-    ProbeResults, SCHEMA_VERSION, Score, Selection, Tried, Weighting,
+    PlanSummary, ProbeResults, SCHEMA_VERSION, Score, Selection, Tried, Weighting,
 };
 use crate::analysis::bootstrap::Units;
 use crate::analysis::tuning::{self, Tuned};
@@ -63,6 +63,13 @@ pub(super) fn results(
         nonzero_weights: fit.nonzero_weights(),
         neurons_used: fit.neurons_used(),
         certificate: certificate(&fit.certificate),
+        plan: tuned.plan.map(|plan| PlanSummary {
+            problems: plan.problems,
+            in_flight: plan.in_flight,
+            design_bytes: plan.design,
+            solver_bytes: plan.solver,
+            pass_flop: plan.pass_flop,
+        }),
         selection: selection(job, data, tuned),
         metrics,
         warnings: warnings(job, data, tuned),

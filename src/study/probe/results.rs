@@ -51,6 +51,8 @@ pub struct ProbeResults {
     pub neurons_used: usize,
     /// How near the optimum it is.
     pub certificate: Certificate,
+    /// What its largest batch was planned to take; null for NeuroX's training.
+    pub plan: Option<PlanSummary>,
     /// How its penalty was chosen.
     pub selection: Selection,
     /// How good it is.
@@ -236,4 +238,19 @@ pub struct ClassFigures {
     pub recall: Option<Estimate>,
     /// Their harmonic mean; null: neither.
     pub f1: Option<Estimate>,
+}
+
+/// What a batch of probes was planned to take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PlanSummary {
+    /// Problems.
+    pub problems: usize,
+    /// How many of them were solved at once.
+    pub in_flight: usize,
+    /// Bytes of the activations.
+    pub design_bytes: u64,
+    /// Bytes beside them, at most.
+    pub solver_bytes: u64,
+    /// FLOP of one pass over all problems.
+    pub pass_flop: f64,
 }

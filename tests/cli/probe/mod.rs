@@ -179,6 +179,12 @@ fn the_file_says_what_it_is_and_is_the_same_every_time() {
     }
     let certificate: Value = serde_json::from_str(&weights.metadata["certificate"]).expect("JSON");
     assert_eq!(certificate, document["certificate"]);
+    let plan = &document["plan"];
+    assert!(
+        plan["in_flight"].as_u64() >= Some(1)
+            && plan["problems"].as_u64() >= plan["in_flight"].as_u64()
+    );
+    assert!(plan["solver_bytes"].as_u64() > Some(0));
     assert_eq!(certificate["converged"], true);
     assert_eq!(document["schema_version"], 1);
     assert_eq!(document["selection"]["by"], "given");

@@ -1,0 +1,100 @@
+//! Inputs of `ops::probe` at the edge: each has a defined answer.
+
+use ndarray::{Array2, concatenate, s};
+use neurosieve::Backend;
+use neurosieve::labels::Labels;
+use neurosieve::ops::moments::moments;
+use neurosieve::ops::probe::{self, Design, Params, Problem, Response, Solver};
+
+use crate::properties::probe::{design, learnable, one};
+use crate::support::{assert_close, normal, random};
+
+#[test]
+fn twin_neurons_share_a_weight_under_a_square_and_change_no_objective() {
+    let (x, y) = learnable(200, 12, 41);
+    let twin = x.slice(s![.., 4..5]);
+    let twins = concatenate![ndarray::Axis(1), x, twin];
+    for solver in [Solver::Newton, Solver::Fista] {
+        let params = Params {
+            solver,
+            ..Params::default()
+        };
+        let shared = one(&design(&twins), &y, 0.005, 0.01, &params);
+        assert!(shared.certificate.converged);
+        for class in shared.standardised.rows() {
+            assert_close("twins", class[4].into(), class[12].into(), 2e-3);
+        }
+        // Under pure L1 the optimum is not unique, but its value is that of one of the twins.
+        let both = one(&design(&twins), &y, 0.005, 0.0, &params);
+        let single = one(&design(&x), &y, 0.005, 0.0, &params);
+        assert!(both.certificate.converged);
+        assert_close(
+            "objective",
+            both.objective,
+            single.objective,
+            2e-6 * single.objective,
+        );
+    }
+}
+
+#[test]
+fn one_sample_of_each_class_is_enough() {
+    let (x, _) = learnable(3, 10, 42);
+    let y = Labels::new(vec![2, 0, 1], ["a", "b", "c"].map(String::from).to_vec()).unwrap();
+    for solver in [Solver::Newton, Solver::Fista] {
+        let params = Params {
+            solver,
+            ..Params::default()
+        };
+        let fit = one(&design(&x), &y, 0.001, 0.001, &params);
+        assert!(fit.certificate.converged);
+        assert_eq!(fit.predict(x.view()), y.ids());
+    }
+}
+
+#[test]
+fn separable_classes_and_more_neurons_than_samples_have_an_optimum_under_a_tiny_penalty() {
+    let (x, y) = learnable(40, 90, 43);
+    let design = design(&x);
+    for (l1, l2) in [(1e-6, 1e-6), (1e-6, 0.0), (0.0, 1e-6)] {
+        let params = Params {
+            stop: probe::Stop::Gap(1e-3),
+            ..Params::default()
+        };
+        let fit = one(&design, &y, l1, l2, &params);
+        assert!(fit.certificate.converged, "l1 {l1}, l2 {l2}");
+        assert!(fit.objective < 1e-3);
+        assert_eq!(fit.predict(x.view()), y.ids());
+    }
+}
+
+#[test]
+fn values_that_do_not_vary_need_no_neuron() {
+    let (x, _) = learnable(50, 8, 44);
+    let same = vec![2.5; 50];
+    let problem = Problem::of(Response::Values(&same), 0.01, 0.01);
+    let fit = &probe::fit(
+        &Backend::Cpu,
+        &design(&x),
+        &[problem],
+        &Params::default(),
+        &mut |_| {},
+    )
+    .unwrap()[0];
+    assert!(fit.certificate.converged);
+    assert_eq!(fit.nonzero_weights(), 0);
+    assert_close("bias", fit.bias[0].into(), 2.5, 1e-6);
+}
+
+#[test]
+fn neurons_that_are_not_finite_are_named() {
+    let mut random = random(45);
+    let mut x = Array2::from_shape_fn((30, 4), |_| normal(&mut random) as f32);
+    for bad in [f32::NAN, f32::INFINITY] {
+        x[(7, 2)] = bad;
+        let found = moments(&Backend::Cpu, x.view(), None).unwrap();
+        let error = Design::new(&Backend::Cpu, x.view(), &found, &[0, 1, 2, 3]).unwrap_err();
+        assert!(error.to_string().contains("neuron 2"), "{error}");
+        assert!(Design::new(&Backend::Cpu, x.view(), &found, &[0, 1, 3]).is_ok());
+    }
+}
