@@ -6,6 +6,7 @@
 pub mod correlation;
 pub mod moments;
 pub mod probe;
+pub mod quadratic;
 pub mod sweep;
 
 /// Where an operation runs.
@@ -22,5 +23,6 @@ pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
     correlation::KERNELS,
     moments::KERNELS,
     probe::KERNELS,
+    quadratic::KERNELS,
     sweep::KERNELS,
 ];

@@ -3,4 +3,5 @@
 mod correlation;
 mod moments;
 mod probe;
+mod quadratic;
 mod sweep;

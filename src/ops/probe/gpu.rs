@@ -1,8 +1,9 @@
 //! The host side of `shaders/probe.wgsl`: the design stays on the device, each pass sends coefficients or residuals and
 //! fetches logits or gradients.
 //!
-//! Everything between the two products (softmax, line search, working set, quadratic programme) runs on the host: it is
-//! element-wise or small, and both back ends then share one solver.
+//! What lies between the two products (softmax, line search, working set, sampled Hessian) runs on the host: it is
+//! element-wise or gathers few samples, and both back ends then share one solver. Newton's quadratic programmes are
+//! [`crate::ops::quadratic`]'s, on the device where [`super::Inner`] says so.
 
 use std::mem::offset_of;
 use std::ops::Range;

@@ -5,13 +5,13 @@ use rayon::prelude::*;
 
 use super::certificate::Point;
 use super::hessian::{Sample, WorkingSet};
-use super::inner::{Quadratic, dot};
 use super::slab::Slab;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
 use super::{Params, WORKING_SET_MAX, dual, kkt, loss};
 use crate::error::Result;
+use crate::ops::quadratic::{Programme, Solution, dot};
 
 /// λ continuation: where it starts (share of λ_max), the step, and the KKT residual (in units of λ) that allows a step.
 const CONTINUATION: (f64, f64, f64) = (0.2, 0.4, 4.0);
@@ -69,6 +69,16 @@ impl Sparse {
 struct Correction {
     y: Vec<f32>,
     h: Vec<f32>,
+}
+
+/// What a quadratic programme needs beside the metric, in the order of the working set.
+pub(super) struct Subproblem {
+    g: Vec<f64>,
+    w: Vec<f32>,
+    l1: Vec<f64>,
+    mu: Vec<f64>,
+    scale: Vec<f64>,
+    tolerance: f64,
 }
 
 /// Where a problem stands.
@@ -224,8 +234,8 @@ impl Iterate {
         gap <= rule.gap * objective
     }
 
-    /// Picks the working set and its Hessian and solves the quadratic programme: where to go.
-    pub(super) fn newton_point(&mut self, slab: &Slab<'_>, rule: &Rule) -> Result<Array2<f32>> {
+    /// Picks the working set and its Hessian, for the quadratic programme that says where to go.
+    pub(super) fn prepare(&mut self, slab: &Slab<'_>, rule: &Rule) -> Result<Subproblem> {
         let penalty = self.penalty.scaled(self.factor);
         let kkt = self.kkt_now();
         let near = self.factor <= 1.0 && kkt <= NEAR * self.problem.unit();
@@ -235,37 +245,49 @@ impl Iterate {
         let metric = self.metric.as_mut().expect("it was just prepared");
         self.spent.flop += metric.correct();
         let set = &metric.set;
-        let rows: Vec<usize> = set.entries().map(|(row, _)| row).collect();
-        let quadratic = Quadratic {
-            h: &metric.hessian,
-            g: &set.gather(&self.gradient),
-            l1: &rows
-                .iter()
-                .map(|&row| penalty.l1_row(row))
-                .collect::<Vec<_>>(),
-            mu: &rows
-                .iter()
-                .map(|&row| penalty.mu_row(row))
-                .collect::<Vec<_>>(),
-            scale: &rows
-                .iter()
-                .map(|&row| if row == 0 { 1.0 } else { penalty.rows[row] })
-                .collect::<Vec<_>>(),
-        };
+        let of_rows =
+            |value: &dyn Fn(usize) -> f64| set.entries().map(|(row, _)| value(row)).collect();
         let forcing = if near { FORCING.1 } else { FORCING.0 };
         let floor = rule.floor(self.problem.unit(), self.problem.lambda_max);
-        let (u, flop) = quadratic.solve(
-            &set.gather(&self.theta),
-            (forcing * kkt).max(floor),
-            INNER_STEPS,
-        );
-        self.spent.flop += flop;
+        Ok(Subproblem {
+            g: set.gather(&self.gradient),
+            w: set.gather(&self.theta),
+            l1: of_rows(&|row| penalty.l1_row(row)),
+            mu: of_rows(&|row| penalty.mu_row(row)),
+            scale: of_rows(&|row| if row == 0 { 1.0 } else { penalty.rows[row] }),
+            tolerance: (forcing * kkt).max(floor),
+        })
+    }
+
+    /// The quadratic programme of what was prepared.
+    pub(super) fn programme<'a>(&'a self, prepared: &'a Subproblem) -> Programme<'a> {
+        let metric = self.metric.as_ref().expect("it was prepared");
+        Programme {
+            h: metric
+                .hessian
+                .as_slice()
+                .expect("the Hessian is contiguous"),
+            g: &prepared.g,
+            w: &prepared.w,
+            l1: &prepared.l1,
+            mu: &prepared.mu,
+            scale: &prepared.scale,
+            blocks: &metric.set.offsets,
+            tolerance: prepared.tolerance,
+            steps: INNER_STEPS,
+        }
+    }
+
+    /// Where the solution of its quadratic programme says to go.
+    pub(super) fn target(&mut self, solution: Solution) -> Array2<f32> {
+        self.spent.flop += solution.flop;
+        let metric = self.metric.as_ref().expect("it was prepared");
         let mut target = self.theta.clone();
-        for (at, u) in set.entries().zip(u) {
+        for (at, u) in metric.set.entries().zip(solution.u) {
             target[at] = u;
         }
-        kkt::recentre(&mut target, &penalty);
-        Ok(target)
+        kkt::recentre(&mut target, &self.penalty.scaled(self.factor));
+        target
     }
 
     /// Keeps the Hessian near the optimum while it serves well, else samples a new one on a new working set.

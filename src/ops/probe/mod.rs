@@ -48,7 +48,6 @@ mod fista;
 mod fit;
 mod gpu;
 mod hessian;
-mod inner;
 mod iterate;
 mod kkt;
 mod loss;
@@ -67,7 +66,7 @@ pub use fit::{Certificate, Fit, Step};
 pub use gpu::KERNELS;
 pub use plan::{Plan, plan};
 pub use problem::{
-    Neurons, Norm, Params, PenaltyScale, Problem, Response, Solver, balanced_weights,
+    Inner, Neurons, Norm, Params, PenaltyScale, Problem, Response, Solver, balanced_weights,
 };
 pub use stop::Stop;
 

@@ -14,13 +14,15 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::certificate::{self, Point};
-use super::iterate::Iterate;
+use super::iterate::{Iterate, Subproblem};
 use super::passes::Passes;
 use super::slab::Slab;
 use super::statement::Statement;
 use super::stop::Rule;
 use super::{Fit, Params, Progress};
 use crate::error::Result;
+use crate::ops::Backend;
+use crate::ops::quadratic::{self, Programme};
 
 /// Rounds between two fresh forward passes: predictions are otherwise updated by the directions'.
 const REFRESH: usize = 10;
@@ -42,6 +44,7 @@ pub(super) fn solve(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<(usize, Outcome)>> {
     let rule = params.stop.rule();
+    let inner = passes.inner(params.inner);
     let all = problems.len();
     let mut queue = VecDeque::from(problems);
     let mut active: Vec<(usize, Iterate)> = Vec::new();
@@ -79,7 +82,7 @@ pub(super) fn solve(
             }
         }
         active = still;
-        advance(passes, slabs, &mut active, &rule)?;
+        advance(passes, slabs, &mut active, &rule, &inner)?;
         progress(&Progress {
             finished: outcomes.len(),
             problems: all,
@@ -154,18 +157,30 @@ fn advance(
     slabs: &[Slab<'_>],
     active: &mut [(usize, Iterate)],
     rule: &Rule,
+    inner: &Backend,
 ) -> Result<()> {
     if active.is_empty() {
         return Ok(());
     }
-    let mut targets: Vec<Array2<f32>> = Vec::with_capacity(active.len());
+    let mut prepared: Vec<Subproblem> = Vec::with_capacity(active.len());
     // No more at once than there are threads: each takes memory of its own (see `plan`).
     for some in active.chunks_mut(rayon::current_num_threads()) {
-        let points = some
+        let parts = some
             .par_iter_mut()
-            .map(|(_, s)| s.newton_point(&slabs[s.problem.slab], rule));
-        targets.extend(points.collect::<Result<Vec<_>>>()?);
+            .map(|(_, s)| s.prepare(&slabs[s.problem.slab], rule));
+        prepared.extend(parts.collect::<Result<Vec<_>>>()?);
     }
+    let programmes: Vec<Programme<'_>> = active
+        .iter()
+        .zip(&prepared)
+        .map(|((_, s), prepared)| s.programme(prepared))
+        .collect();
+    let solutions = quadratic::solve(inner, &programmes)?;
+    let targets: Vec<Array2<f32>> = active
+        .par_iter_mut()
+        .zip(solutions)
+        .map(|((_, s), solution)| s.target(solution))
+        .collect();
     let directions: Vec<Array2<f32>> = active
         .iter()
         .zip(&targets)

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2, s};
 
 use super::slab::Slab;
-use super::{cpu, gpu};
+use super::{Inner, cpu, gpu};
 use crate::error::Result;
 use crate::ops::Backend;
 
@@ -12,6 +12,7 @@ pub(super) const AT_ONCE: usize = 256;
 
 /// Runs passes over the slabs of a batch and counts nothing: problems count their own.
 pub(super) struct Passes<'a> {
+    backend: &'a Backend,
     slabs: &'a [Slab<'a>],
     /// Each slab on the device, where there is one.
     residents: Option<Vec<gpu::Resident<'a>>>,
@@ -31,7 +32,25 @@ impl<'a> Passes<'a> {
                     .collect::<Result<_>>()?,
             ),
         };
-        Ok(Self { slabs, residents })
+        Ok(Self {
+            backend,
+            slabs,
+            residents,
+        })
+    }
+
+    /// Where quadratic programmes are solved.
+    pub(super) fn inner(&self, inner: Inner) -> Backend {
+        let on_device = match (self.backend, inner) {
+            (Backend::Cpu, _) | (_, Inner::Native) => false,
+            (_, Inner::Device) => true,
+            (Backend::Gpu(gpu), Inner::Auto) => gpu.report().kind.is_real(),
+        };
+        if on_device {
+            self.backend.clone()
+        } else {
+            Backend::Cpu
+        }
     }
 
     /// One of the slabs.

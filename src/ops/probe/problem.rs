@@ -35,6 +35,19 @@ pub enum Solver {
     Fista,
 }
 
+/// Where the quadratic programmes of Newton's steps are solved when the back end is a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Inner {
+    /// On a real GPU there, on a software adapter natively: there the device's way takes the processor's time as well, and
+    /// more of it.
+    #[default]
+    Auto,
+    /// Natively.
+    Native,
+    /// On the device.
+    Device,
+}
+
 /// What a probe learns to predict.
 #[derive(Debug, Clone, Copy)]
 pub enum Response<'a> {
@@ -109,6 +122,7 @@ impl<'a> Problem<'a> {
 /// | `scale` | Standardised | what the penalty acts on | |
 /// | `stop` | Certified | when a fit is good enough | see [`Stop`] |
 /// | `max_passes` | 3000 | give up after so many passes over X | ≥ 1 |
+/// | `inner` | Auto | where a GPU's Newton steps are solved | |
 /// | `memory` | 4 GiB | bytes that the solver may take beside the design; decides how many problems are in flight at once, and nothing else | > 0 |
 /// | `seed` | 0 | of the Hessian's sampling | |
 #[derive(Debug, Clone, PartialEq)]
@@ -121,6 +135,8 @@ pub struct Params {
     pub stop: Stop,
     /// Give up after so many passes over X.
     pub max_passes: f64,
+    /// Where a GPU's Newton steps are solved.
+    pub inner: Inner,
     /// Bytes that the solver may take beside the design.
     pub memory: u64,
     /// Seed of the Hessian's sampling.
@@ -134,6 +150,7 @@ impl Default for Params {
             scale: PenaltyScale::Standardised,
             stop: Stop::Certified,
             max_passes: 3000.0,
+            inner: Inner::Auto,
             memory: 4 << 30,
             seed: 0,
         }

@@ -1,15 +1,13 @@
-//! The elastic-net quadratic programme of one Newton step, on the working set:
-//! `min_u gᵀ(u − w) + ½ (u − w)ᵀ H (u − w) + Σ_j l1_j |u_j| + ½ mu_j u_j²`.
-//!
-//! Coordinate descent that cycles over the non-zeros finds the face quickly and then stalls on correlated neurons;
-//! conjugate gradients on the face finish it. Both alternate until the KKT residual is under the tolerance.
+//! The native path: coordinate descent that cycles over the non-zeros finds the face quickly and then stalls on correlated
+//! entries; conjugate gradients on the face finish it. Both alternate until the KKT residual is under the tolerance.
 //!
 //! Tried and not kept, on 12,000 × 384 activations with 16 classes at λ1/λ_max = 1e-3 and 3e-4 (CPU seconds to a KKT
 //! residual of 1e-6·λ_max; this file: 8.7): each class descending on its own block of H, then an exact step along the
 //! sum: 9.2; symmetric Gauss–Seidel on the classes' blocks as preconditioner: 17.5, both: 12.8.
 
-use ndarray::Array2;
 use rayon::prelude::*;
+
+use super::{Programme, Solution};
 
 /// Sweeps of coordinate descent between two rounds of conjugate gradients.
 const SWEEPS: usize = 30;
@@ -18,58 +16,42 @@ const CG_ITERATIONS: usize = 60;
 /// A round of conjugate gradients ends when the face's residual has fallen to this share.
 const CG_REDUCTION: f64 = 0.3;
 
-/// One quadratic programme.
-pub(super) struct Quadratic<'a> {
-    /// n × n, symmetric, positive definite.
-    pub h: &'a Array2<f32>,
-    /// Gradient of the smooth loss at w.
-    pub g: &'a [f64],
-    /// λ1 of each entry; 0 for intercepts.
-    pub l1: &'a [f64],
-    /// μ of each entry; 0 for intercepts.
-    pub mu: &'a [f64],
-    /// What a violation is divided by: the scale that the entry's penalty acts on.
-    pub scale: &'a [f64],
-}
-
-impl Quadratic<'_> {
-    /// Solves from w to a KKT residual of `tolerance`, or until `steps` sweeps and iterations are spent; also returns the
-    /// FLOP that it took.
-    pub(super) fn solve(&self, w: &[f32], tolerance: f64, steps: usize) -> (Vec<f32>, f64) {
-        let mut work = 0.0;
-        let mut u = w.to_vec();
-        // q = g + H (u − w), kept up to date by every change of u.
-        let mut q: Vec<f32> = self.g.iter().map(|g| *g as f32).collect();
-        let n = u.len() as f64;
-        let mut spent = 0;
-        loop {
-            let (sweeps, updates) =
-                self.descend(&mut u, &mut q, tolerance, SWEEPS.min(steps - spent));
-            work += 2.0 * n * (updates as f64 + n);
-            spent += sweeps;
-            q = self.smooth_gradient(&u, w);
-            if self.residual(&u, &q) <= tolerance || spent >= steps {
-                return (u, work);
-            }
-            let (iterations, flop) =
-                self.face(&mut u, &mut q, tolerance, CG_ITERATIONS.min(steps - spent));
-            work += flop;
-            spent += iterations;
-            if spent >= steps {
-                return (u, work);
-            }
+pub(super) fn solve(programme: &Programme<'_>) -> Solution {
+    let mut flop = 0.0;
+    let mut u = programme.w.to_vec();
+    // q = g + H (u − w), kept up to date by every change of u.
+    let mut q: Vec<f32> = programme.g.iter().map(|g| *g as f32).collect();
+    let n = u.len() as f64;
+    let mut steps = 0;
+    loop {
+        let sweeps = SWEEPS.min(programme.steps - steps);
+        let (sweeps, updates) = programme.descend(&mut u, &mut q, sweeps);
+        flop += 2.0 * n * (updates as f64 + n);
+        steps += sweeps;
+        q = programme.smooth_gradient(&u);
+        if programme.residual(&u, &q) <= programme.tolerance || steps >= programme.steps {
+            return Solution { u, steps, flop };
+        }
+        let iterations = CG_ITERATIONS.min(programme.steps - steps);
+        let (iterations, work) = programme.face(&mut u, &mut q, iterations);
+        flop += work;
+        steps += iterations;
+        if steps >= programme.steps {
+            return Solution { u, steps, flop };
         }
     }
+}
 
+impl Programme<'_> {
     /// g + H (u − w).
-    fn smooth_gradient(&self, u: &[f32], w: &[f32]) -> Vec<f32> {
-        let d: Vec<f32> = u.iter().zip(w).map(|(u, w)| u - w).collect();
+    fn smooth_gradient(&self, u: &[f32]) -> Vec<f32> {
+        let d: Vec<f32> = u.iter().zip(self.w).map(|(u, w)| u - w).collect();
         let hd = self.times(&d);
         self.g.iter().zip(hd).map(|(g, h)| (g + h) as f32).collect()
     }
 
     fn times(&self, d: &[f32]) -> Vec<f64> {
-        let h = self.h.as_slice().expect("the Hessian is contiguous");
+        let h = self.h;
         h.par_chunks_exact(d.len()).map(|row| dot(row, d)).collect()
     }
 
@@ -92,16 +74,10 @@ impl Quadratic<'_> {
 
     /// Coordinate descent: full sweeps until nothing moves, and sweeps over the non-zeros between them. Returns the sweeps
     /// and the entries that moved.
-    fn descend(
-        &self,
-        u: &mut [f32],
-        q: &mut [f32],
-        tolerance: f64,
-        sweeps: usize,
-    ) -> (usize, usize) {
+    fn descend(&self, u: &mut [f32], q: &mut [f32], sweeps: usize) -> (usize, usize) {
         let n = u.len();
         let mut updates = 0;
-        let h = self.h.as_slice().expect("the Hessian is contiguous");
+        let h = self.h;
         let mut full = true;
         for sweep in 0..sweeps {
             let mut moved = 0.0f64;
@@ -125,7 +101,7 @@ impl Quadratic<'_> {
                         moved.max(f64::from(d).abs() * (curvature + self.mu[j]) / self.scale[j]);
                 }
             }
-            if moved <= tolerance {
+            if moved <= self.tolerance {
                 if full {
                     return (sweep + 1, updates);
                 }
@@ -139,13 +115,7 @@ impl Quadratic<'_> {
 
     /// Conjugate gradients (diagonal preconditioner) on the face of the non-zeros, then a step that stops entries at
     /// zero instead of letting them cross. Returns the iterations and their FLOP.
-    fn face(
-        &self,
-        u: &mut Vec<f32>,
-        q: &mut [f32],
-        tolerance: f64,
-        iterations: usize,
-    ) -> (usize, f64) {
+    fn face(&self, u: &mut Vec<f32>, q: &mut [f32], iterations: usize) -> (usize, f64) {
         let on: Vec<usize> = (0..u.len())
             .filter(|&j| u[j] != 0.0 || self.l1[j] == 0.0)
             .collect();
@@ -162,7 +132,7 @@ impl Quadratic<'_> {
             let scaled = r.iter().zip(&on).map(|(r, &j)| r.abs() / self.scale[j]);
             scaled.fold(0.0, f64::max)
         };
-        let goal = (CG_REDUCTION * worst(&r)).max(0.5 * tolerance);
+        let goal = (CG_REDUCTION * worst(&r)).max(0.5 * self.tolerance);
         let mut x = vec![0.0f64; m];
         let mut p: Vec<f64> = r.iter().zip(&curvature).map(|(r, c)| r / c).collect();
         let mut rz: f64 = r.iter().zip(&p).map(|(r, z)| r * z).sum();
@@ -202,7 +172,7 @@ impl Quadratic<'_> {
     /// The rows and columns of H that are on the face, contiguous: every iteration reads all of it.
     fn face_matrix(&self, on: &[usize]) -> Vec<f32> {
         let n = self.g.len();
-        let h = self.h.as_slice().expect("the Hessian is contiguous");
+        let h = self.h;
         let mut out = vec![0.0; on.len() * on.len()];
         out.par_chunks_exact_mut(on.len().max(1))
             .zip(on)
@@ -254,7 +224,7 @@ impl Quadratic<'_> {
 }
 
 /// Σ a·b in f32 over short runs, the runs added in f64.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
+pub(in crate::ops) fn dot(a: &[f32], b: &[f32]) -> f64 {
     const RUN: usize = 256;
     a.chunks(RUN)
         .zip(b.chunks(RUN))

@@ -1,0 +1,134 @@
+//! Quadratic: elastic-net quadratic programmes, a batch at a time; each is one Newton step of a probe.
+//!
+//! # Formula
+//! `min_u gᵀ(u − w) + ½ (u − w)ᵀ H (u − w) + Σ_j l1_j |u_j| + ½ mu_j u_j²`, H symmetric positive definite (n × n), solved
+//! from w until the largest `|minimum-norm subgradient_j| / scale_j` is at most `tolerance`, or `steps` are spent.
+//!
+//! # Method
+//! Find the face (which entries are zero), then solve on it, until both agree. The GPU finds it with one workgroup
+//! descending in each class block, all blocks at once; an exact step along the sum of their moves makes up for what they
+//! ignore of each other. The native path does the same where H is large, and descends over all entries, one after the
+//! other, where it is small. On the face both run conjugate gradients, preconditioned by a symmetric Gauss–Seidel sweep of
+//! each class block (Saad 2003, §10.2), and step as far as the objective falls, entries that would change sign stopping
+//! at zero (Moré & Toraldo 1991).
+//!
+//! All programmes of a batch advance in the same dispatches, each in a phase of its own that the device chooses; the host
+//! asks now and then which are done. What happens to a programme depends on itself alone: neither the batch nor the pace
+//! changes a bit of it.
+//!
+//! # Edge cases
+//! A programme whose H does not fit one binding of the device (n > 5,792 where bindings hold 128 MiB) is solved natively.
+//! An entry of `l1` 0 (an intercept) always belongs to the face.
+//!
+//! # Cost
+//! A step is 2n² FLOP plus 4 Σ m² for class blocks of m entries, and reads H about once.
+
+mod cpu;
+mod gpu;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::ops::Backend;
+
+pub(in crate::ops) use cpu::dot;
+pub use gpu::KERNELS;
+
+/// One quadratic programme of n entries.
+#[derive(Debug, Clone)]
+pub struct Programme<'a> {
+    /// n · n values, row by row: symmetric, positive definite.
+    pub h: &'a [f32],
+    /// Gradient of the smooth loss at `w`.
+    pub g: &'a [f64],
+    /// Where to start, and where `g` and `h` were taken.
+    pub w: &'a [f32],
+    /// λ1 of each entry; 0 for intercepts.
+    pub l1: &'a [f64],
+    /// μ of each entry; 0 for intercepts.
+    pub mu: &'a [f64],
+    /// What a violation is divided by, > 0: the scale that the entry's penalty acts on.
+    pub scale: &'a [f64],
+    /// Where each class block starts, ascending from 0, and n at the end.
+    pub blocks: &'a [usize],
+    /// KKT residual at which it is solved.
+    pub tolerance: f64,
+    /// Most sweeps and iterations.
+    pub steps: usize,
+}
+
+/// What became of a programme.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solution {
+    /// n values.
+    pub u: Vec<f32>,
+    /// Sweeps and iterations that it took.
+    pub steps: usize,
+    /// FLOP that it took.
+    pub flop: f64,
+}
+
+/// Largest KKT residual of a solution, evaluated in f64, as a multiple of the `tolerance` asked for, where that is at
+/// least 1e-5 of the largest `|g_j| / scale_j`: below it the rounding of f32 gradients counts.
+pub const TOLERANCE: f64 = 1.5;
+
+/// Solves each programme.
+///
+/// # Errors
+/// When the lengths of a programme do not fit one another, or the GPU fails.
+pub fn solve(backend: &Backend, programmes: &[Programme<'_>]) -> Result<Vec<Solution>> {
+    for (place, programme) in programmes.iter().enumerate() {
+        programme.check(place)?;
+    }
+    match backend {
+        Backend::Cpu => Ok(programmes.par_iter().map(cpu::solve).collect()),
+        Backend::Gpu(gpu) => gpu::solve(gpu, programmes),
+    }
+}
+
+/// Bytes that [`solve`] takes on a GPU at most, whose bindings hold `binding` bytes: one shelf of matrices with its vectors
+/// on the device, and one matrix on the host.
+pub fn bytes(programmes: &[Programme<'_>], binding: u64) -> u64 {
+    gpu::bytes(programmes, binding)
+}
+
+impl Programme<'_> {
+    /// Number of entries n.
+    pub fn len(&self) -> usize {
+        self.w.len()
+    }
+
+    /// Whether it has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.w.is_empty()
+    }
+
+    fn check(&self, place: usize) -> Result<()> {
+        let n = self.len();
+        let wrong = |problem: String| {
+            Err(Error::invalid(
+                format!("quadratic programme {place}"),
+                problem,
+                "Give H in rows, one value of each vector an entry, and blocks that cover the entries",
+            ))
+        };
+        if self.h.len() != n * n {
+            return wrong(format!("H has {} values for {n} entries", self.h.len()));
+        }
+        for (name, len) in [
+            ("g", self.g.len()),
+            ("l1", self.l1.len()),
+            ("mu", self.mu.len()),
+            ("scale", self.scale.len()),
+        ] {
+            if len != n {
+                return wrong(format!("{name} has {len} values for {n} entries"));
+            }
+        }
+        let ascending = self.blocks.windows(2).all(|pair| pair[0] <= pair[1]);
+        if self.blocks.first() != Some(&0) || self.blocks.last() != Some(&n) || !ascending {
+            return wrong(format!("blocks {:?} do not cover {n} entries", self.blocks));
+        }
+        Ok(())
+    }
+}
