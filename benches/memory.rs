@@ -118,7 +118,7 @@ fn case(
     problems: &[Problem<'_>],
     params: &Params,
 ) -> Result<serde_json::Map<String, Value>> {
-    let plan = probe::plan(design, problems, params);
+    let plan = probe::plan(&Backend::Cpu, design, problems, params);
     let before = LIVE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let start = Instant::now();

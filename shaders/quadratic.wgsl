@@ -44,7 +44,7 @@ struct State {
   steps: u32,
   // Descents or iterations of this phase so far.
   round: u32,
-  // Ticks that swept the class blocks.
+  // Ticks that swept the class blocks: descents.
   swept: u32,
   // r.z of the iteration before.
   rz: f32,
@@ -60,7 +60,7 @@ struct State {
 const DESCEND: u32 = 0u;
 // H (u - w) afresh, and the KKT residual.
 const REFRESH: u32 = 1u;
-// Conjugate gradients on the entries that are not zero, preconditioned by a symmetric sweep of every class block.
+// Conjugate gradients on the entries that are not zero, preconditioned by the diagonal.
 const FACE: u32 = 2u;
 // The step to where they led, entries that would change sign stopping at zero.
 const PROJECT: u32 = 3u;
@@ -152,12 +152,16 @@ fn blocks(
   let start = programme.first + item.y;
   let size = item.z - item.y;
   let plane = params.plane;
-  let descend = s.phase == DESCEND;
-  if (!descend && s.phase != FACE) {
+  if (s.phase != DESCEND) {
     for (var k = start + t; k < start + size; k += 128u) {
       let u = v[U * plane + k];
       if (s.phase == REFRESH) {
         v[D * plane + k] = u - v[W * plane + k];
+      } else if (s.phase == FACE) {
+        let own = k - programme.first;
+        let stiffness = h[programme.matrix + own * programme.stride + own] + entries[k].z;
+        // The residual of an entry that is not on the face is zero.
+        v[D * plane + k] = select(0.0, v[R * plane + k] / stiffness, stiffness > 0.0);
       } else {
         let to = u + s.t * v[X * plane + k];
         v[D * plane + k] = select(to, 0.0, entries[k].y > 0.0 && to * u < 0.0) - u;
@@ -167,10 +171,10 @@ fn blocks(
   }
   for (var k = start + t; k < start + size; k += 128u) {
     v[D * plane + k] = 0.0;
-    v[Q * plane + k] = select(-v[R * plane + k], entries[k].x + v[HD * plane + k], descend);
+    v[Q * plane + k] = entries[k].x + v[HD * plane + k];
   }
   let tiles = (size + 31u) / 32u;
-  // There and back: a symmetric sweep, which a preconditioner has to be.
+  // There and back: two sweeps for one product with H.
   for (var turn = 0u; turn < 2u * tiles; turn += 1u) {
     let forward = turn < tiles;
     let tile_from = select(2u * tiles - 1u - turn, turn, forward) * 32u;
@@ -202,10 +206,9 @@ fn blocks(
     if (t < tile_size) {
       let k = start + tile_from + t;
       let entry = entries[k];
-      let u = v[U * plane + k];
-      tile_start[t] = select(0.0, u, descend);
+      tile_start[t] = v[U * plane + k];
       tile_delta[t] = v[D * plane + k];
-      tile_limit[t] = select(select(3e38, 0.0, is_on_face(u, entry.y)), entry.y, descend);
+      tile_limit[t] = entry.y;
       tile_mu[t] = entry.z;
       tile_moved[t] = 0.0;
     }
@@ -394,7 +397,6 @@ fn iterated(programme: Programme, before: State, t: u32) -> State {
   let end = programme.first + programme.n;
   s.phase = PROJECT; // unless there is more to do
   s.t = 1.0;
-  s.swept += 1u;
   s.round += 1u;
   var sum = 0.0;
   for (var k = programme.first + t; k < end; k += 256u) {

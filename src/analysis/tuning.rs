@@ -247,7 +247,12 @@ impl Tuning<'_> {
         progress: &mut dyn FnMut(Heard),
     ) -> Result<Vec<Fit>> {
         if self.adam.is_none() {
-            progress(Heard::Planned(probe::plan(design, problems, &self.params)));
+            progress(Heard::Planned(probe::plan(
+                self.backend,
+                design,
+                problems,
+                &self.params,
+            )));
         }
         let mut report =
             |p: &probe::Progress| progress(Heard::Done(p.finished as f64 / p.problems as f64));

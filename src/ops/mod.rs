@@ -1,7 +1,8 @@
 //! The numerical operations, each with a contract, a fast CPU path and a GPU path.
 //!
 //! One operation is one folder: `mod.rs` is the contract, `cpu.rs` the native path, `gpu.rs` the host side of
-//! `shaders/<op>.wgsl`. An operation takes plain arrays, never reads files and knows nothing of studies.
+//! `shaders/<op>.wgsl`. An operation takes plain arrays, never reads files and knows nothing of studies. Only `probe` calls
+//! another one: `quadratic`, for its Newton steps.
 
 pub mod correlation;
 pub mod moments;

@@ -71,9 +71,12 @@ fn bits_depend_neither_on_the_batch_nor_on_the_memory_that_divides_it() {
             memory: 1,
             ..params.clone()
         };
-        assert_eq!(probe::plan(&design, &problems, &frugal).in_flight, 1);
         assert_eq!(
-            probe::plan(&design, &problems, &params).in_flight,
+            probe::plan(&Backend::Cpu, &design, &problems, &frugal).in_flight,
+            1
+        );
+        assert_eq!(
+            probe::plan(&Backend::Cpu, &design, &problems, &params).in_flight,
             problems.len()
         );
         for (place, (fit, one_by_one)) in together

@@ -16,7 +16,8 @@
 //! # Method
 //! [`Solver::Newton`]: sampled-Hessian working-set proximal Newton. Gradient, objective and line search are exact; the
 //! Hessian is an unbiased importance sample of its (sample, class pair) terms, formed on the working set only, with BFGS
-//! corrections near the end, and only a metric. [`Solver::Fista`]: accelerated proximal gradient (Beck & Teboulle 2009)
+//! corrections near the end, and only a metric; its steps are programmes of [`crate::ops::quadratic`], solved where
+//! [`Inner`] says. [`Solver::Fista`]: accelerated proximal gradient (Beck & Teboulle 2009)
 //! with a per-class metric, backtracking and adaptive restart (O'Donoghue & Candès 2015), the plain second route that
 //! checks the first. They share nothing but the two GEMMs of a pass and the certificate.
 //!
@@ -113,7 +114,7 @@ pub fn fit(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<Fit>> {
     check::batch(design, problems, params)?;
-    let in_flight = plan(design, problems, params).in_flight;
+    let in_flight = plan(backend, design, problems, params).in_flight;
     let (slabs, places) = slab::slabs(design, problems.iter().map(|p| p.neurons))?;
     let passes = Passes::new(backend, &slabs)?;
     let statements = statement::statements(&passes, problems, &places, params.scale)?;
@@ -186,8 +187,8 @@ impl Routes {
 }
 
 /// Bytes that [`fit`] takes at most beside the design, its results included: see [`plan`].
-pub fn bytes(design: &Design, problems: &[Problem<'_>], params: &Params) -> u64 {
-    plan(design, problems, params).solver
+pub fn bytes(backend: &Backend, design: &Design, problems: &[Problem<'_>], params: &Params) -> u64 {
+    plan(backend, design, problems, params).solver
 }
 
 /// λ_max: the smallest λ1 at which every weight of the optimum is zero, `max_jc |Σᵢ ωᵢ z_ij (p0_c − [yᵢ = c])|` on the

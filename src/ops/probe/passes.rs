@@ -41,16 +41,7 @@ impl<'a> Passes<'a> {
 
     /// Where quadratic programmes are solved.
     pub(super) fn inner(&self, inner: Inner) -> Backend {
-        let on_device = match (self.backend, inner) {
-            (Backend::Cpu, _) | (_, Inner::Native) => false,
-            (_, Inner::Device) => true,
-            (Backend::Gpu(gpu), Inner::Auto) => gpu.report().kind.is_real(),
-        };
-        if on_device {
-            self.backend.clone()
-        } else {
-            Backend::Cpu
-        }
+        inner.backend(self.backend)
     }
 
     /// One of the slabs.

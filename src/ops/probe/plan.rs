@@ -9,6 +9,8 @@
 //! | a problem in flight, all the time | 8m (predictions, residual), 77e (coefficients, gradients, pairs), 4n² (Hessian) | 8m, 176e | 8m, 20e |
 //! | a problem in flight, in a pass | 4m, 16e | 4m, 16e | 12m, 12e |
 //! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e |
+//! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e |
+//! | quadratic programmes on the device | see [`quadratic::bytes`] | | |
 //! | a certificate (one problem, or narrow ones together) | 16m, 52e | the same | the same |
 //! | a pass | a stream's block, and copies of up to 256 columns where problems share a product | the same | the same |
 //!
@@ -18,6 +20,7 @@ use super::certificate::COLUMNS;
 use super::hessian::{GATHERED, GATHERED_SAMPLES};
 use super::passes::AT_ONCE;
 use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
+use crate::ops::{Backend, quadratic};
 
 /// What one thread's products take: packed panels, and strips of X in f64.
 const PANELS: u64 = 6 << 20;
@@ -40,8 +43,9 @@ pub struct Plan {
     pub pass_flop: f64,
 }
 
-/// Plans a batch: as many problems in flight as `params.memory` holds, and at least one.
-pub fn plan(design: &Design, problems: &[Problem<'_>], params: &Params) -> Plan {
+/// Plans a batch: as many problems in flight as `params.memory` holds, and at least one. Quadratic programmes that are
+/// solved on the device ([`super::Inner`]) count with what they take there.
+pub fn plan(backend: &Backend, design: &Design, problems: &[Problem<'_>], params: &Params) -> Plan {
     let mut shapes: Vec<Shape> = problems
         .iter()
         .map(|p| Shape::of(design, p, params))
@@ -50,7 +54,11 @@ pub fn plan(design: &Design, problems: &[Problem<'_>], params: &Params) -> Plan 
     let copies = copies(design, problems);
     // Whichever problems are in flight together, they take no more than the largest.
     shapes.sort_by_key(|shape| std::cmp::Reverse(shape.flying()));
-    let taken = |in_flight: usize| copies + batch(design, &shapes, in_flight);
+    let binding = match params.inner.backend(backend) {
+        Backend::Cpu => None,
+        Backend::Gpu(gpu) => Some(gpu.binding_bytes()),
+    };
+    let taken = |in_flight: usize| copies + batch(design, &shapes, in_flight, binding);
     let mut in_flight = 1.min(shapes.len());
     while in_flight < shapes.len() && taken(in_flight + 1) <= params.memory {
         in_flight += 1;
@@ -82,8 +90,9 @@ fn copies(design: &Design, problems: &[Problem<'_>]) -> u64 {
         .sum()
 }
 
-/// Bytes of a batch of which the first `in_flight` are in flight.
-fn batch(design: &Design, shapes: &[Shape], in_flight: usize) -> u64 {
+/// Bytes of a batch of which the first `in_flight` are in flight, its quadratic programmes on a device whose bindings hold
+/// `binding` bytes, where there is one.
+fn batch(design: &Design, shapes: &[Shape], in_flight: usize, binding: Option<u64>) -> u64 {
     let threads = rayon::current_num_threads();
     let flying = &shapes[..in_flight];
     let sum = |of: fn(&Shape) -> u64| flying.iter().map(of).sum::<u64>();
@@ -94,7 +103,10 @@ fn batch(design: &Design, shapes: &[Shape], in_flight: usize) -> u64 {
     let gathered = largest(Shape::gathered) + 8 * design.neurons() as u64;
     let pass = sum(Shape::in_pass) + if shapes.len() > 1 { shared } else { 0 };
     let steps: u64 = flying.iter().take(threads).map(Shape::step).sum();
-    let step = sum(|s| 4 * s.entries()) + steps + threads as u64 * gathered;
+    let programmes: Vec<usize> = flying.iter().map(Shape::programme).collect();
+    let device = binding.map_or(0, |binding| quadratic::bytes(&programmes, binding));
+    let step = sum(|s| 4 * s.entries() + 40 * s.programme() as u64)
+        + (steps + threads as u64 * gathered).max(device);
     let columns: usize = shapes.iter().map(|s| s.certified).sum();
     let certificate = shapes.iter().map(|s| s.certificate(columns)).max();
     let certificate = certificate.unwrap_or(0);
@@ -164,10 +176,15 @@ impl Shape {
         (self.samples * self.columns) as u64
     }
 
+    /// Entries of a quadratic programme at most.
+    fn programme(&self) -> usize {
+        let n = (self.rows * self.columns).min(WORKING_SET_MAX);
+        if self.newton { n } else { 0 }
+    }
+
     /// Bytes of a Hessian.
     fn hessian(&self) -> u64 {
-        let n = self.entries().min(WORKING_SET_MAX as u64);
-        4 * n * n
+        4 * (self.programme() as u64).pow(2)
     }
 
     /// The most of what the solvers that it may go to take.

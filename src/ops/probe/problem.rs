@@ -2,6 +2,7 @@
 
 use super::{Fit, stop::Stop};
 use crate::labels::Labels;
+use crate::ops::Backend;
 
 /// Which coefficients the penalty acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,14 +39,31 @@ pub enum Solver {
 /// Where the quadratic programmes of Newton's steps are solved when the back end is a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Inner {
-    /// On a real GPU there, on a software adapter natively: there the device's way takes the processor's time as well, and
-    /// more of it.
+    /// On the device where it is a real GPU, natively beside a software adapter: there both take the processor's time, and
+    /// the device's way more of it. The choice for real GPUs rests on how the work divides (one workgroup a class block,
+    /// eight rows a workgroup in products); it has not been measured on one.
     #[default]
     Auto,
     /// Natively.
     Native,
     /// On the device.
     Device,
+}
+
+impl Inner {
+    /// The back end that solves the quadratic programmes of a batch on `backend`.
+    pub(super) fn backend(self, backend: &Backend) -> Backend {
+        let on_device = match (backend, self) {
+            (Backend::Cpu, _) | (_, Self::Native) => false,
+            (_, Self::Device) => true,
+            (Backend::Gpu(gpu), Self::Auto) => gpu.report().kind.is_real(),
+        };
+        if on_device {
+            backend.clone()
+        } else {
+            Backend::Cpu
+        }
+    }
 }
 
 /// What a probe learns to predict.

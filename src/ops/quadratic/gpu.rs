@@ -169,23 +169,25 @@ pub(super) fn solve(gpu: &Gpu, programmes: &[Programme<'_>]) -> Result<Vec<Solut
     Ok(solutions.into_iter().enumerate().map(native).collect())
 }
 
-pub(super) fn bytes(programmes: &[Programme<'_>], binding: u64) -> u64 {
-    let matrix = |place: usize| 4 * room(&programmes[place]).0;
-    let shelf = |members: &Vec<usize>| -> usize {
-        let entries = |&place: &usize| 4 * (PLANES + 4) * room(&programmes[place]).1;
-        members.iter().map(|&place| matrix(place)).sum::<usize>()
-            + members.iter().map(entries).sum::<usize>()
-    };
-    let shelves = shelves(programmes, binding);
-    let largest = shelves.iter().map(shelf).max().unwrap_or(0);
-    let host = shelves.iter().flatten().map(|&place| matrix(place)).max();
-    (largest + host.unwrap_or(0)) as u64
+pub(super) fn bytes(entries: &[usize], binding: u64) -> u64 {
+    let (mut matrices, mut vectors, mut largest) = (0, 0, 0);
+    for (matrix, plane) in entries.iter().map(|&n| room(n)) {
+        let matrix = 4 * matrix as u64;
+        // What fits no binding is solved natively.
+        if matrix <= binding {
+            matrices += matrix;
+            vectors += 4 * (PLANES + 4) as u64 * plane as u64;
+            largest = largest.max(matrix);
+        }
+    }
+    // The device's copy, and that of the writes under way.
+    2 * matrices.min(binding) + vectors + largest
 }
 
-/// Values that H and a plane take, padded.
-fn room(programme: &Programme<'_>) -> (usize, usize) {
-    let stride = programme.len().next_multiple_of(4);
-    (programme.len() * stride, stride)
+/// Values that H of n entries and a plane take, padded.
+fn room(n: usize) -> (usize, usize) {
+    let stride = n.next_multiple_of(4);
+    (n * stride, stride)
 }
 
 /// Which programmes lie on each shelf: in order, as many as fit one binding of `binding` bytes. Those that do not fit even
@@ -195,7 +197,7 @@ fn shelves(programmes: &[Programme<'_>], binding: u64) -> Vec<Vec<usize>> {
     let mut shelves: Vec<Vec<usize>> = Vec::new();
     let mut taken = (0, 0);
     for (place, programme) in programmes.iter().enumerate() {
-        let (matrix, plane) = room(programme);
+        let (matrix, plane) = room(programme.len());
         if programme.is_empty() || matrix > values || PLANES * plane > values {
             continue;
         }
@@ -239,7 +241,7 @@ impl<'a> Shelf<'a> {
         let (mut matrix, mut plane) = (0, 0);
         let mut places = Vec::with_capacity(programmes.len());
         for programme in &programmes {
-            let (values, stride) = room(programme);
+            let (values, stride) = room(programme.len());
             places.push(Place {
                 n: programme.len() as u32,
                 stride: stride as u32,

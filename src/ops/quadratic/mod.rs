@@ -5,12 +5,11 @@
 //! from w until the largest `|minimum-norm subgradient_j| / scale_j` is at most `tolerance`, or `steps` are spent.
 //!
 //! # Method
-//! Find the face (which entries are zero), then solve on it, until both agree. The GPU finds it with one workgroup
-//! descending in each class block, all blocks at once; an exact step along the sum of their moves makes up for what they
-//! ignore of each other. The native path does the same where H is large, and descends over all entries, one after the
-//! other, where it is small. On the face both run conjugate gradients, preconditioned by a symmetric Gauss–Seidel sweep of
-//! each class block (Saad 2003, §10.2), and step as far as the objective falls, entries that would change sign stopping
-//! at zero (Moré & Toraldo 1991).
+//! Find the face (which entries are zero), then solve on it, until both agree. The native path finds it by coordinate
+//! descent over all entries, one after the other. The GPU finds it with one workgroup descending in each class block, all
+//! blocks at once; an exact step along the sum of their moves makes up for what they ignore of each other. On the face
+//! both run conjugate gradients, preconditioned by the diagonal, and step as far as the objective falls, entries that
+//! would change sign stopping at zero (Moré & Toraldo 1991).
 //!
 //! All programmes of a batch advance in the same dispatches, each in a phase of its own that the device chooses; the host
 //! asks now and then which are done. What happens to a programme depends on itself alone: neither the batch nor the pace
@@ -21,7 +20,7 @@
 //! An entry of `l1` 0 (an intercept) always belongs to the face.
 //!
 //! # Cost
-//! A step is 2n² FLOP plus 4 Σ m² for class blocks of m entries, and reads H about once.
+//! A step is 2n² FLOP (a descent on the GPU 4 Σ m² more, for class blocks of m entries) and reads H about once.
 
 mod cpu;
 mod gpu;
@@ -69,7 +68,7 @@ pub struct Solution {
 }
 
 /// Largest KKT residual of a solution, evaluated in f64, as a multiple of the `tolerance` asked for, where that is at
-/// least 1e-5 of the largest `|g_j| / scale_j`: below it the rounding of f32 gradients counts.
+/// least [`Programme::rounding`] of the solution: below it the rounding of u and of H (u − w) to f32 counts.
 pub const TOLERANCE: f64 = 1.5;
 
 /// Solves each programme.
@@ -81,15 +80,22 @@ pub fn solve(backend: &Backend, programmes: &[Programme<'_>]) -> Result<Vec<Solu
         programme.check(place)?;
     }
     match backend {
-        Backend::Cpu => Ok(programmes.par_iter().map(cpu::solve).collect()),
+        Backend::Cpu => {
+            let mut solutions = Vec::with_capacity(programmes.len());
+            // No more at once than there are threads: each copies its face's part of H.
+            for some in programmes.chunks(rayon::current_num_threads()) {
+                solutions.par_extend(some.par_iter().map(cpu::solve));
+            }
+            Ok(solutions)
+        }
         Backend::Gpu(gpu) => gpu::solve(gpu, programmes),
     }
 }
 
-/// Bytes that [`solve`] takes on a GPU at most, whose bindings hold `binding` bytes: one shelf of matrices with its vectors
-/// on the device, and one matrix on the host.
-pub fn bytes(programmes: &[Programme<'_>], binding: u64) -> u64 {
-    gpu::bytes(programmes, binding)
+/// Bytes that [`solve`] takes on a GPU at most, whose bindings hold `binding` bytes, for programmes of so many entries each:
+/// one shelf of matrices with its vectors on the device, the writes under way to it, and one matrix on the host.
+pub fn bytes(entries: &[usize], binding: u64) -> u64 {
+    gpu::bytes(entries, binding)
 }
 
 impl Programme<'_> {
@@ -101,6 +107,21 @@ impl Programme<'_> {
     /// Whether it has no entries.
     pub fn is_empty(&self) -> bool {
         self.w.is_empty()
+    }
+
+    /// KKT residual that the rounding of u and of H (u − w) to f32 can bring about at u:
+    /// `2⁻²⁴ max_j Σ_k |h_jk| |u_k − w_k| / scale_j`. No back end can promise less.
+    pub fn rounding(&self, u: &[f32]) -> f64 {
+        let rows = self.h.chunks_exact(self.len().max(1)).zip(self.scale);
+        let sum = |row: &[f32]| -> f64 {
+            let moves = u.iter().zip(self.w).map(|(u, w)| f64::from((u - w).abs()));
+            row.iter()
+                .zip(moves)
+                .map(|(h, d)| f64::from(h.abs()) * d)
+                .sum()
+        };
+        rows.map(|(row, scale)| f64::from(f32::EPSILON) / 2.0 * sum(row) / scale)
+            .fold(0.0, f64::max)
     }
 
     fn check(&self, place: usize) -> Result<()> {
