@@ -13,6 +13,7 @@ use neurosieve::gpu::{Choice, choose};
 use neurosieve::ops::Backend;
 use neurosieve::ops::correlation::correlation;
 use neurosieve::ops::moments::{moments, standardise};
+use neurosieve::ops::quadratic::{self, Programme};
 use neurosieve::ops::sweep::{Params, sweep};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -34,6 +35,7 @@ fn main() {
     bench_moments(&mut criterion, &backends);
     bench_correlation(&mut criterion, &backends);
     bench_sweep(&mut criterion, &backends);
+    bench_quadratic(&mut criterion, &backends);
     criterion.final_summary();
 }
 
@@ -131,6 +133,41 @@ fn bench_sweep(criterion: &mut Criterion, backends: &[(String, Backend)]) {
         group.bench_function(BenchmarkId::new("four orderings, FLOP", name), |bench| {
             bench.iter(|| sweep(backend, black_box(x.view()), &y, &params).expect("curves"));
         });
+    }
+    group.finish();
+}
+
+/// A Newton step's programmes: H of twice as many terms as entries, sixteen blocks, a third of the entries away from zero.
+fn bench_quadratic(criterion: &mut Criterion, backends: &[(String, Backend)]) {
+    const ENTRIES: usize = 1_600;
+    let rows = activations(2 * ENTRIES, ENTRIES);
+    let h = rows.t().dot(&rows) / rows.nrows() as f32;
+    let mut random = ChaCha8Rng::seed_from_u64(4);
+    let g: Vec<f64> = (0..ENTRIES)
+        .map(|_| random.random_range(-1.0..1.0))
+        .collect();
+    let h = h.as_standard_layout();
+    let blocks: Vec<usize> = (0..=CLASSES).map(|c| c * ENTRIES / CLASSES).collect();
+    let programme = Programme {
+        h: h.as_slice().expect("a standard array"),
+        g: &g,
+        w: &[0.0; ENTRIES],
+        l1: &[0.5; ENTRIES],
+        mu: &[0.05; ENTRIES],
+        scale: &[1.0; ENTRIES],
+        blocks: &blocks,
+        tolerance: 1e-3,
+        steps: 160,
+    };
+    let mut group = criterion.benchmark_group("quadratic");
+    for (name, backend) in backends {
+        for copies in [1, 8] {
+            let programmes = vec![programme.clone(); copies];
+            let size = format!("{copies} x {ENTRIES} entries, {name}");
+            group.bench_function(BenchmarkId::new("programmes", size), |bench| {
+                bench.iter(|| quadratic::solve(backend, black_box(&programmes)).expect("u"));
+            });
+        }
     }
     group.finish();
 }

@@ -54,7 +54,7 @@ def one_against_rest(z, y, ratio, name):
     model.fit(z, y)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     v = model.coef_[0]
-    out = z @ v + (model.intercept_[0] if name == "skglm" else 0.0)
+    out = z @ v + (np.ravel(model.intercept_)[0] if name == "skglm" else 0.0)
     value = np.mean(np.logaddexp(0, out) - y * out) + l1 * np.abs(v).sum()
     return {
         "peer": name, "share_of_lambda_max": ratio, "l1": float(l1), "seconds": seconds, "cpu_seconds": cpu,

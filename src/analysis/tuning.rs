@@ -153,7 +153,16 @@ impl Tuning<'_> {
             let problems = [self.problem((0.0, 0.0), self.weights)];
             probe::lambda_max(self.backend, &design, &problems, self.params.scale).map(|all| all[0])
         };
-        let penalties = self.penalties.values(lambda_max)?;
+        let mut penalties = self.penalties.values(lambda_max)?;
+        if let (Response::Values(values), Penalties::Path { .. }) =
+            (self.train.response, self.penalties)
+        {
+            // λ1 has the unit of the values, λ2 has none: the ratio is meant for values of unit spread.
+            let spread = spread(values);
+            for (_, l2) in &mut penalties {
+                *l2 /= spread;
+            }
+        }
         self.check(&penalties)?;
         let mut largest: Option<Plan> = None;
         let mut progress = |heard: Heard| {
@@ -458,5 +467,16 @@ fn over_folds(folds: &[(usize, Scores)]) -> Scores {
             top: term(|terms| terms.top),
             bottom: term(|terms| terms.bottom),
         }),
+    }
+}
+
+/// Standard deviation of values; 1 where they do not vary.
+fn spread(values: &[f32]) -> f64 {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+    let square: f64 = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum();
+    match (square / n).sqrt() {
+        sd if sd > 0.0 && sd.is_finite() => sd,
+        _ => 1.0,
     }
 }

@@ -3,8 +3,6 @@
 
 mod cases;
 
-use std::io::Write;
-
 use neurosieve::gpu::Gpu;
 use neurosieve::ops::moments::moments;
 use neurosieve::ops::probe::{self, Design, Inner, Params, Problem, Stop};
@@ -243,37 +241,5 @@ fn newton_reaches_the_same_optimum_where_the_device_solves_its_programmes() {
     }
     for (first, second) in device.iter().zip(path(&backend, Inner::Device)) {
         assert_eq!(first.weights, second.weights, "the same bits again");
-    }
-}
-
-/// Seconds of both back ends, of one programme and of a batch; run it by name with `--ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn seconds_of_both_back_ends() {
-    let Some(gpu) = gpu("seconds_of_both_back_ends") else {
-        return;
-    };
-    let device = Backend::Gpu(gpu);
-    for (neurons, copies) in [(24, 1), (24, 6), (96, 1)] {
-        let case = real_case(neurons);
-        let programmes = vec![case.programme(); copies];
-        for backend in [&Backend::Cpu, &device] {
-            solve(backend, &programmes[..1]).unwrap();
-            let started = std::time::Instant::now();
-            let solutions = solve(backend, &programmes).unwrap();
-            let seconds = started.elapsed().as_secs_f64();
-            let residual = case.residual(&solutions[0].u);
-            assert!(residual <= TOLERANCE * case.tolerance, "{residual:e}");
-            let (n, steps) = (solutions[0].u.len(), solutions[0].steps);
-            let name = if matches!(backend, Backend::Cpu) {
-                "native"
-            } else {
-                "device"
-            };
-            let _ = writeln!(
-                std::io::stderr(),
-                "{copies} x {n} entries, {name}: {seconds:.3} s, {steps} steps"
-            );
-        }
     }
 }

@@ -349,6 +349,34 @@ fn the_norm_that_is_not_squared_is_a_square_whose_factor_fits_the_solution() {
             );
         }
     }
+    // Neurons of any scale: activations times s with λ divided by s have the same objective.
+    let params = |solver| Params {
+        scale: PenaltyScale::Raw,
+        solver,
+        stop: Stop::Gap(1e-5),
+        ..Params::default()
+    };
+    let raw = |s: f64, solver| {
+        let scaled = super::probe::design(&x.mapv(|v| v * s as f32));
+        let own = Problem {
+            norm: Norm::Frobenius,
+            ..Problem::new(&y, 0.004 * s, 0.01 * s)
+        };
+        solve(&scaled, &[own], &params(solver)).remove(0)
+    };
+    let plain = raw(1.0, Solver::Newton);
+    for solver in [Solver::Newton, Solver::Fista] {
+        for s in [1e5, 1e-5] {
+            let other = raw(s, solver);
+            assert!(other.certificate.converged, "{solver:?}, {s:e}");
+            assert_close(
+                "objective",
+                other.objective,
+                plain.objective,
+                2e-5 * plain.objective,
+            );
+        }
+    }
     let strong = Problem {
         norm: Norm::Frobenius,
         ..Problem::new(&y, 0.01, 1.0)
@@ -381,6 +409,7 @@ fn responses_and_weights_that_do_not_fit_the_design_are_refused() {
     let mut values = values(&x, 35);
     assert!(complaint(with(&[1.0; 3])).contains("3 weights for 40 rows"));
     assert!(complaint(with(&[0.0; 40])).contains("all of them are 0"));
+    assert!(complaint(with(&[1e308; 40])).contains("their sum is inf"));
     let mut weights = vec![1.0; 40];
     weights[7] = -1.0;
     assert!(complaint(with(&weights)).contains("row 7 has -1"));

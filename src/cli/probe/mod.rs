@@ -104,7 +104,7 @@ struct PenaltyArguments {
     /// Try λ1 = these shares of the smallest λ1 that makes every weight zero
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = RATIOS)]
     ratios: Vec<f64>,
-    /// λ2 = this · λ1
+    /// λ2 = this · λ1 (for continuous labels divided by their standard deviation, whose unit λ1 has)
     #[arg(long, value_name = "RATIO", default_value_t = 1.0)]
     l2_per_l1: f64,
     /// What λ2 multiplies: the squared norm of the weights, or the norm itself as NeuroX's code
@@ -229,6 +229,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let job = job(arguments)?;
     // Whatever can fail fails before the work starts.
     let (folder, stem) = output(&arguments.output)?;
+    spare_inputs(&job, &arguments.output)?;
     let (backend, device) = device::choose(&arguments.device)?;
     let mut bar = Bar::new();
     let finished = run_job(&job, &backend, device, &mut |progress| bar.show(progress));
@@ -264,6 +265,35 @@ fn output(file: &Path) -> Result<(OutputFolder, String)> {
         _ => Path::new("."),
     };
     Ok((OutputFolder::open(parent)?, stem.to_owned()))
+}
+
+/// Refuses an output that would replace a file that is read.
+fn spare_inputs(job: &Job, output: &Path) -> Result<()> {
+    let parts = [Some(&job.train), job.dev.as_ref(), job.test.as_ref()];
+    let inputs = parts
+        .into_iter()
+        .flatten()
+        .flat_map(|part| {
+            std::iter::once(&part.activations).chain(part.labels.iter().map(|(_, file)| file))
+        })
+        .chain(&job.sample_weights);
+    for input in inputs {
+        for extension in ["safetensors", "json"] {
+            let written = output.with_extension(extension);
+            let same = match (written.canonicalize(), input.canonicalize()) {
+                (Ok(written), Ok(input)) => written == input,
+                _ => false, // what does not exist yet is no input
+            };
+            if same {
+                return Err(Error::invalid(
+                    format!("output file {}", output.display()),
+                    format!("{} would be replaced, which is an input", written.display()),
+                    "Name another output; the .json beside it is written too",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn job(arguments: &Arguments) -> Result<Job> {

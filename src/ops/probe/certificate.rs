@@ -184,7 +184,10 @@ fn certificate(
 ) -> Certificate {
     let problem = point.point.problem;
     let (value, shrink) = dual::value(dual_residual, v, &point.penalty, &problem.targets);
-    let gap = (objective - value + slack).max(GAP_FLOOR * objective);
+    let gap = match objective - value + slack {
+        gap if gap.is_nan() => f64::INFINITY,
+        gap => gap.max(GAP_FLOOR * objective),
+    };
     let kkt = kkt::kkt(gradient, &point.theta, &point.penalty);
     let (certified_zeros, certified_nonzeros) = gap_safe(point, v, shrink, gap);
     let mut certificate = Certificate {
@@ -259,11 +262,19 @@ fn softmax(z: &mut Array2<f64>, targets: &Targets) -> f64 {
     let mut sum = 0.0;
     for (i, mut row) in z.rows_mut().into_iter().enumerate() {
         let max = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-        let own = row[targets.y[i] as usize];
+        let own = targets.y[i] as usize;
+        let margin = max - row[own];
         row.mapv_inplace(|v| (v - max).exp());
         let total = row.sum();
+        // Of a confident row the others' share alone: 1 + ε would lose it.
+        let others = row.iter().enumerate().filter(|(class, _)| *class != own);
+        sum += targets.omega[i]
+            * if margin > 0.0 {
+                total.ln() + margin
+            } else {
+                others.map(|(_, e)| e).sum::<f64>().ln_1p()
+            };
         row /= total;
-        sum += targets.omega[i] * (total.ln() + max - own);
     }
     sum
 }

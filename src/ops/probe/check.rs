@@ -96,11 +96,19 @@ fn weights(problem: &Problem<'_>, samples: usize) -> Result<()> {
             "Give finite weights",
         ));
     }
-    if weights.iter().sum::<f64>() <= 0.0 {
+    let total: f64 = weights.iter().sum();
+    if total <= 0.0 {
         return Err(Error::invalid(
             "sample weights",
             "all of them are 0",
             "Give at least one sample a positive weight",
+        ));
+    }
+    if !total.is_finite() {
+        return Err(Error::invalid(
+            "sample weights",
+            format!("their sum is {total}, more than a number can hold"),
+            "Only their ratios count: divide them all by the largest",
         ));
     }
     Ok(())

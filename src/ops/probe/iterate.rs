@@ -1,17 +1,17 @@
 //! One problem inside the Newton batch: where it stands, its metric, and its step.
 
 use ndarray::Array2;
-use rayon::prelude::*;
 
 use super::certificate::Point;
 use super::hessian::{Sample, WorkingSet};
+use super::metric::{Metric, Sparse};
 use super::slab::Slab;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
 use super::{Params, WORKING_SET_MAX, dual, kkt, loss};
 use crate::error::Result;
-use crate::ops::quadratic::{Programme, Solution, dot};
+use crate::ops::quadratic::{Programme, Solution};
 
 /// λ continuation: where it starts (share of λ_max), the step, and the KKT residual (in units of λ) that allows a step.
 const CONTINUATION: (f64, f64, f64) = (0.2, 0.4, 4.0);
@@ -31,45 +31,6 @@ const INNER_STEPS: usize = 160;
 const PATIENCE: usize = 15;
 /// The f32 gradient makes a step's change of the objective uncertain by about this share of the loss.
 const NOISE: f64 = 1e-10;
-
-/// The Hessian in use and what it was made for.
-struct Metric {
-    selected: Array2<bool>,
-    set: WorkingSet,
-    sample: Sample,
-    /// H of the sample, plus the corrections.
-    hessian: Array2<f32>,
-    age: usize,
-    /// Exact (step, gradient difference) pairs since it was sampled.
-    pairs: Vec<(Sparse, Array2<f32>)>,
-    /// How many of the pairs have been looked at.
-    seen: usize,
-    corrections: Vec<Correction>,
-}
-
-/// A step: the entries that moved, by their places row by row.
-struct Sparse(Vec<(u32, f32)>);
-
-impl Sparse {
-    fn difference(to: &Array2<f32>, from: &Array2<f32>) -> Self {
-        let moves = (0u32..).zip(to.iter().zip(from).map(|(to, from)| to - from));
-        Self(moves.filter(|(_, d)| *d != 0.0).collect())
-    }
-
-    fn dense(&self, shape: (usize, usize)) -> Array2<f32> {
-        let mut out = Array2::zeros(shape);
-        for &(at, d) in &self.0 {
-            out[(at as usize / shape.1, at as usize % shape.1)] = d;
-        }
-        out
-    }
-}
-
-/// A BFGS correction y·yᵀ − h·hᵀ: y the gradient's change over √(sᵀy), h = Hs over √(sᵀHs).
-struct Correction {
-    y: Vec<f32>,
-    h: Vec<f32>,
-}
 
 /// What a quadratic programme needs beside the metric, in the order of the working set.
 pub(super) struct Subproblem {
@@ -100,6 +61,8 @@ pub(super) struct Iterate {
     was_near: bool,
     step: f64,
     best_kkt: f64,
+    /// Where that was.
+    best: Array2<f32>,
     stalled: usize,
     next_check: usize,
     seed: u64,
@@ -130,6 +93,7 @@ impl Iterate {
             was_near: false,
             step: 1.0,
             best_kkt: f64::INFINITY,
+            best: problem.start.clone(),
             stalled: 0,
             next_check: 0,
             spent,
@@ -144,9 +108,9 @@ impl Iterate {
         self.theta.iter().filter(|w| **w != 0.0).count() > WORKING_SET_MAX
     }
 
-    /// The statement of what is left to do.
+    /// The statement of what is left to do, from the best point so far.
     pub(super) fn into_statement(mut self) -> Statement {
-        self.problem.start = self.theta;
+        self.problem.start = self.best;
         self.problem.spent = self.spent;
         self.problem.penalty = self.penalty;
         self.problem
@@ -183,6 +147,7 @@ impl Iterate {
         self.spent.note(&self.problem, kkt, self.objective());
         if kkt < self.best_kkt {
             self.best_kkt = kkt;
+            self.best.assign(&self.theta);
             self.stalled = 0;
         } else if self.factor <= 1.0 {
             self.stalled += 1;
@@ -203,8 +168,13 @@ impl Iterate {
         )
     }
 
+    /// Whether it has come to rest.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled > PATIENCE
+    }
+
     pub(super) fn must_stop(&self, params: &Params) -> bool {
-        self.spent.passes >= params.max_passes || self.stalled > PATIENCE
+        self.spent.passes >= params.max_passes || self.is_stalled()
     }
 
     /// Whether a certificate is worth its cost: it must stop, or the solver's own numbers say that it is good enough.
@@ -424,69 +394,5 @@ impl Iterate {
         self.z = z;
         self.loss = loss::loss(&self.z, &self.problem.targets, &mut self.residual);
         self.spent.passes += 0.5;
-    }
-}
-
-impl Metric {
-    /// Follows `selected`: H on the new entries, from the same sample, without the corrections so far (which will be made
-    /// again). Returns its FLOP.
-    fn grow(&mut self, slab: &Slab<'_>) -> Result<f64> {
-        let n = self.set.len() as f64;
-        let mut flop = 0.0;
-        for correction in std::mem::take(&mut self.corrections).iter().rev() {
-            correction.add(&mut self.hessian, -1.0);
-            flop += 4.0 * n * n;
-        }
-        self.seen = 0;
-        let set = WorkingSet::new(&self.selected);
-        let known = Some((&self.set, &self.hessian));
-        let (hessian, grown) = self.sample.hessian(slab, &set, known)?;
-        self.hessian = hessian;
-        self.set = set;
-        Ok(flop + grown)
-    }
-
-    /// Applies the BFGS corrections of the pairs that came since the last time; returns their FLOP.
-    fn correct(&mut self) -> f64 {
-        let n = self.set.len();
-        let mut flop = 0.0;
-        for (step, change) in &self.pairs[self.seen..] {
-            let s = self.set.gather(&step.dense(change.dim()));
-            let y: Vec<f64> = self.set.gather(change).into_iter().map(f64::from).collect();
-            let flat = self.hessian.as_slice().expect("the Hessian is contiguous");
-            let hs: Vec<f64> = flat.par_chunks_exact(n).map(|row| dot(row, &s)).collect();
-            flop += 2.0 * (n * n) as f64;
-            let sy: f64 = s.iter().zip(&y).map(|(s, y)| f64::from(*s) * y).sum();
-            let shs: f64 = s.iter().zip(&hs).map(|(s, h)| f64::from(*s) * h).sum();
-            if shs <= 0.0 || sy <= 1e-6 * shs {
-                continue;
-            }
-            let scaled = |v: &[f64], by: f64| v.iter().map(|v| (v / by.sqrt()) as f32).collect();
-            let correction = Correction {
-                y: scaled(&y, sy),
-                h: scaled(&hs, shs),
-            };
-            correction.add(&mut self.hessian, 1.0);
-            self.corrections.push(correction);
-            flop += 4.0 * (n * n) as f64;
-        }
-        self.seen = self.pairs.len();
-        flop
-    }
-}
-
-impl Correction {
-    /// Adds `sign` times the correction.
-    fn add(&self, hessian: &mut Array2<f32>, sign: f32) {
-        let n = self.y.len();
-        let flat = hessian.as_slice_mut().expect("the Hessian is contiguous");
-        flat.par_chunks_exact_mut(n)
-            .enumerate()
-            .for_each(|(j, row)| {
-                let (yj, hj) = (sign * self.y[j], sign * self.h[j]);
-                for ((entry, y), h) in row.iter_mut().zip(&self.y).zip(&self.h) {
-                    *entry += yj * y - hj * h;
-                }
-            });
     }
 }

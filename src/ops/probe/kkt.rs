@@ -19,7 +19,8 @@ pub(super) fn violation(g: f64, w: f32, row: usize, penalty: &Penalty) -> f64 {
     v / penalty.rows[row]
 }
 
-/// ∞-norm of the minimum-norm subgradient.
+/// ∞-norm of the minimum-norm subgradient. A norm that is not squared must touch at these very weights
+/// ([`Penalty::touch`]).
 pub(super) fn kkt(g: &Array2<f64>, theta: &Array2<f32>, penalty: &Penalty) -> f64 {
     let mut worst = 0.0f64;
     for ((row, class), g) in g.indexed_iter() {

@@ -52,6 +52,7 @@ mod hessian;
 mod iterate;
 mod kkt;
 mod loss;
+mod metric;
 mod newton;
 mod passes;
 mod plan;
@@ -141,7 +142,7 @@ pub fn fit(
                 fits[place] = Some(*fit);
                 finished += 1;
             }
-            newton::Outcome::Wide(statement) => routes.fista.push((place, *statement)),
+            newton::Outcome::Unfinished(statement) => routes.fista.push((place, *statement)),
         }
     }
     let solved = smooth::solve(

@@ -27,12 +27,15 @@ use crate::ops::quadratic::{self, Programme};
 /// Rounds between two fresh forward passes: predictions are otherwise updated by the directions'.
 const REFRESH: usize = 10;
 
+/// Relative gap beyond which a problem that has come to rest is not left there: nearer, f32 is what holds it.
+const FAR: f64 = 1e-4;
+
 /// How a problem leaves the batch.
 pub(super) enum Outcome {
     /// With its fit, converged or given up.
     Solved(Box<Fit>),
-    /// With more non-zeros than a working set may hold; it starts where Newton left it.
-    Wide(Box<Statement>),
+    /// With more non-zeros than a working set may hold, or at rest far from the optimum; it starts where it was best.
+    Unfinished(Box<Statement>),
 }
 
 pub(super) fn solve(
@@ -69,9 +72,8 @@ pub(super) fn solve(
             most = most.max(state.spent.passes);
             match verdict {
                 Verdict::Solved(fit) => outcomes.push((place, Outcome::Solved(fit))),
-                Verdict::Open { checked } if state.is_wide() => {
-                    debug_assert!(!checked, "a wide problem is not certified");
-                    outcomes.push((place, Outcome::Wide(Box::new(state.into_statement()))));
+                Verdict::Unfinished => {
+                    outcomes.push((place, Outcome::Unfinished(Box::new(state.into_statement()))));
                 }
                 Verdict::Open { checked } => {
                     if checked {
@@ -115,6 +117,7 @@ fn enter(
 
 enum Verdict {
     Solved(Box<Fit>),
+    Unfinished,
     Open { checked: bool },
 }
 
@@ -132,11 +135,17 @@ fn retire(
     let certified = certificate::certify(slabs, &points, rule)?;
     let mut verdicts: Vec<Verdict> = active
         .iter()
-        .map(|_| Verdict::Open { checked: false })
+        .map(|(_, state)| match state.is_wide() {
+            true => Verdict::Unfinished,
+            false => Verdict::Open { checked: false },
+        })
         .collect();
     for (p, (objective, certificate)) in due.into_iter().zip(certified) {
         let state = &active[p].1;
-        verdicts[p] = if certificate.converged || state.must_stop(params) {
+        let spent = state.spent.passes >= params.max_passes;
+        verdicts[p] = if !spent && state.is_stalled() && certificate.relative_gap > FAR {
+            Verdict::Unfinished
+        } else if certificate.converged || state.must_stop(params) {
             Verdict::Solved(Box::new(state.problem.fit(
                 &slabs[state.problem.slab],
                 &state.theta,

@@ -190,23 +190,26 @@ pub(super) struct Penalty {
     pub rows: Vec<f64>,
 }
 
-/// μ = λ2/‖S W‖_F is taken as if the norm were at least this: μ stays finite where the weights vanish.
-const LEAST_NORM: f64 = 1e-3;
+/// Where all weights vanish, μ = λ2/‖S W‖_F is taken as if the norm were this times the mean of S: finite, and so large
+/// that the first step is short.
+const FIRST_NORM: f64 = 1e-3;
 
 impl Penalty {
     /// Of all classes' weights.
     pub(super) fn new(problem: &Problem<'_>, rows: Vec<f64>) -> Self {
         let (mu, norm) = match problem.norm {
             Norm::Squared => (2.0 * problem.l2, None),
-            Norm::Frobenius if problem.l2 > 0.0 => (problem.l2 / LEAST_NORM, Some(problem.l2)),
+            Norm::Frobenius if problem.l2 > 0.0 => (0.0, Some(problem.l2)),
             Norm::Frobenius => (0.0, None),
         };
-        Self {
+        let mut penalty = Self {
             l1: problem.l1,
             mu,
             norm,
             rows,
-        }
+        };
+        penalty.touch(&Array2::zeros((0, 0)));
+        penalty
     }
 
     /// The same on the one column v of two classes with weights (−v/2, v/2).
@@ -241,7 +244,10 @@ impl Penalty {
     /// Sets μ to the quadratic that touches the norm at these weights.
     pub(super) fn touch(&mut self, theta: &Array2<f32>) {
         if let Some(l2) = self.norm {
-            self.mu = l2 / self.frobenius(theta).max(LEAST_NORM);
+            let norm = self.frobenius(theta);
+            let neurons = (self.rows.len() - 1).max(1) as f64;
+            let mean = self.rows.iter().sum::<f64>() / neurons;
+            self.mu = l2 / if norm > 0.0 { norm } else { FIRST_NORM * mean };
         }
     }
 

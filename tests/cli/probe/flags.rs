@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{attempt, number, probe, three_classes};
-use crate::cli::{NEURONS, Part, Study, assert_fails, text};
+use crate::cli::{NEURONS, Part, Study, assert_fails, neurosieve, text};
 use crate::support::assert_close;
 
 /// Three classes of which one is rare, one small neuron: balance and scale matter.
@@ -163,4 +163,15 @@ fn weights_of_samples_from_a_file_do_what_the_flag_does() {
         assert_close("weight", *a, *b, 1e-5);
     }
     assert!(document["weighting"]["file"].is_string());
+}
+
+#[test]
+fn an_output_that_would_replace_an_input_is_refused_before_anything_is_written() {
+    let study = Study::new(&three_classes(), "");
+    let input = study.path("train.safetensors");
+    let before = std::fs::read(&input).expect("it is there");
+    let one = ["--l1", "0.02", "--l2", "0.02"];
+    let output = neurosieve(&[&["probe", text(&input), "-o", text(&input)], &one[..]].concat());
+    assert_fails(&output, &["would be replaced, which is an input"]);
+    assert_eq!(std::fs::read(&input).expect("it is there"), before);
 }
