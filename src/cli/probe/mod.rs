@@ -25,7 +25,7 @@ const RATIOS: &str = "0.1,0.03,0.01,0.003,0.001,0.0003";
 /// Folds of a cross-validation where no number is given.
 const FOLDS: usize = 5;
 
-/// Fit one probe to a proven optimum, and say how good it is.
+/// Fit one probe to its optimum, and say how near it provably is and how good.
 ///
 /// FILE.safetensors gets weights (classes × neurons, on the raw scale), bias, mean and scale; FILE.json beside it metrics
 /// with 95 % intervals, the certificate and the penalties that were tried. Dev chooses the penalty, without dev

@@ -18,12 +18,12 @@
 //! Hessian is an unbiased importance sample of its (sample, class pair) terms, formed on the working set only, with BFGS
 //! corrections near the end, and only a metric; its steps are programmes of [`crate::ops::quadratic`], solved where
 //! [`Inner`] says. [`Solver::Fista`]: accelerated proximal gradient (Beck & Teboulle 2009)
-//! with a per-class metric, backtracking and adaptive restart (O'Donoghue & Candès 2015), the plain second route that
+//! with a diagonal metric, backtracking and adaptive restart (O'Donoghue & Candès 2015), the plain second route that
 //! checks the first. They share nothing but the two GEMMs of a pass and the certificate.
 //!
 //! [`Solver::Auto`] takes Newton where λ1 > 0, or where λ1 = 0 and all (d + 1)·C entries fit a working set. Where λ1 = 0
 //! and they do not, it takes limited-memory BFGS (Nocedal 1980) with the Hessian's diagonal. A problem of more than
-//! [`WORKING_SET_MAX`] non-zeros goes on with FISTA.
+//! [`WORKING_SET_MAX`] non-zeros, or one that comes to rest far from the optimum, goes on with FISTA.
 //!
 //! All problems of one call that see the same neurons share one forward GEMM X·W and one backward GEMM Xᵀ·R a pass, each
 //! in columns of its own; [`plan`] says how many are in flight at once. A problem that has converged leaves the batch and
