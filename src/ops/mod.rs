@@ -7,8 +7,10 @@
 pub mod correlation;
 pub mod moments;
 pub mod probe;
+mod product;
 pub mod quadratic;
 pub mod sweep;
+mod vector;
 
 /// Where an operation runs.
 #[derive(Debug, Clone)]

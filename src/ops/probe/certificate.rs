@@ -119,7 +119,7 @@ fn certify_group(
         .iter()
         .map(|p| p.theta.slice(s![1.., ..]).mapv(f64::from))
         .collect();
-    let mut predictions = cpu::forward_f64(slab, joined(thetas).view())?;
+    let mut predictions = cpu::forward(slab, joined(thetas).view())?;
     let (mut evaluated, mut residuals) = (Vec::new(), Vec::new());
     let mut at = 0;
     for point in points {
@@ -136,12 +136,15 @@ fn certify_group(
         residuals.push(dual);
     }
     drop(predictions);
-    let gradients = if points.len() == 1 {
-        cpu::backward_f64(slab, &residuals)?
+    let gradients: Vec<Array2<f64>> = if points.len() == 1 {
+        residuals
+            .iter()
+            .map(|r| cpu::backward(slab, r.view()))
+            .collect::<Result<_>>()?
     } else {
         // Narrow ones share a product.
         let joined = joined(residuals.clone());
-        let gradients = cpu::backward_f64(slab, &[joined])?.swap_remove(0);
+        let gradients = cpu::backward(slab, joined.view())?;
         let mut at = 0;
         let part = |residual: &Array2<f64>| {
             at += residual.ncols();

@@ -1,15 +1,17 @@
 //! The loss's parts, each exact: value and residual from predictions, what a step costs beyond its tangent, curvature.
 
+use multiversion::multiversion;
 use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::targets::{Loss, Targets};
+use crate::ops::vector;
 
 /// Rows whose losses are summed together; the sums are then added in order, so threads do not change a bit.
 const ROWS: usize = 256;
 
-/// Steps of a logit are exponentiated up to here.
-const LARGE: f64 = 300.0;
+/// Steps of a logit are exponentiated up to here; beyond it only their size counts.
+const LARGE: f32 = 80.0;
 
 /// Σᵢ ωᵢ·loss(zᵢ) at the predictions Z (N × columns), and its derivative with respect to Z into `residual`.
 pub(super) fn loss(z: &Array2<f32>, targets: &Targets, residual: &mut Array2<f32>) -> f64 {
@@ -33,33 +35,44 @@ pub(super) fn loss(z: &Array2<f32>, targets: &Targets, residual: &mut Array2<f32
 }
 
 /// The residual of a sample's own class is minus the sum of the others: p − 1 would cancel for a confident probe.
+#[multiversion(targets("x86_64+avx2+fma"))]
 fn softmax(z: &[f32], targets: &Targets, from: usize, out: &mut [f32]) -> f64 {
     let c = targets.columns();
-    let mut e = vec![0.0f64; c];
-    let mut sum = 0.0;
-    for (row, (out, z)) in out.chunks_exact_mut(c).zip(z.chunks_exact(c)).enumerate() {
-        let i = from + row;
-        let (own, omega) = (targets.y[i] as usize, targets.omega[i]);
+    let mut exponentials = vec![0.0f64; z.len()];
+    for (e, z) in exponentials.chunks_exact_mut(c).zip(z.chunks_exact(c)) {
+        let max = f64::from(z.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         for (e, z) in e.iter_mut().zip(z) {
-            *e = f64::from(*z);
+            *e = f64::from(*z) - max;
         }
-        let max = e.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let own_logit = e[own];
-        let mut total = 0.0;
-        for e in &mut e {
-            *e = (*e - max).exp();
-            total += *e;
-        }
-        sum += omega * (total.ln() + max - own_logit);
-        let scale = omega / total;
-        let mut others = 0.0;
-        for (class, (out, e)) in out.iter_mut().zip(&e).enumerate() {
+    }
+    let mut sum = 0.0;
+    let labels = targets.y[from..].iter().zip(&targets.omega[from..]);
+    for (e, (&own, omega)) in exponentials.chunks_exact(c).zip(labels) {
+        sum -= omega * e[own as usize];
+    }
+    for e in &mut exponentials {
+        *e = vector::exp(*e);
+    }
+    let rows = out
+        .chunks_exact_mut(c)
+        .zip(exponentials.chunks_exact_mut(c));
+    let labels = targets.y[from..].iter().zip(&targets.omega[from..]);
+    for ((out, e), (&own, omega)) in rows.zip(labels) {
+        let own = own as usize;
+        let likely = std::mem::take(&mut e[own]);
+        let others: f64 = e.iter().sum();
+        // Of a confident row the others' share alone: 1 + ε would lose it.
+        sum += omega
+            * if likely == 1.0 {
+                others.ln_1p()
+            } else {
+                (others + likely).ln()
+            };
+        let scale = omega / (others + likely);
+        for (out, e) in out.iter_mut().zip(&*e) {
             *out = (e * scale) as f32;
-            if class != own {
-                others += e * scale;
-            }
         }
-        out[own] = -others as f32;
+        out[own] = -(others * scale) as f32;
     }
     sum
 }
@@ -110,11 +123,9 @@ pub(super) fn above_tangent(
         .par_chunks(ROWS * c)
         .zip(dz.par_chunks(ROWS * c))
         .enumerate()
-        .map(|(block, (residual, dz))| {
-            let rows = residual.chunks_exact(c).zip(dz.chunks_exact(c));
-            rows.enumerate()
-                .map(|(row, (r, d))| row_above_tangent(r, d, t, targets, block * ROWS + row))
-                .sum()
+        .map(|(block, (residual, dz))| match targets.loss {
+            Loss::Squared => squared_above_tangent(dz, t, &targets.omega[block * ROWS..]),
+            _ => rows_above_tangent(residual, dz, t, targets, block * ROWS),
         })
         .collect();
     sums.iter().sum()
@@ -156,40 +167,67 @@ pub(super) fn curvature_along(residual: &Array2<f32>, dz: &Array2<f32>, targets:
     sum
 }
 
-fn row_above_tangent(r: &[f32], d: &[f32], t: f32, targets: &Targets, i: usize) -> f64 {
-    let omega = targets.omega[i];
-    if omega == 0.0 {
-        return 0.0;
+fn squared_above_tangent(dz: &[f32], t: f32, omega: &[f64]) -> f64 {
+    let step = |(d, omega): (&f32, &f64)| 0.5 * omega * (f64::from(t) * f64::from(*d)).powi(2);
+    dz.iter().zip(omega).map(step).sum()
+}
+
+/// With s the steps of the wrong classes' logits relative to the own one's, whose probability then drops out, this is
+/// `ln(1 + Σ p (eˢ − 1)) − Σ p s`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn rows_above_tangent(residual: &[f32], dz: &[f32], t: f32, targets: &Targets, from: usize) -> f64 {
+    let c = targets.columns();
+    let mut steps = vec![0.0f32; dz.len()];
+    let labels = targets.y[from..].iter();
+    for ((steps, d), &y) in steps
+        .chunks_exact_mut(c)
+        .zip(dz.chunks_exact(c))
+        .zip(labels)
+    {
+        if c == 1 {
+            steps[0] = if y == 1 { -t * d[0] } else { t * d[0] };
+            continue;
+        }
+        let own = t * d[y as usize];
+        for (step, d) in steps.iter_mut().zip(d) {
+            *step = t * d - own;
+        }
     }
-    let (mut curved, mut linear, mut largest) = (0.0, 0.0, 0.0f64);
-    let mut add = |residual: f32, step: f64| {
-        let p = f64::from(residual).abs() / omega;
-        // Beyond e³⁰⁰ only the size of the step counts, and a square of it must not overflow.
-        curved += p * step.min(LARGE).exp_m1();
-        linear += p * step;
-        largest = largest.max(step);
-    };
-    match targets.loss {
-        Loss::Softmax => {
-            let own = targets.y[i] as usize;
-            // Relative to the own class's step: its probability then drops out of both terms.
-            let base = t * d[own];
-            for (class, (r, d)) in r.iter().zip(d).enumerate() {
-                if class != own {
-                    add(*r, f64::from(t * d - base));
-                }
+    let mut curved = steps.clone();
+    for curved in &mut curved {
+        *curved = vector::exp_above_tangent(curved.min(LARGE));
+    }
+    let mut sum = 0.0;
+    let labels = targets.y[from..].iter().zip(&targets.omega[from..]);
+    let rows = residual.chunks_exact(c).zip(steps.chunks_exact(c));
+    for (((r, steps), curved), (&y, &omega)) in rows.zip(curved.chunks_exact(c)).zip(labels) {
+        if omega == 0.0 {
+            continue;
+        }
+        let (mut second, mut linear, mut largest) = (0.0, 0.0, 0.0f32);
+        for (class, ((r, step), curved)) in r.iter().zip(steps).zip(curved).enumerate() {
+            if class != y as usize || c == 1 {
+                let p = f64::from(r.abs());
+                second += p * f64::from(*curved);
+                linear += p * f64::from(*step);
+                largest = largest.max(*step);
             }
         }
-        Loss::Sigmoid => {
-            let sign = if targets.y[i] == 1 { -1.0 } else { 1.0 };
-            add(r[0], sign * f64::from(t * d[0]));
-        }
-        Loss::Squared => {
-            let step = f64::from(t) * f64::from(d[0]);
-            return 0.5 * omega * step * step;
-        }
+        sum += row_above_tangent(second / omega, linear / omega, largest) * omega;
     }
-    omega * (curved.ln_1p() + (largest - LARGE).max(0.0) - linear)
+    sum
+}
+
+/// `ln(1 + x) − l` of `x = Σ p (eˢ − 1)` and `l = Σ p s`, from `x − l` and l.
+fn row_above_tangent(second: f64, linear: f64, largest: f32) -> f64 {
+    let beyond = f64::from((largest - LARGE).max(0.0));
+    // Probabilities of f32 may sum to a little more than 1.
+    let x = (second + linear - beyond).max(-1.0 + 1e-7);
+    if beyond > 0.0 || x > 0.5 {
+        x.ln_1p() + beyond - linear
+    } else {
+        second - (x - x.ln_1p()) // exact to second order, where the difference of the two would be rounding
+    }
 }
 
 /// Probabilities P from a softmax's residual Ω(P − Y); a row without weight counts as certain.

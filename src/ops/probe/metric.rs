@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::hessian::{Sample, WorkingSet};
 use super::slab::Slab;
 use crate::error::Result;
-use crate::ops::quadratic::dot;
+use crate::ops::vector::dot;
 
 /// The Hessian in use and what it was made for.
 pub(super) struct Metric {

@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 
 use super::{Programme, Solution};
+use crate::ops::vector::{add_scaled, dot};
 
 /// Sweeps of coordinate descent between two rounds of conjugate gradients.
 const SWEEPS: usize = 30;
@@ -94,9 +95,7 @@ impl Programme<'_> {
                 if d != 0.0 {
                     updates += 1;
                     u[j] = next;
-                    for (q, h) in q.iter_mut().zip(row) {
-                        *q += d * h;
-                    }
+                    add_scaled(q, d, row);
                     moved =
                         moved.max(f64::from(d).abs() * (curvature + self.mu[j]) / self.scale[j]);
                 }
@@ -221,28 +220,4 @@ impl Programme<'_> {
         }
         tries
     }
-}
-
-/// Σ a·b in f32 over short runs, the runs added in f64.
-pub(in crate::ops) fn dot(a: &[f32], b: &[f32]) -> f64 {
-    const RUN: usize = 256;
-    a.chunks(RUN)
-        .zip(b.chunks(RUN))
-        .map(|(a, b)| {
-            let mut lanes = [0.0f32; 8];
-            let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-            let rest: f32 = a8
-                .remainder()
-                .iter()
-                .zip(b8.remainder())
-                .map(|(a, b)| a * b)
-                .sum();
-            for (a, b) in a8.zip(b8) {
-                for lane in 0..8 {
-                    lanes[lane] += a[lane] * b[lane];
-                }
-            }
-            f64::from(lanes.iter().sum::<f32>() + rest)
-        })
-        .sum()
 }

@@ -30,7 +30,6 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::ops::Backend;
 
-pub(in crate::ops) use cpu::dot;
 pub use gpu::KERNELS;
 
 /// One quadratic programme of n entries.

@@ -1,10 +1,11 @@
 //! One problem's weights and Adam's moments, and a step on a batch of samples.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::super::{Response, cpu};
+use super::super::Response;
 use super::lockstep::Columns;
 use super::{ABSENT_CLASS_BIAS, Params, Problem, Start, Trained};
 use crate::error::{Error, Result};
@@ -147,7 +148,7 @@ impl Model {
         let (rows, shape) = (x.nrows(), (self.width, self.classes.len()));
         let mut residual = self.residual.slice_mut(s![..rows, ..]);
         let weights = ArrayView2::from_shape(shape, &self.weights.values).expect("d × C");
-        cpu::gemm(x, weights, residual.view_mut());
+        general_mat_mul(1.0, &x, &weights, 0.0, &mut residual);
         self.bias.gradient.fill(0.0);
         for (i, mut row) in residual.rows_mut().into_iter().enumerate() {
             let row = row.as_slice_mut().expect("rows are contiguous");
@@ -162,8 +163,9 @@ impl Model {
                 *sum += *r;
             }
         }
-        let gradient = ndarray::ArrayViewMut2::from_shape(shape, &mut self.weights.gradient);
-        cpu::gemm(x.t(), residual.view(), gradient.expect("d × C"));
+        let mut gradient =
+            ArrayViewMut2::from_shape(shape, &mut self.weights.gradient).expect("d × C");
+        general_mat_mul(1.0, &x.t(), &residual, 0.0, &mut gradient);
         self.steps += 1;
         let rates = Rates::new(learning_rate, self.steps);
         let norm = if self.l2 > 0.0 {
