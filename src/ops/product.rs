@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use multiversion::{multiversion, target::target_cfg_f};
 use ndarray::parallel::prelude::*;
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{ArrayView1, ArrayView2, Axis, s};
 
 /// Rows of X (or neurons) of a tile: with two vectors of columns they fill the registers.
 const TILE: usize = 6;
@@ -23,7 +23,7 @@ const TASK_ROWS: usize = 16 * TILE;
 const TASK_NEURONS: usize = 8 * TILE;
 
 /// What the columns are made of.
-pub(in crate::ops) trait Entry: Copy + Default + Send + Sync {
+pub(in crate::ops) trait Entry: Copy + Default + Send + Sync + Into<f64> {
     /// Columns of a panel.
     const WIDTH: usize;
 
@@ -35,41 +35,108 @@ pub(in crate::ops) trait Entry: Copy + Default + Send + Sync {
     fn transposed(x: &[&[f32]], left: usize, square: bool, panel: &[Self], out: &mut [f64]);
 }
 
-/// A matrix in panels of [`Entry::WIDTH`] columns, each row after row, the last one filled up with zeros.
+/// Matrices of as many rows, side by side, in panels of [`Entry::WIDTH`] columns: each row after row, the last one filled up
+/// with zeros.
 pub(in crate::ops) struct Panels<T> {
-    columns: usize,
-    panels: Vec<Vec<T>>,
+    panels: Vec<Panel<T>>,
+    /// Columns of each matrix.
+    widths: Vec<usize>,
+}
+
+struct Panel<T> {
+    values: Vec<T>,
+    spans: Vec<Span>,
+}
+
+/// Some columns of a matrix, and where they are in a panel.
+struct Span {
+    matrix: usize,
+    columns: Range<usize>,
+    at: Range<usize>,
 }
 
 impl<T: Entry> Panels<T> {
-    pub(in crate::ops) fn of(matrix: ArrayView2<'_, T>) -> Self {
-        let panels = matrix
-            .axis_chunks_iter(Axis(1), T::WIDTH)
-            .into_par_iter()
-            .map(|columns| {
-                let mut panel = vec![T::default(); matrix.nrows() * T::WIDTH];
-                for (to, from) in panel.chunks_exact_mut(T::WIDTH).zip(columns.rows()) {
-                    for (to, from) in to.iter_mut().zip(from) {
+    pub(in crate::ops) fn of(matrices: &[ArrayView2<'_, T>]) -> Self {
+        let widths: Vec<usize> = matrices.iter().map(|m| m.ncols()).collect();
+        let rows = matrices.first().map_or(0, |m| m.nrows());
+        let mut spans: Vec<Vec<Span>> = Vec::new();
+        let mut taken = T::WIDTH;
+        for (matrix, &width) in widths.iter().enumerate() {
+            let mut from = 0;
+            while from < width {
+                if taken == T::WIDTH {
+                    spans.push(Vec::new());
+                    taken = 0;
+                }
+                let some = (width - from).min(T::WIDTH - taken);
+                let last = spans.len() - 1;
+                spans[last].push(Span {
+                    matrix,
+                    columns: from..from + some,
+                    at: taken..taken + some,
+                });
+                from += some;
+                taken += some;
+            }
+        }
+        let filled = |spans: Vec<Span>| {
+            let mut values = vec![T::default(); rows * T::WIDTH];
+            for span in &spans {
+                let from = matrices[span.matrix].slice(s![.., span.columns.clone()]);
+                for (to, from) in values.chunks_exact_mut(T::WIDTH).zip(from.rows()) {
+                    for (to, from) in to[span.at.clone()].iter_mut().zip(from) {
                         *to = *from;
                     }
                 }
-                panel
-            })
-            .collect();
+            }
+            Panel { values, spans }
+        };
         Self {
-            columns: matrix.ncols(),
-            panels,
+            panels: spans.into_par_iter().map(filled).collect(),
+            widths,
         }
+    }
+
+    /// Σ over the rows of each matrix's columns, in f64.
+    pub(in crate::ops) fn sums(&self) -> Vec<Vec<f64>> {
+        let mut sums: Vec<Vec<f64>> = self.widths.iter().map(|width| vec![0.0; *width]).collect();
+        let of = |panel: &Panel<T>| {
+            let mut sums = vec![0.0; T::WIDTH];
+            for row in panel.values.chunks_exact(T::WIDTH) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += (*value).into();
+                }
+            }
+            sums
+        };
+        let found: Vec<Vec<f64>> = self.panels.par_iter().map(of).collect();
+        for (panel, found) in self.panels.iter().zip(found) {
+            for span in &panel.spans {
+                sums[span.matrix][span.columns.clone()].copy_from_slice(&found[span.at.clone()]);
+            }
+        }
+        sums
+    }
+
+    /// Chunks of `rows` rows of results that have the matrices' columns, each with its part of every result.
+    fn chunks<'a, U>(&self, out: &'a mut [&mut [U]], rows: usize) -> Vec<Vec<&'a mut [U]>> {
+        let mut chunks: Vec<Vec<&'a mut [U]>> = Vec::new();
+        for (out, width) in out.iter_mut().zip(&self.widths) {
+            for (place, chunk) in out.chunks_mut(rows * width).enumerate() {
+                match chunks.get_mut(place) {
+                    Some(parts) => parts.push(chunk),
+                    None => chunks.push(vec![chunk]),
+                }
+            }
+        }
+        chunks
     }
 }
 
-/// X·B into `out`: n × d times d × K. The rows of X are contiguous.
-pub(in crate::ops) fn times<T: Entry>(
-    x: ArrayView2<'_, f32>,
-    b: &Panels<T>,
-    mut out: ArrayViewMut2<'_, T>,
-) {
-    out.axis_chunks_iter_mut(Axis(0), TASK_ROWS)
+/// X·B, the first row of B added to every row (intercepts), into one result a matrix of B: n × d times (1 + d) × K. The
+/// rows of X are contiguous.
+pub(in crate::ops) fn times<T: Entry>(x: ArrayView2<'_, f32>, b: &Panels<T>, out: &mut [&mut [T]]) {
+    b.chunks(out, TASK_ROWS)
         .into_par_iter()
         .zip(x.axis_chunks_iter(Axis(0), TASK_ROWS))
         .for_each(|(mut out, x)| {
@@ -78,15 +145,17 @@ pub(in crate::ops) fn times<T: Entry>(
             for from in (0..rows.len()).step_by(TILE) {
                 let last = rows.len() - 1;
                 let six = std::array::from_fn(|row| rows[(from + row).min(last)]);
-                for (place, panel) in b.panels.iter().enumerate() {
-                    tile.fill(T::default());
-                    T::times(six, panel, &mut tile);
-                    let left = place * T::WIDTH;
-                    let width = T::WIDTH.min(b.columns - left);
-                    for (row, values) in (from..rows.len()).zip(tile.chunks_exact(T::WIDTH)) {
-                        let mut to = out.row_mut(row);
-                        for (column, value) in (left..).zip(&values[..width]) {
-                            to[column] = *value;
+                for panel in &b.panels {
+                    let (intercepts, weights) = panel.values.split_at(T::WIDTH);
+                    for row in tile.chunks_exact_mut(T::WIDTH) {
+                        row.copy_from_slice(intercepts);
+                    }
+                    T::times(six, weights, &mut tile);
+                    for span in &panel.spans {
+                        let width = b.widths[span.matrix];
+                        let rows = out[span.matrix].chunks_exact_mut(width).skip(from);
+                        for (to, values) in rows.zip(tile.chunks_exact(T::WIDTH)) {
+                            to[span.columns.clone()].copy_from_slice(&values[span.at.clone()]);
                         }
                     }
                 }
@@ -94,61 +163,64 @@ pub(in crate::ops) fn times<T: Entry>(
         });
 }
 
-/// Xᵀ·R added to `out`: d × n times n × K, summed in registers over runs of samples and in f64 over the runs; of the
-/// squares of X with `square`. R's rows are those of X from `from` on; the rows of X are contiguous.
+/// Xᵀ·R added to one result a matrix of R: d × n times n × K, summed in registers over runs of samples and in f64 over the
+/// runs; of the squares of X with `square`. R's rows are those of X from `from` on; the rows of X are contiguous.
 pub(in crate::ops) fn add_transposed<T: Entry>(
     x: ArrayView2<'_, f32>,
     square: bool,
     r: &Panels<T>,
     from: usize,
-    mut out: ArrayViewMut2<'_, f64>,
+    out: &mut [&mut [f64]],
 ) {
     let rows = contiguous(&x);
-    out.axis_chunks_iter_mut(Axis(0), TASK_NEURONS)
+    let neurons = x.ncols();
+    r.chunks(out, TASK_NEURONS)
         .into_par_iter()
         .enumerate()
         .for_each(|(task, mut out)| {
             let left = task * TASK_NEURONS;
+            let neurons = left..(left + TASK_NEURONS).min(neurons);
             for (run, rows) in rows.chunks(RUN).enumerate() {
                 let first = (from + run * RUN) * T::WIDTH;
                 let samples = first..first + rows.len() * T::WIDTH;
-                strip(rows, left, square, r, &samples, &mut out);
+                strip(rows, neurons.clone(), square, r, &samples, &mut out);
             }
         });
 }
 
-/// One run of samples of a task's neurons, which start at `left`; `samples` is where they are in a panel.
+/// One run of samples of a task's neurons; `samples` is where they are in a panel.
 fn strip<T: Entry>(
     rows: &[&[f32]],
-    left: usize,
+    neurons: Range<usize>,
     square: bool,
     r: &Panels<T>,
     samples: &Range<usize>,
-    out: &mut ArrayViewMut2<'_, f64>,
+    out: &mut [&mut [f64]],
 ) {
-    let neurons = out.nrows();
     let mut tile = vec![0.0; TILE * T::WIDTH];
-    for from in (0..neurons).step_by(TILE) {
-        let wanted = TILE.min(neurons - from);
-        let at = left + from;
+    for at in neurons.clone().step_by(TILE) {
+        let wanted = TILE.min(neurons.end - at);
         let padded: Vec<f32>;
         let narrow: Vec<&[f32]>;
-        let (part, at) = if wanted == TILE {
+        let (part, left) = if wanted == TILE {
             (rows, at)
         } else {
             padded = pad(rows, at..at + wanted);
             narrow = padded.chunks_exact(TILE).collect();
             (&narrow[..], 0)
         };
-        for (place, panel) in r.panels.iter().enumerate() {
+        for panel in &r.panels {
             tile.fill(0.0);
-            T::transposed(part, at, square, &panel[samples.clone()], &mut tile);
-            let first = place * T::WIDTH;
-            let width = T::WIDTH.min(r.columns - first);
-            for (row, values) in (from..from + wanted).zip(tile.chunks_exact(T::WIDTH)) {
-                let mut to = out.row_mut(row);
-                for (column, value) in (first..).zip(&values[..width]) {
-                    to[column] += *value;
+            let values = &panel.values[samples.clone()];
+            T::transposed(part, left, square, values, &mut tile);
+            for span in &panel.spans {
+                let rows = out[span.matrix].chunks_exact_mut(r.widths[span.matrix]);
+                let rows = rows.skip(at - neurons.start);
+                for (to, values) in rows.zip(tile.chunks_exact(T::WIDTH)) {
+                    let values = &values[span.at.clone()];
+                    for (to, value) in to[span.columns.clone()].iter_mut().zip(values) {
+                        *to += *value;
+                    }
                 }
             }
         }

@@ -11,7 +11,7 @@
 //! Scaling rows and columns in turn (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point
 //! that misses the shares proves nothing.
 
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, ArrayView2};
 
 use super::kkt;
 use super::slab::Slab;
@@ -115,62 +115,26 @@ fn certify_group(
     points: &[Unfolded<'_>],
     rule: &Rule,
 ) -> Result<Vec<(f64, Certificate)>> {
-    let thetas: Vec<Array2<f64>> = points
-        .iter()
-        .map(|p| p.theta.slice(s![1.., ..]).mapv(f64::from))
-        .collect();
-    let mut predictions = cpu::forward(slab, joined(thetas).view())?;
+    let thetas: Vec<Array2<f64>> = points.iter().map(|p| p.theta.mapv(f64::from)).collect();
+    let predictions = cpu::forward(slab, &views(&thetas))?;
     let (mut evaluated, mut residuals) = (Vec::new(), Vec::new());
-    let mut at = 0;
-    for point in points {
-        let c = point.theta.ncols();
-        let z = if points.len() == 1 {
-            std::mem::take(&mut predictions)
-        } else {
-            predictions.slice(s![.., at..at + c]).to_owned()
-        };
-        at += c;
+    for (point, z) in points.iter().zip(predictions) {
         let (loss, slack, residual, dual) = evaluate(z, point)?;
         evaluated.push((loss, slack));
         residuals.push(residual);
         residuals.push(dual);
     }
-    drop(predictions);
-    let gradients: Vec<Array2<f64>> = if points.len() == 1 {
-        residuals
-            .iter()
-            .map(|r| cpu::backward(slab, r.view()))
-            .collect::<Result<_>>()?
-    } else {
-        // Narrow ones share a product.
-        let joined = joined(residuals.clone());
-        let gradients = cpu::backward(slab, joined.view())?;
-        let mut at = 0;
-        let part = |residual: &Array2<f64>| {
-            at += residual.ncols();
-            gradients
-                .slice(s![.., at - residual.ncols()..at])
-                .to_owned()
-        };
-        residuals.iter().map(part).collect()
-    };
-    let with_intercept = |place: usize| {
-        let (g, residual) = (&gradients[place], &residuals[place]);
-        let mut gradient = Array2::zeros((g.nrows() + 1, g.ncols()));
-        gradient.slice_mut(s![1.., ..]).assign(g);
-        gradient.row_mut(0).assign(&residual.sum_axis(Axis(0)));
-        gradient
-    };
+    let gradients = cpu::backward(slab, &views(&residuals))?;
     let mut certified = Vec::new();
     for (place, point) in points.iter().enumerate() {
-        let gradient = with_intercept(2 * place);
+        let gradient = &gradients[2 * place];
         let dual = &residuals[2 * place + 1];
-        let v = with_intercept(2 * place + 1); // −V, of which only the size counts
+        let v = &gradients[2 * place + 1]; // −V, of which only the size counts
         let (loss, slack) = evaluated[place];
         let objective = loss + point.penalty.value(&point.theta);
         certified.push((
             objective,
-            certificate(point, objective, &gradient, dual, &v, slack, rule),
+            certificate(point, objective, gradient, dual, v, slack, rule),
         ));
     }
     Ok(certified)
@@ -209,13 +173,12 @@ fn certificate(
     certificate
 }
 
-/// Loss, what the dual bound may miss, and the residuals Ω(P − Y) of the point and of its dual, from predictions without
-/// intercept; they are made in place where that can be.
+/// Loss, what the dual bound may miss, and the residuals Ω(P − Y) of the point and of its dual, from predictions; they are
+/// made in place where that can be.
 fn evaluate(
     mut z: Array2<f64>,
     point: &Unfolded<'_>,
 ) -> Result<(f64, f64, Array2<f64>, Array2<f64>)> {
-    z += &point.theta.row(0).mapv(f64::from);
     let targets = &point.point.problem.targets;
     if targets.loss == Loss::Squared {
         let (loss, residual) = squared(&z, targets);
@@ -251,13 +214,8 @@ fn refuse_separable(z: &Array2<f64>, point: &Unfolded<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The parts side by side; one part as it is.
-fn joined(mut parts: Vec<Array2<f64>>) -> Array2<f64> {
-    if parts.len() == 1 {
-        return parts.swap_remove(0);
-    }
-    let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
-    ndarray::concatenate(Axis(1), &views).expect("all parts have as many rows")
+fn views(matrices: &[Array2<f64>]) -> Vec<ArrayView2<'_, f64>> {
+    matrices.iter().map(|m| m.view()).collect()
 }
 
 /// Logits → probabilities in place; returns the weighted cross-entropy.

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use ndarray::{Array2, s};
+use ndarray::Array2;
 
 use super::certificate::{self, Point};
 use super::passes::Passes;
@@ -136,12 +136,7 @@ impl State {
         let mut residual = Array2::zeros(self.z.dim());
         loss::loss(&self.z, targets, &mut residual);
         let v = loss::curvature(&residual, targets);
-        let squares = cpu::squares(slab, v.view())?;
-        self.metric = Array2::zeros(self.theta.dim());
-        self.metric.slice_mut(s![1.., ..]).assign(&squares);
-        for (sum, column) in self.metric.row_mut(0).iter_mut().zip(v.columns()) {
-            *sum = column.iter().map(|v| f64::from(*v)).sum();
-        }
+        self.metric = cpu::squares(slab, v.view())?;
         for mut column in self.metric.columns_mut() {
             let floor = LEAST_CURVATURE * column.sum() / column.len() as f64;
             column.mapv_inplace(|v| v.max(floor).max(f64::MIN_POSITIVE));

@@ -1,6 +1,6 @@
 //! The two GEMMs of a pass over X, for the whole batch at once, on either back end.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::slab::Slab;
 use super::{Inner, cpu, gpu};
@@ -51,93 +51,51 @@ impl<'a> Passes<'a> {
 
     /// X·W for each problem: coefficients (d + 1) × C, intercept first → predictions N × C, intercept added.
     pub(super) fn forward(&self, thetas: &[Columns<'_>]) -> Result<Vec<Array2<f32>>> {
-        let mut out: Vec<Option<Array2<f32>>> = vec![None; thetas.len()];
-        for (slab, members) in self.groups(thetas) {
-            if let [only] = members[..] {
-                let theta = thetas[only].1;
-                let mut predictions = self.predictions(slab, theta.slice(s![1.., ..]))?;
-                predictions += &theta.row(0);
-                out[only] = Some(predictions);
-                continue;
+        self.by_slab(thetas, |slab, thetas| match &self.residents {
+            None => cpu::forward(&self.slabs[slab], thetas),
+            Some(residents) => {
+                let weights: Vec<_> = thetas.iter().map(|t| t.slice(s![1.., ..])).collect();
+                let z = residents[slab].forward(joined(&weights).view())?;
+                let mut parts = split(&z, thetas);
+                for (z, theta) in parts.iter_mut().zip(thetas) {
+                    *z += &theta.row(0);
+                }
+                Ok(parts)
             }
-            let d = self.slabs[slab].width();
-            let mut w = Array2::<f32>::zeros((d, total(thetas, &members)));
-            let mut at = 0;
-            for &member in &members {
-                let theta = thetas[member].1;
-                w.slice_mut(s![.., at..at + theta.ncols()])
-                    .assign(&theta.slice(s![1.., ..]));
-                at += theta.ncols();
-            }
-            let z = self.predictions(slab, w.view())?;
-            at = 0;
-            for &member in &members {
-                let theta = thetas[member].1;
-                let mut predictions = z.slice(s![.., at..at + theta.ncols()]).to_owned();
-                predictions += &theta.row(0);
-                out[member] = Some(predictions);
-                at += theta.ncols();
-            }
-        }
-        Ok(out
-            .into_iter()
-            .map(|z| z.expect("every problem is in a group"))
-            .collect())
+        })
     }
 
     /// Xᵀ·R for each problem: residuals N × C → gradient (d + 1) × C in f64, intercept (column sums of R) first.
     pub(super) fn backward(&self, residuals: &[Columns<'_>]) -> Result<Vec<Array2<f64>>> {
-        let mut out: Vec<Option<Array2<f64>>> = vec![None; residuals.len()];
-        for (slab, members) in self.groups(residuals) {
-            let g = if let [only] = members[..] {
-                self.gradients(slab, residuals[only].1.view())?
-            } else {
-                let samples = self.slabs[slab].samples();
-                let mut r = Array2::<f32>::zeros((samples, total(residuals, &members)));
-                let mut at = 0;
-                for &member in &members {
-                    let residual = residuals[member].1;
-                    r.slice_mut(s![.., at..at + residual.ncols()])
-                        .assign(residual);
-                    at += residual.ncols();
-                }
-                self.gradients(slab, r.view())?
-            };
-            let mut at = 0;
-            for &member in &members {
-                let residual = residuals[member].1;
-                let c = residual.ncols();
-                let mut gradient = Array2::zeros((g.nrows() + 1, c));
-                gradient
-                    .slice_mut(s![1.., ..])
-                    .assign(&g.slice(s![.., at..at + c]));
-                for row in residual.rows() {
-                    for (sum, value) in gradient.row_mut(0).iter_mut().zip(row) {
-                        *sum += f64::from(*value);
-                    }
-                }
-                out[member] = Some(gradient);
-                at += c;
+        self.by_slab(residuals, |slab, residuals| match &self.residents {
+            None => cpu::backward(&self.slabs[slab], residuals),
+            Some(residents) => {
+                let g = residents[slab].backward(joined(residuals).view())?;
+                let parts = split(&g, residuals);
+                Ok(residuals
+                    .iter()
+                    .zip(parts)
+                    .map(|(r, g)| with_sums(r, &g))
+                    .collect())
+            }
+        })
+    }
+
+    /// One result for each problem, from products of those that see the same slab.
+    fn by_slab<T>(
+        &self,
+        columns: &[Columns<'_>],
+        product: impl Fn(usize, &[ArrayView2<'_, f32>]) -> Result<Vec<T>>,
+    ) -> Result<Vec<T>> {
+        let mut out: Vec<Option<T>> = columns.iter().map(|_| None).collect();
+        for (slab, members) in self.groups(columns) {
+            let views: Vec<_> = members.iter().map(|&p| columns[p].1.view()).collect();
+            for (member, result) in members.iter().zip(product(slab, &views)?) {
+                out[*member] = Some(result);
             }
         }
-        Ok(out
-            .into_iter()
-            .map(|g| g.expect("every problem is in a group"))
-            .collect())
-    }
-
-    fn predictions(&self, slab: usize, w: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
-        match &self.residents {
-            None => cpu::forward(&self.slabs[slab], w),
-            Some(residents) => residents[slab].forward(w),
-        }
-    }
-
-    fn gradients(&self, slab: usize, r: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
-        match &self.residents {
-            None => cpu::backward(&self.slabs[slab], r),
-            Some(residents) => residents[slab].backward(r),
-        }
+        let found = |result: Option<T>| result.expect("every problem is in a group");
+        Ok(out.into_iter().map(found).collect())
     }
 
     /// The members of each slab, in order, in groups of at most [`AT_ONCE`] columns or of one member.
@@ -163,6 +121,29 @@ impl<'a> Passes<'a> {
     }
 }
 
-fn total(columns: &[Columns<'_>], members: &[usize]) -> usize {
-    members.iter().map(|&p| columns[p].1.ncols()).sum()
+/// Matrices side by side.
+fn joined(parts: &[ArrayView2<'_, f32>]) -> Array2<f32> {
+    ndarray::concatenate(Axis(1), parts).expect("all parts have as many rows")
+}
+
+/// A result's columns, each part as wide as `like`.
+fn split<T: Copy>(whole: &Array2<T>, like: &[ArrayView2<'_, f32>]) -> Vec<Array2<T>> {
+    let mut at = 0;
+    let part = |like: &ArrayView2<'_, f32>| {
+        at += like.ncols();
+        whole.slice(s![.., at - like.ncols()..at]).to_owned()
+    };
+    like.iter().map(part).collect()
+}
+
+/// A gradient with the sums of its residuals in front.
+fn with_sums(residual: &ArrayView2<'_, f32>, g: &Array2<f64>) -> Array2<f64> {
+    let mut gradient = Array2::zeros((g.nrows() + 1, g.ncols()));
+    gradient.slice_mut(s![1.., ..]).assign(g);
+    for row in residual.rows() {
+        for (sum, value) in gradient.row_mut(0).iter_mut().zip(row) {
+            *sum += f64::from(*value);
+        }
+    }
+    gradient
 }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use ndarray::{Array2, Zip, s};
+use ndarray::{Array2, Zip};
 
 use super::certificate::{self, Point};
 use super::passes::Passes;
@@ -201,14 +201,7 @@ impl State {
     /// Takes the Hessian's diagonal at the current point.
     fn renew(&mut self, slab: &Slab<'_>) -> Result<()> {
         let v = loss::curvature(&self.residual, &self.problem.targets);
-        let mut diagonal = Array2::zeros(self.theta.dim());
-        diagonal
-            .slice_mut(s![1.., ..])
-            .assign(&cpu::squares(slab, v.view())?);
-        for (sum, column) in diagonal.row_mut(0).iter_mut().zip(v.columns()) {
-            *sum = column.iter().map(|v| f64::from(*v)).sum();
-        }
-        self.diagonal = diagonal;
+        self.diagonal = cpu::squares(slab, v.view())?;
         self.spent.flop += 0.5 * self.problem.pass_flop();
         Ok(())
     }
