@@ -19,8 +19,8 @@ const TILE: usize = 6;
 const RUN: usize = 256;
 /// Rows of X·B that a task computes.
 const TASK_ROWS: usize = 16 * TILE;
-/// Neurons of Xᵀ·R that a task computes.
-const TASK_NEURONS: usize = 8 * TILE;
+/// Neurons of Xᵀ·R that a task computes at least and at most: the more, the longer the pieces of X's rows that it reads.
+const TASK_NEURONS: (usize, usize) = (4 * TILE, 32 * TILE);
 
 /// What the columns are made of.
 pub(in crate::ops) trait Entry: Copy + Default + Send + Sync + Into<f64> {
@@ -30,9 +30,8 @@ pub(in crate::ops) trait Entry: Copy + Default + Send + Sync + Into<f64> {
     /// Six rows of X times a panel (d rows of `WIDTH`), added to `out` (6 × `WIDTH`).
     fn times(x: [&[f32]; TILE], panel: &[Self], out: &mut [Self]);
 
-    /// Six neurons from `left` on of some rows of X, transposed, times as many rows of a panel: added to `out`
-    /// (6 × `WIDTH`). With `square` the activations are squared.
-    fn transposed(x: &[&[f32]], left: usize, square: bool, panel: &[Self], out: &mut [f64]);
+    /// Some samples of six neurons (n × 6), transposed, times as many rows of a panel, added to `out` (6 × `WIDTH`).
+    fn transposed(x: &[f32], panel: &[Self], out: &mut [f64]);
 }
 
 /// Matrices of as many rows, side by side, in panels of [`Entry::WIDTH`] columns: each row after row, the last one filled up
@@ -174,12 +173,15 @@ pub(in crate::ops) fn add_transposed<T: Entry>(
 ) {
     let rows = contiguous(&x);
     let neurons = x.ncols();
-    r.chunks(out, TASK_NEURONS)
+    let task_neurons = (neurons / (2 * rayon::current_num_threads()))
+        .next_multiple_of(TILE)
+        .clamp(TASK_NEURONS.0, TASK_NEURONS.1);
+    r.chunks(out, task_neurons)
         .into_par_iter()
         .enumerate()
         .for_each(|(task, mut out)| {
-            let left = task * TASK_NEURONS;
-            let neurons = left..(left + TASK_NEURONS).min(neurons);
+            let left = task * task_neurons;
+            let neurons = left..(left + task_neurons).min(neurons);
             for (run, rows) in rows.chunks(RUN).enumerate() {
                 let first = (from + run * RUN) * T::WIDTH;
                 let samples = first..first + rows.len() * T::WIDTH;
@@ -198,25 +200,17 @@ fn strip<T: Entry>(
     out: &mut [&mut [f64]],
 ) {
     let mut tile = vec![0.0; TILE * T::WIDTH];
-    for at in neurons.clone().step_by(TILE) {
-        let wanted = TILE.min(neurons.end - at);
-        let padded: Vec<f32>;
-        let narrow: Vec<&[f32]>;
-        let (part, left) = if wanted == TILE {
-            (rows, at)
-        } else {
-            padded = pad(rows, at..at + wanted);
-            narrow = padded.chunks_exact(TILE).collect();
-            (&narrow[..], 0)
-        };
+    let packed = pack(rows, neurons.clone(), square);
+    let tiles = packed.chunks_exact((rows.len() * TILE).max(1));
+    for (place, x) in tiles.enumerate() {
+        let wanted = TILE.min(neurons.len() - place * TILE);
         for panel in &r.panels {
             tile.fill(0.0);
-            let values = &panel.values[samples.clone()];
-            T::transposed(part, left, square, values, &mut tile);
+            T::transposed(x, &panel.values[samples.clone()], &mut tile);
+            let tile: Vec<&[f64]> = tile.chunks_exact(T::WIDTH).take(wanted).collect();
             for span in &panel.spans {
                 let rows = out[span.matrix].chunks_exact_mut(r.widths[span.matrix]);
-                let rows = rows.skip(at - neurons.start);
-                for (to, values) in rows.zip(tile.chunks_exact(T::WIDTH)) {
+                for (to, values) in rows.skip(place * TILE).zip(&tile) {
                     let values = &values[span.at.clone()];
                     for (to, value) in to[span.columns.clone()].iter_mut().zip(values) {
                         *to += *value;
@@ -227,13 +221,30 @@ fn strip<T: Entry>(
     }
 }
 
-/// Some neurons of rows of X, filled up with zeros to what a tile reads.
-fn pad(rows: &[&[f32]], neurons: Range<usize>) -> Vec<f32> {
-    let mut padded = vec![0.0; rows.len() * TILE];
-    for (to, row) in padded.chunks_exact_mut(TILE).zip(rows) {
-        to[..neurons.len()].copy_from_slice(&row[neurons.clone()]);
+/// Some neurons of rows of X (or their squares), six by six, filled up with zeros: rows far apart in memory would be read
+/// anew for every panel.
+fn pack(rows: &[&[f32]], neurons: Range<usize>, square: bool) -> Vec<f32> {
+    let tile = rows.len() * TILE;
+    let mut packed = vec![0.0; neurons.len().div_ceil(TILE) * tile];
+    for (place, row) in rows.iter().enumerate() {
+        let whole = row[neurons.clone()].chunks_exact(TILE);
+        let rest = whole.remainder();
+        let at = |neuron: usize| neuron * tile + place * TILE;
+        for (neuron, six) in whole.enumerate() {
+            let six: [f32; TILE] = six.try_into().expect("six neurons");
+            packed[at(neuron)..at(neuron) + TILE].copy_from_slice(&six);
+        }
+        if !rest.is_empty() {
+            let last = at(neurons.len() / TILE);
+            packed[last..last + rest.len()].copy_from_slice(rest);
+        }
     }
-    padded
+    if square {
+        for x in &mut packed {
+            *x *= *x;
+        }
+    }
+    packed
 }
 
 fn contiguous<'a>(x: &'a ArrayView2<'_, f32>) -> Vec<&'a [f32]> {
@@ -251,14 +262,8 @@ macro_rules! tiles {
                 $times(x, panel, out);
             }
 
-            fn transposed(
-                x: &[&[f32]],
-                left: usize,
-                square: bool,
-                panel: &[Self],
-                out: &mut [f64],
-            ) {
-                $transposed(x, left, square, panel, out);
+            fn transposed(x: &[f32], panel: &[Self], out: &mut [f64]) {
+                $transposed(x, panel, out);
             }
         }
 
@@ -293,15 +298,12 @@ macro_rules! tiles {
         }
 
         #[multiversion(targets("x86_64+avx2+fma"))]
-        fn $transposed(x: &[&[f32]], left: usize, square: bool, panel: &[$type], out: &mut [f64]) {
+        fn $transposed(x: &[f32], panel: &[$type], out: &mut [f64]) {
             let fused = target_cfg_f!(target_feature = "fma");
             let mut sums = [[0.0; $width]; TILE];
-            for (row, r) in x.iter().zip(panel.chunks_exact($width)) {
-                let six: [f32; TILE] = row[left..left + TILE].try_into().expect("six neurons");
-                let mut x = six.map(<$type>::from);
-                if square {
-                    x = x.map(|x| x * x);
-                }
+            for (x, r) in x.chunks_exact(TILE).zip(panel.chunks_exact($width)) {
+                let six: [f32; TILE] = x.try_into().expect("six neurons");
+                let x = six.map(<$type>::from);
                 for neuron in 0..TILE {
                     for k in 0..$width {
                         sums[neuron][k] = if fused {

@@ -169,7 +169,7 @@ fn certificate(
         certified_zeros,
         certified_nonzeros,
     };
-    certificate.converged = rule.met(&certificate, point.penalty.l1);
+    certificate.converged = rule.met(&certificate, point.penalty.l1) || objective <= problem.goal;
     certificate
 }
 

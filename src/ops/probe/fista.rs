@@ -5,22 +5,21 @@
 //! iterations, each time with a restart.
 //!
 //! The extrapolated point's predictions are the same combination as the point itself, so an iteration is one backward
-//! and one forward GEMM. At most `in_flight` problems are in the batch at once; as one leaves, the next enters.
-
-use std::collections::VecDeque;
+//! and one forward GEMM.
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
-use super::certificate::{self, Point};
+use super::batch::{Active, Frame, Method, State};
 use super::passes::Passes;
 use super::slab::Slab;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
-use super::{Fit, Params, Progress, cpu, kkt, loss};
+use super::{cpu, dual, kkt, loss};
 use crate::error::Result;
 
-/// Iterations between two checks of the duality gap.
+/// Iterations between two looks at the duality gap.
 const CHECK_EVERY: usize = 20;
 /// The step is lengthened by this a iteration, so that one bad spot does not slow down the rest.
 const LIPSCHITZ_DECAY: f64 = 0.998;
@@ -32,7 +31,7 @@ const LEAST_CURVATURE: f64 = 0.02;
 /// f32 predictions make a step's change of the loss uncertain by about this share of it.
 const NOISE: f64 = 1e-10;
 
-struct State {
+pub(super) struct Momentum {
     problem: Statement,
     theta: Array2<f32>,
     z: Array2<f32>,
@@ -49,6 +48,9 @@ struct State {
     spent: Spent,
     /// The problem's penalty; its μ follows the weights where the norm is not squared.
     penalty: Penalty,
+    /// Whether the last extrapolated point's own numbers said that it is good enough.
+    looks_done: bool,
+    next_check: usize,
 }
 
 /// Where an iteration starts from: the extrapolated point.
@@ -59,58 +61,66 @@ struct Extrapolated {
     loss: f64,
 }
 
-pub(super) fn solve(
-    passes: &Passes<'_>,
-    slabs: &[Slab<'_>],
-    problems: Vec<(usize, Statement)>,
-    params: &Params,
-    in_flight: usize,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Vec<(usize, Fit)>> {
-    let rule = params.stop.rule();
-    let all = problems.len();
-    let mut norms: Vec<Option<f64>> = vec![None; slabs.len()];
-    let mut queue = VecDeque::from(problems);
-    let mut active: Vec<(usize, State)> = Vec::new();
-    let mut fits = Vec::with_capacity(all);
-    let mut most: f64 = 0.0;
-    loop {
-        let room = in_flight.max(1).saturating_sub(active.len());
-        let entering: Vec<(usize, Statement)> = queue.drain(..room.min(queue.len())).collect();
-        if !entering.is_empty() {
-            let starts: Vec<_> = entering.iter().map(|(_, s)| (s.slab, &s.start)).collect();
-            let predictions = passes.forward(&starts)?;
-            for ((place, statement), z) in entering.into_iter().zip(predictions) {
-                let norm = match norms[statement.slab] {
-                    Some(norm) => norm,
-                    None => *norms[statement.slab].insert(gram_norm(passes, statement.slab)?),
-                };
-                active.push((place, State::new(statement, z, norm)));
-            }
-        }
-        if active.is_empty() {
-            return Ok(fits);
-        }
-        step(passes, &mut active)?;
-        let verdicts = check(slabs, &active, params, &rule)?;
-        let mut still = Vec::with_capacity(active.len());
-        for ((place, state), fit) in active.into_iter().zip(verdicts) {
-            most = most.max(state.spent.passes);
-            match fit {
-                Some(fit) => fits.push((place, fit)),
-                None => still.push((place, state)),
-            }
-        }
-        active = still;
-        progress(&Progress {
-            finished: fits.len(),
-            problems: all,
-            passes: most,
-        });
+/// The method, and the norm of each slab's Gram matrix once it is known.
+#[derive(Default)]
+pub(super) struct Fista {
+    norms: Vec<Option<f64>>,
+}
+
+impl Method for Fista {
+    type State = Momentum;
+
+    fn enter(
+        &mut self,
+        frame: &Frame<'_>,
+        statement: Statement,
+        z: Array2<f32>,
+    ) -> Result<Momentum> {
+        let slab = statement.slab;
+        self.norms.resize(frame.slabs.len(), None);
+        let norm = match self.norms[slab] {
+            Some(norm) => norm,
+            None => *self.norms[slab].insert(gram_norm(frame.passes, slab)?),
+        };
+        Ok(Momentum::new(statement, z, norm))
+    }
+
+    fn advance(&mut self, frame: &Frame<'_>, active: &mut [Active<Momentum>]) -> Result<()> {
+        step(frame, active)
     }
 }
 
-impl State {
+impl State for Momentum {
+    fn problem(&self) -> &Statement {
+        &self.problem
+    }
+
+    fn theta(&self) -> &Array2<f32> {
+        &self.theta
+    }
+
+    fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    fn is_due(&self, _rule: &Rule) -> bool {
+        self.looks_done
+    }
+
+    fn postpone(&mut self) {
+        self.looks_done = false;
+        self.next_check = self.iterations + CHECK_EVERY;
+    }
+
+    fn into_statement(mut self) -> Statement {
+        self.problem.start = self.theta;
+        self.problem.spent = self.spent;
+        self.problem.penalty = self.penalty;
+        self.problem
+    }
+}
+
+impl Momentum {
     fn new(problem: Statement, z: Array2<f32>, norm: f64) -> Self {
         let mut spent = problem.spent.clone();
         spent.passes += 0.5;
@@ -124,6 +134,8 @@ impl State {
             lipschitz: norm,
             momentum: 1.0,
             iterations: 0,
+            looks_done: false,
+            next_check: CHECK_EVERY,
             spent,
             penalty: problem.penalty.clone(),
             problem,
@@ -155,7 +167,8 @@ impl State {
         let beta = ((self.momentum - 1.0) / next) as f32;
         self.momentum = next;
         let theta = &self.theta + &((&self.theta - &self.previous_theta) * beta);
-        let z = &self.z + &((&self.z - &self.previous_z) * beta);
+        let mut z = self.z.clone();
+        z.zip_mut_with(&self.previous_z, |z, before| *z += (*z - before) * beta);
         let mut residual = Array2::zeros(z.dim());
         let loss = loss::loss(&z, &self.problem.targets, &mut residual);
         Extrapolated {
@@ -163,6 +176,28 @@ impl State {
             z,
             residual,
             loss,
+        }
+    }
+
+    /// Notes where an extrapolated point stands, and whether it looks good enough.
+    fn note(&mut self, from: &Extrapolated, gradient: &Array2<f64>, rule: &Rule) {
+        self.spent.passes += 0.5;
+        self.spent.depth += 1;
+        self.iterations += 1;
+        let kkt = kkt::kkt(gradient, &from.theta, &self.penalty);
+        let objective = from.loss + self.penalty.value(&from.theta);
+        self.spent.note(&self.problem, kkt, objective);
+        if objective <= self.problem.goal {
+            self.looks_done = true;
+        } else if self.iterations >= self.next_check {
+            self.next_check = self.iterations + CHECK_EVERY;
+            let relative = kkt / self.problem.lambda_max.max(self.penalty.l1);
+            self.looks_done = rule.holds(f64::INFINITY, kkt, relative, self.penalty.l1) || {
+                let residual = &from.residual;
+                let gap =
+                    dual::forecast(&self.problem, &self.penalty, objective, residual, gradient);
+                gap <= rule.gap * objective
+            };
         }
     }
 
@@ -208,34 +243,34 @@ impl State {
 }
 
 /// One iteration of every active problem.
-fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
+fn step(frame: &Frame<'_>, active: &mut [Active<Momentum>]) -> Result<()> {
     for (_, state) in active.iter_mut() {
         if state.iterations == state.renewal {
-            state.renew(passes.slab(state.problem.slab))?;
+            state.renew(frame.passes.slab(state.problem.slab))?;
         }
     }
-    let from: Vec<Extrapolated> = active.iter_mut().map(|(_, s)| s.extrapolate()).collect();
+    let from: Vec<Extrapolated> = active
+        .par_iter_mut()
+        .map(|(_, s)| s.extrapolate())
+        .collect();
     let residuals: Vec<_> = active
         .iter()
         .zip(&from)
         .map(|((_, s), f)| (s.problem.slab, &f.residual))
         .collect();
-    let gradients = passes.backward(&residuals)?;
-    for (((_, state), from), gradient) in active.iter_mut().zip(&from).zip(&gradients) {
-        state.spent.passes += 0.5;
-        state.spent.depth += 1;
-        state.iterations += 1;
-        let kkt = kkt::kkt(gradient, &from.theta, &state.penalty);
-        let objective = from.loss + state.penalty.value(&from.theta);
-        state.spent.note(&state.problem, kkt, objective);
-    }
+    let gradients = frame.passes.backward(&residuals)?;
+    active
+        .par_iter_mut()
+        .zip(&from)
+        .zip(&gradients)
+        .for_each(|(((_, state), from), gradient)| state.note(from, gradient, &frame.rule));
     let mut open: Vec<usize> = (0..active.len()).collect();
     for attempt in 0.. {
         if open.is_empty() {
             break;
         }
         let trials: Vec<Array2<f32>> = open
-            .iter()
+            .par_iter()
             .map(|&p| active[p].1.proximal(&from[p], &gradients[p]))
             .collect();
         let columns: Vec<_> = open
@@ -243,12 +278,21 @@ fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
             .zip(&trials)
             .map(|(&p, trial)| (active[p].1.problem.slab, trial))
             .collect();
-        let predictions = passes.forward(&columns)?;
+        let predictions = frame.passes.forward(&columns)?;
+        let majorised: Vec<bool> = open
+            .par_iter()
+            .zip(&trials)
+            .zip(&predictions)
+            .map(|((&p, theta), z)| {
+                attempt == BACKTRACKS || active[p].1.majorised(&from[p], theta, z)
+            })
+            .collect();
         let mut still_open = Vec::new();
-        for ((p, theta), z) in open.into_iter().zip(trials).zip(predictions) {
+        let tried = open.into_iter().zip(trials).zip(predictions);
+        for (((p, theta), z), majorised) in tried.zip(majorised) {
             let state = &mut active[p].1;
             state.spent.passes += 0.5;
-            if attempt == BACKTRACKS || state.majorised(&from[p], &theta, &z) {
+            if majorised {
                 state.accept(&from[p], theta, z);
             } else {
                 state.lipschitz *= 1.5;
@@ -258,42 +302,6 @@ fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
         open = still_open;
     }
     Ok(())
-}
-
-/// Certifies the problems whose turn it is; a fit for each that is done.
-fn check(
-    slabs: &[Slab<'_>],
-    active: &[(usize, State)],
-    params: &Params,
-    rule: &Rule,
-) -> Result<Vec<Option<Fit>>> {
-    let exhausted = |s: &State| s.spent.passes >= params.max_passes;
-    let due: Vec<usize> = (0..active.len())
-        .filter(|&p| {
-            let state = &active[p].1;
-            state.iterations.is_multiple_of(CHECK_EVERY) || exhausted(state)
-        })
-        .collect();
-    let points: Vec<Point<'_>> = due
-        .iter()
-        .map(|&p| &active[p].1)
-        .map(|state| Point::new(&state.problem, &state.theta, &state.spent))
-        .collect();
-    let certified = certificate::certify(slabs, &points, rule)?;
-    let mut fits: Vec<Option<Fit>> = active.iter().map(|_| None).collect();
-    for (p, (objective, certificate)) in due.into_iter().zip(certified) {
-        let state = &active[p].1;
-        if certificate.converged || exhausted(state) {
-            fits[p] = Some(state.problem.fit(
-                &slabs[state.problem.slab],
-                &state.theta,
-                objective,
-                certificate,
-                state.spent.trace.clone(),
-            ));
-        }
-    }
-    Ok(fits)
 }
 
 /// Largest eigenvalue of XᵀX/N by power iteration, from a fixed start.

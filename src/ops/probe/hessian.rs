@@ -25,6 +25,12 @@ pub(super) const GATHERED_SAMPLES: (usize, usize) = (256, 2048);
 /// Blocks of H that a thread computes before they are put where they belong.
 const BLOCKS: usize = 4;
 
+/// Samples that a thread draws terms of.
+const SAMPLED_ROWS: usize = 1024;
+
+/// A term that is kept with a smaller probability is not asked for: all of them together are less than one term.
+const NEVER: f64 = 1e-9;
+
 /// Relative ridge of the diagonal, and the floor below it: keeps H definite where the sample is poor.
 const RIDGE: (f32, f32) = (1e-6, 1e-12);
 
@@ -284,31 +290,52 @@ fn sample_pairs(
             set.rows[class].len() as f64 / spread.max(1e-300)
         })
         .collect();
-    let pairs: Vec<(usize, usize)> = (0..classes)
-        .flat_map(|a| (a + 1..classes).map(move |b| (a, b)))
+    // A class that hardly any term of a sample can be kept for is passed over: most samples are sure of most classes.
+    let most = leverage.iter().copied().fold(0.0, f64::max);
+    let least = NEVER / (2.0 * kappa * most);
+    let p = p.as_slice().expect("probabilities are contiguous");
+    let kept: Vec<Vec<Kept>> = p
+        .par_chunks(SAMPLED_ROWS * classes)
+        .enumerate()
+        .map(|(chunk, rows)| {
+            let mut kept = vec![Kept::default(); classes * classes];
+            let mut open = Vec::with_capacity(classes);
+            let first = chunk * SAMPLED_ROWS;
+            for (i, row) in (first..).zip(rows.chunks_exact(classes)) {
+                open.clear();
+                open.extend((0..classes).filter(|&a| omega[i] * f64::from(row[a]) > least));
+                for (place, &a) in open.iter().enumerate() {
+                    for &b in &open[place + 1..] {
+                        let v = omega[i] * f64::from(row[a]) * f64::from(row[b]);
+                        let q = kappa * (leverage[a] + leverage[b]) * v;
+                        let pair = a * classes + b;
+                        if let Some((i, weight)) = keep(v, q, i as u32, pair as u64, seed) {
+                            kept[pair].0.push(i);
+                            kept[pair].1.push(weight);
+                        }
+                    }
+                }
+            }
+            kept
+        })
         .collect();
-    pairs
-        .into_par_iter()
-        .map(|(a, b)| {
-            let scale = kappa * (leverage[a] + leverage[b]);
-            let (samples, weights) = (0u32..)
-                .zip(p.rows())
-                .zip(omega)
-                .filter_map(|((i, row), omega)| {
-                    let v = omega * f64::from(row[a]) * f64::from(row[b]);
-                    keep(v, scale * v, i, (a * classes + b) as u64, seed)
-                })
-                .unzip();
+    (0..classes * classes)
+        .map(|pair| {
+            let of_pair = || kept.iter().map(|chunk| &chunk[pair]);
             Terms {
-                a,
-                b,
-                samples,
-                weights,
+                a: pair / classes,
+                b: pair % classes,
+                samples: of_pair().flat_map(|k| &k.0).copied().collect(),
+                weights: of_pair().flat_map(|k| &k.1).copied().collect(),
             }
         })
         .filter(|pair| !pair.samples.is_empty())
         .collect()
 }
+
+/// Samples of a pair that were kept, and their weights.
+#[derive(Default, Clone)]
+struct Kept(Vec<u32>, Vec<f32>);
 
 /// Σ v·x_a·x_bᵀ of some terms, for some places of each class.
 fn block(

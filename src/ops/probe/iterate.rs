@@ -2,14 +2,13 @@
 
 use ndarray::Array2;
 
-use super::certificate::Point;
 use super::hessian::{Sample, WorkingSet};
 use super::metric::{Metric, Sparse};
 use super::slab::Slab;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
-use super::{Params, WORKING_SET_MAX, dual, kkt, loss};
+use super::{WORKING_SET_MAX, dual, kkt, loss};
 use crate::error::Result;
 use crate::ops::quadratic::{Programme, Solution};
 
@@ -109,16 +108,11 @@ impl Iterate {
     }
 
     /// The statement of what is left to do, from the best point so far.
-    pub(super) fn into_statement(mut self) -> Statement {
+    pub(super) fn rest(mut self) -> Statement {
         self.problem.start = self.best;
         self.problem.spent = self.spent;
         self.problem.penalty = self.penalty;
         self.problem
-    }
-
-    /// What the certificate needs to know.
-    pub(super) fn point(&self) -> Point<'_> {
-        Point::new(&self.problem, &self.theta, &self.spent)
     }
 
     /// A certificate said no: ask again two rounds later.
@@ -169,21 +163,20 @@ impl Iterate {
     }
 
     /// Whether it has come to rest.
-    pub(super) fn is_stalled(&self) -> bool {
+    pub(super) fn is_at_rest(&self) -> bool {
         self.stalled > PATIENCE
     }
 
-    pub(super) fn must_stop(&self, params: &Params) -> bool {
-        self.spent.passes >= params.max_passes || self.is_stalled()
-    }
-
-    /// Whether a certificate is worth its cost: it must stop, or the solver's own numbers say that it is good enough.
-    pub(super) fn is_due(&self, params: &Params, rule: &Rule) -> bool {
-        if self.must_stop(params) {
+    /// Whether its own numbers say that it is good enough.
+    pub(super) fn looks_done(&self, rule: &Rule) -> bool {
+        if self.spent.depth < self.next_check {
+            return false;
+        }
+        if self.objective() <= self.problem.goal {
             return true;
         }
         let (l1, kkt) = (self.penalty.l1, self.kkt_now());
-        if self.factor > 1.0 || self.spent.depth < self.next_check {
+        if self.factor > 1.0 {
             return false;
         }
         let relative = kkt / self.problem.lambda_max.max(l1);

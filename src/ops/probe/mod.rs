@@ -40,6 +40,7 @@
 //! set of n entries, n ≤ [`WORKING_SET_MAX`].
 
 pub mod adam;
+mod batch;
 mod certificate;
 mod check;
 mod cpu;
@@ -72,7 +73,11 @@ pub use problem::{
 };
 pub use stop::Stop;
 
+use batch::{Frame, Outcome};
+use fista::Fista;
+use newton::Newton;
 use passes::Passes;
+use smooth::Smooth;
 use statement::Statement;
 
 use crate::error::Result;
@@ -123,47 +128,54 @@ pub fn fit(
     for (place, statement) in statements.into_iter().enumerate() {
         routes.send(params.solver, place, statement);
     }
+    let frame = Frame {
+        passes: &passes,
+        slabs: &slabs,
+        params,
+        rule: params.stop.rule(),
+        in_flight,
+    };
     let mut fits: Vec<Option<Fit>> = vec![None; problems.len()];
     let mut finished = 0;
-    let mut report = |before: usize, step: &Progress| {
-        progress(&Progress {
-            finished: before + step.finished,
-            problems: problems.len(),
-            passes: step.passes,
-        });
-    };
-    let (all, newton) = (&slabs, std::mem::take(&mut routes.newton));
-    let outcomes = newton::solve(&passes, all, newton, params, in_flight, &mut |step| {
-        report(0, step);
-    })?;
-    for (place, outcome) in outcomes {
-        match outcome {
-            newton::Outcome::Solved(fit) => {
-                fits[place] = Some(*fit);
-                finished += 1;
+    let mut go = |route: Route, rest: Vec<(usize, Statement)>| -> Result<_> {
+        let mut report = |step: &Progress| {
+            progress(&Progress {
+                finished: finished + step.finished,
+                problems: problems.len(),
+                passes: step.passes,
+            });
+        };
+        let inner = passes.inner(params.inner);
+        let outcomes = match route {
+            Route::Newton => frame.run(&mut Newton { inner }, rest, &mut report)?,
+            Route::Smooth => frame.run(&mut Smooth, rest, &mut report)?,
+            Route::Fista => frame.run(&mut Fista::default(), rest, &mut report)?,
+        };
+        let mut unfinished = Vec::new();
+        for (place, outcome) in outcomes {
+            match outcome {
+                Outcome::Solved(fit) => {
+                    fits[place] = Some(*fit);
+                    finished += 1;
+                }
+                Outcome::Unfinished(statement) => unfinished.push((place, *statement)),
             }
-            newton::Outcome::Unfinished(statement) => routes.fista.push((place, *statement)),
         }
-    }
-    let solved = smooth::solve(
-        &passes,
-        all,
-        routes.smooth,
-        params,
-        in_flight,
-        &mut |step| {
-            report(finished, step);
-        },
-    )?;
-    finished += solved.len();
-    let rest = fista::solve(&passes, all, routes.fista, params, in_flight, &mut |step| {
-        report(finished, step);
-    })?;
-    for (place, fit) in solved.into_iter().chain(rest) {
-        fits[place] = Some(fit);
-    }
+        Ok(unfinished)
+    };
+    let unfinished = go(Route::Newton, routes.newton)?;
+    routes.fista.extend(unfinished);
+    go(Route::Smooth, routes.smooth)?;
+    go(Route::Fista, routes.fista)?;
     let solved = |fit: Option<Fit>| fit.expect("every problem went to one of the solvers");
     Ok(fits.into_iter().map(solved).collect())
+}
+
+/// A solver that a problem can go to.
+enum Route {
+    Newton,
+    Smooth,
+    Fista,
 }
 
 /// Which problems go which way, with their places in the batch.

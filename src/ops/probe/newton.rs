@@ -4,22 +4,15 @@
 //! (freshly sampled far from the optimum; kept and corrected by BFGS pairs of exact gradient differences near it) and
 //! solves its quadratic programme; one forward GEMM gives the directions' predictions; the line search is element-wise.
 //! λ is continued inside the solve: from 0.2·λ_max down by 0.4 whenever the current λ's KKT residual is small enough.
-//!
-//! At most `in_flight` problems are in the batch at once; as one leaves, the next enters. What a problem does depends on
-//! itself alone, so neither that number nor its neighbours change a bit of it.
-
-use std::collections::VecDeque;
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::certificate::{self, Point};
+use super::batch::{Active, Frame, Method, State};
 use super::iterate::{Iterate, Subproblem};
-use super::passes::Passes;
-use super::slab::Slab;
-use super::statement::Statement;
+use super::statement::{Spent, Statement};
 use super::stop::Rule;
-use super::{Fit, Params, Progress};
+use super::{Certificate, passes};
 use crate::error::Result;
 use crate::ops::Backend;
 use crate::ops::quadratic::{self, Programme};
@@ -30,147 +23,84 @@ const REFRESH: usize = 10;
 /// Relative gap beyond which a problem that has come to rest is not left there: nearer, f32 is what holds it.
 const FAR: f64 = 1e-4;
 
-/// How a problem leaves the batch.
-pub(super) enum Outcome {
-    /// With its fit, converged or given up.
-    Solved(Box<Fit>),
-    /// With more non-zeros than a working set may hold, or at rest far from the optimum; it starts where it was best.
-    Unfinished(Box<Statement>),
+/// The method, and where its quadratic programmes are solved.
+pub(super) struct Newton {
+    pub inner: Backend,
 }
 
-pub(super) fn solve(
-    passes: &Passes<'_>,
-    slabs: &[Slab<'_>],
-    problems: Vec<(usize, Statement)>,
-    params: &Params,
-    in_flight: usize,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Vec<(usize, Outcome)>> {
-    let rule = params.stop.rule();
-    let inner = passes.inner(params.inner);
-    let all = problems.len();
-    let mut queue = VecDeque::from(problems);
-    let mut active: Vec<(usize, Iterate)> = Vec::new();
-    let mut outcomes = Vec::with_capacity(all);
-    let mut most: f64 = 0.0;
-    loop {
-        enter(passes, &mut queue, &mut active, in_flight, params.seed)?;
-        if active.is_empty() {
-            break;
+impl State for Iterate {
+    fn problem(&self) -> &Statement {
+        &self.problem
+    }
+
+    fn theta(&self) -> &Array2<f32> {
+        &self.theta
+    }
+
+    fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    fn is_due(&self, rule: &Rule) -> bool {
+        self.looks_done(rule)
+    }
+
+    fn postpone(&mut self) {
+        self.postpone_check();
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.is_at_rest()
+    }
+
+    /// It has more non-zeros than a working set may hold, or is at rest far from the optimum.
+    fn is_for_another(&self, certificate: Option<&Certificate>) -> bool {
+        match certificate {
+            None => self.is_wide(),
+            Some(certificate) => {
+                self.is_at_rest() && !certificate.converged && certificate.relative_gap > FAR
+            }
         }
-        let residuals: Vec<_> = active
+    }
+
+    fn into_statement(self) -> Statement {
+        self.rest()
+    }
+}
+
+impl Method for Newton {
+    type State = Iterate;
+
+    fn enter(
+        &mut self,
+        frame: &Frame<'_>,
+        statement: Statement,
+        z: Array2<f32>,
+    ) -> Result<Iterate> {
+        Ok(Iterate::new(statement, z, frame.params.seed))
+    }
+
+    fn measure(&mut self, frame: &Frame<'_>, active: &mut [Active<Iterate>]) -> Result<()> {
+        let residuals: Vec<passes::Columns<'_>> = active
             .iter()
             .map(|(_, s)| (s.problem.slab, &s.residual))
             .collect();
-        let gradients = passes.backward(&residuals)?;
-        for ((_, state), gradient) in active.iter_mut().zip(gradients) {
-            state.receive(gradient);
-        }
-        let fits = retire(slabs, &active, params, &rule)?;
-        let mut still = Vec::with_capacity(active.len());
-        for ((place, mut state), verdict) in active.into_iter().zip(fits) {
-            most = most.max(state.spent.passes);
-            match verdict {
-                Verdict::Solved(fit) => outcomes.push((place, Outcome::Solved(fit))),
-                Verdict::Unfinished => {
-                    outcomes.push((place, Outcome::Unfinished(Box::new(state.into_statement()))));
-                }
-                Verdict::Open { checked } => {
-                    if checked {
-                        state.postpone_check();
-                    }
-                    still.push((place, state));
-                }
-            }
-        }
-        active = still;
-        advance(passes, slabs, &mut active, &rule, &inner)?;
-        progress(&Progress {
-            finished: outcomes.len(),
-            problems: all,
-            passes: most,
-        });
+        let gradients = frame.passes.backward(&residuals)?;
+        active
+            .par_iter_mut()
+            .zip(gradients)
+            .for_each(|((_, state), gradient)| state.receive(gradient));
+        Ok(())
     }
-    Ok(outcomes)
-}
 
-/// Fills the batch from the queue.
-fn enter(
-    passes: &Passes<'_>,
-    queue: &mut VecDeque<(usize, Statement)>,
-    active: &mut Vec<(usize, Iterate)>,
-    in_flight: usize,
-    seed: u64,
-) -> Result<()> {
-    let room = in_flight.max(1).saturating_sub(active.len());
-    let entering: Vec<(usize, Statement)> = queue.drain(..room.min(queue.len())).collect();
-    if entering.is_empty() {
-        return Ok(());
+    fn advance(&mut self, frame: &Frame<'_>, active: &mut [Active<Iterate>]) -> Result<()> {
+        step(frame, active, &self.inner)
     }
-    let starts: Vec<_> = entering.iter().map(|(_, s)| (s.slab, &s.start)).collect();
-    let predictions = passes.forward(&starts)?;
-    for ((place, statement), z) in entering.into_iter().zip(predictions) {
-        active.push((place, Iterate::new(statement, z, seed)));
-    }
-    Ok(())
-}
-
-enum Verdict {
-    Solved(Box<Fit>),
-    Unfinished,
-    Open { checked: bool },
-}
-
-/// Certifies the problems that look done (or must stop) and gives them their fits.
-fn retire(
-    slabs: &[Slab<'_>],
-    active: &[(usize, Iterate)],
-    params: &Params,
-    rule: &Rule,
-) -> Result<Vec<Verdict>> {
-    let due: Vec<usize> = (0..active.len())
-        .filter(|&p| !active[p].1.is_wide() && active[p].1.is_due(params, rule))
-        .collect();
-    let points: Vec<Point<'_>> = due.iter().map(|&p| active[p].1.point()).collect();
-    let certified = certificate::certify(slabs, &points, rule)?;
-    let mut verdicts: Vec<Verdict> = active
-        .iter()
-        .map(|(_, state)| match state.is_wide() {
-            true => Verdict::Unfinished,
-            false => Verdict::Open { checked: false },
-        })
-        .collect();
-    for (p, (objective, certificate)) in due.into_iter().zip(certified) {
-        let state = &active[p].1;
-        let spent = state.spent.passes >= params.max_passes;
-        verdicts[p] = if !spent && state.is_stalled() && certificate.relative_gap > FAR {
-            Verdict::Unfinished
-        } else if certificate.converged || state.must_stop(params) {
-            Verdict::Solved(Box::new(state.problem.fit(
-                &slabs[state.problem.slab],
-                &state.theta,
-                objective,
-                certificate,
-                state.spent.trace.clone(),
-            )))
-        } else {
-            Verdict::Open { checked: true }
-        };
-    }
-    Ok(verdicts)
 }
 
 /// One Newton step of every active problem.
-fn advance(
-    passes: &Passes<'_>,
-    slabs: &[Slab<'_>],
-    active: &mut [(usize, Iterate)],
-    rule: &Rule,
-    inner: &Backend,
-) -> Result<()> {
-    if active.is_empty() {
-        return Ok(());
-    }
+fn step(frame: &Frame<'_>, active: &mut [Active<Iterate>], inner: &Backend) -> Result<()> {
+    let (passes, slabs, rule) = (frame.passes, frame.slabs, &frame.rule);
     let mut prepared: Vec<Subproblem> = Vec::with_capacity(active.len());
     // No more at once than there are threads: each takes memory of its own (see `plan`).
     for some in active.chunks_mut(rayon::current_num_threads()) {

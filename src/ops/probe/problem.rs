@@ -110,6 +110,8 @@ pub struct Problem<'a> {
     pub norm: Norm,
     /// Start from this fit (of the same label set) instead of from zero.
     pub start: Option<&'a Fit>,
+    /// An objective that is good enough, whatever the stop says: what another program reached, say.
+    pub goal: Option<f64>,
 }
 
 impl<'a> Problem<'a> {
@@ -128,6 +130,7 @@ impl<'a> Problem<'a> {
             l2,
             norm: Norm::Squared,
             start: None,
+            goal: None,
         }
     }
 }

@@ -8,14 +8,15 @@
 use std::collections::VecDeque;
 
 use ndarray::{Array2, Zip};
+use rayon::prelude::*;
 
-use super::certificate::{self, Point};
+use super::batch::{Active, Frame, Method, State};
 use super::passes::Passes;
 use super::slab::Slab;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
-use super::{Fit, Params, Progress, cpu, dual, kkt, loss};
+use super::{cpu, dual, kkt, loss};
 use crate::error::Result;
 
 /// Pairs that are remembered.
@@ -33,7 +34,7 @@ const PATIENCE: usize = 60;
 /// f32 predictions make a step's change of the objective uncertain by about this share of the loss.
 const NOISE: f64 = 1e-10;
 
-struct State {
+pub(super) struct Descent {
     problem: Statement,
     theta: Array2<f32>,
     z: Array2<f32>,
@@ -61,61 +62,73 @@ struct Pair {
     product: f64,
 }
 
-pub(super) fn solve(
-    passes: &Passes<'_>,
-    slabs: &[Slab<'_>],
-    problems: Vec<(usize, Statement)>,
-    params: &Params,
-    in_flight: usize,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Vec<(usize, Fit)>> {
-    let rule = params.stop.rule();
-    let all = problems.len();
-    let mut queue = VecDeque::from(problems);
-    let mut active: Vec<(usize, State)> = Vec::new();
-    let mut fits = Vec::with_capacity(all);
-    let mut most: f64 = 0.0;
-    loop {
-        let room = in_flight.max(1).saturating_sub(active.len());
-        let entering: Vec<(usize, Statement)> = queue.drain(..room.min(queue.len())).collect();
-        if !entering.is_empty() {
-            let starts: Vec<_> = entering.iter().map(|(_, s)| (s.slab, &s.start)).collect();
-            let predictions = passes.forward(&starts)?;
-            for ((place, statement), z) in entering.into_iter().zip(predictions) {
-                active.push((place, State::new(statement, z)));
-            }
-        }
-        if active.is_empty() {
-            return Ok(fits);
-        }
+/// The method.
+pub(super) struct Smooth;
+
+impl Method for Smooth {
+    type State = Descent;
+
+    fn enter(
+        &mut self,
+        _frame: &Frame<'_>,
+        statement: Statement,
+        z: Array2<f32>,
+    ) -> Result<Descent> {
+        Ok(Descent::new(statement, z))
+    }
+
+    fn measure(&mut self, frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
         let residuals: Vec<_> = active
             .iter()
             .map(|(_, s)| (s.problem.slab, &s.residual))
             .collect();
-        let gradients = passes.backward(&residuals)?;
-        for ((_, state), gradient) in active.iter_mut().zip(gradients) {
-            state.receive(gradient);
-        }
-        let verdicts = check(slabs, &mut active, params, &rule)?;
-        let mut still = Vec::with_capacity(active.len());
-        for ((place, state), fit) in active.into_iter().zip(verdicts) {
-            most = most.max(state.spent.passes);
-            match fit {
-                Some(fit) => fits.push((place, fit)),
-                None => still.push((place, state)),
-            }
-        }
-        active = still;
-        step(passes, &mut active)?;
-        progress(&Progress {
-            finished: fits.len(),
-            problems: all,
-            passes: most,
-        });
+        let gradients = frame.passes.backward(&residuals)?;
+        active
+            .par_iter_mut()
+            .zip(gradients)
+            .for_each(|((_, state), gradient)| state.receive(gradient));
+        Ok(())
+    }
+
+    fn advance(&mut self, frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
+        step(frame.passes, active)
     }
 }
 
-impl State {
+impl State for Descent {
+    fn problem(&self) -> &Statement {
+        &self.problem
+    }
+
+    fn theta(&self) -> &Array2<f32> {
+        &self.theta
+    }
+
+    fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    fn is_due(&self, rule: &Rule) -> bool {
+        self.looks_done(rule)
+    }
+
+    fn postpone(&mut self) {
+        self.next_check = self.iterations + 5;
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled > PATIENCE
+    }
+
+    fn into_statement(mut self) -> Statement {
+        self.problem.start = self.theta;
+        self.problem.spent = self.spent;
+        self.problem.penalty = self.penalty;
+        self.problem
+    }
+}
+
+impl Descent {
     fn new(problem: Statement, z: Array2<f32>) -> Self {
         let mut residual = Array2::zeros(z.dim());
         let loss = loss::loss(&z, &problem.targets, &mut residual);
@@ -173,16 +186,14 @@ impl State {
         }
     }
 
-    fn must_stop(&self, params: &Params) -> bool {
-        self.spent.passes >= params.max_passes || self.stalled > PATIENCE
-    }
-
-    fn is_due(&self, params: &Params, rule: &Rule) -> bool {
-        if self.must_stop(params) {
-            return true;
-        }
+    /// Whether its own numbers say that it is good enough.
+    fn looks_done(&self, rule: &Rule) -> bool {
         if self.iterations < self.next_check {
             return false;
+        }
+        let objective = self.loss + self.penalty.value(&self.theta);
+        if objective <= self.problem.goal {
+            return true;
         }
         let kkt = kkt::kkt(&self.gradient, &self.theta, &self.penalty);
         let relative = kkt / self.problem.lambda_max;
@@ -192,7 +203,6 @@ impl State {
         if rule.gap == 0.0 {
             return false;
         }
-        let objective = self.loss + self.penalty.value(&self.theta);
         let (residual, gradient) = (&self.residual, &self.gradient);
         let gap = dual::forecast(&self.problem, &self.penalty, objective, residual, gradient);
         gap <= rule.gap * objective
@@ -293,10 +303,7 @@ fn between(low: (f64, f64), high: (f64, f64)) -> f64 {
 }
 
 /// One step of every active problem.
-fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
-    if active.is_empty() {
-        return Ok(());
-    }
+fn step(passes: &Passes<'_>, active: &mut [Active<Descent>]) -> Result<()> {
     let mut directions = Vec::with_capacity(active.len());
     for (_, state) in active.iter_mut() {
         if state.iterations.is_multiple_of(RENEW) {
@@ -314,7 +321,7 @@ fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
     for (((_, state), (direction, slope)), dz) in active.iter_mut().zip(&directions).zip(&dz) {
         state.line_search(direction, *slope, dz);
     }
-    let mut stale: Vec<&mut State> = active
+    let mut stale: Vec<&mut Descent> = active
         .iter_mut()
         .map(|(_, s)| s)
         .filter(|s| s.iterations.is_multiple_of(REFRESH))
@@ -330,38 +337,6 @@ fn step(passes: &Passes<'_>, active: &mut [(usize, State)]) -> Result<()> {
         state.spent.passes += 0.5;
     }
     Ok(())
-}
-
-/// Certifies the problems that look done (or must stop); a fit for each that is.
-fn check(
-    slabs: &[Slab<'_>],
-    active: &mut [(usize, State)],
-    params: &Params,
-    rule: &Rule,
-) -> Result<Vec<Option<Fit>>> {
-    let due: Vec<usize> = (0..active.len())
-        .filter(|&p| active[p].1.is_due(params, rule))
-        .collect();
-    let points: Vec<Point<'_>> = due
-        .iter()
-        .map(|&p| Point::new(&active[p].1.problem, &active[p].1.theta, &active[p].1.spent))
-        .collect();
-    let certified = certificate::certify(slabs, &points, rule)?;
-    let mut fits: Vec<Option<Fit>> = active.iter().map(|_| None).collect();
-    for (p, (objective, certificate)) in due.into_iter().zip(certified) {
-        let state = &mut active[p].1;
-        state.next_check = state.iterations + 5;
-        if certificate.converged || state.must_stop(params) {
-            fits[p] = Some(state.problem.fit(
-                &slabs[state.problem.slab],
-                &state.theta,
-                objective,
-                certificate,
-                state.spent.trace.clone(),
-            ));
-        }
-    }
-    Ok(fits)
 }
 
 fn dot(a: &Array2<f64>, b: &Array2<f32>) -> f64 {

@@ -24,6 +24,8 @@ pub(super) struct Statement {
     /// How it got to the start.
     pub spent: Spent,
     pub l2: f64,
+    /// An objective that is good enough; −∞ for none.
+    pub goal: f64,
     /// ‖x_j‖_ω of each row (1 for the intercept); `None` where samples weigh alike: 1.
     norms: Option<Vec<f64>>,
 }
@@ -72,6 +74,7 @@ pub(super) fn statements(
             warm: problem.start.is_some(),
             spent: Spent::default(),
             l2: problem.l2,
+            goal: problem.goal.unwrap_or(f64::NEG_INFINITY),
             norms: problem
                 .weights
                 .map(|_| slab.column_norms(&targets.omega))
