@@ -1,7 +1,8 @@
 //! The probe engine on real activations: how much work an optimum takes, when to stop, and how long a study takes.
 //!
 //! ```text
-//! cargo bench --bench solver -- table DATA [PROTOTYPE]   work and depth to KKT 1e-2 … 1e-6, Newton and FISTA
+//! cargo bench --bench solver -- table DATA [PROTOTYPE] [newton] [fista] [owlqn]
+//!                                                        work and depth to KKT 1e-2 … 1e-6, of these solvers or of all
 //! cargo bench --bench solver -- stopping DATA            what each stopping rule costs and changes
 //! cargo bench --bench solver -- batch DATA PEERS.json    7 layers × 10 λ × 5 tasks, beside NeuroX's training
 //! cargo bench --bench solver -- single DATA PEERS.json   one probe beside scikit-learn and skglm
@@ -9,11 +10,12 @@
 //! ```
 //!
 //! DATA holds `train`, `dev` and `test.safetensors` with the tasks fine, coarse and control (MiniLM activations of Python
-//! tokens, 12,000 × 2,688). PROTOTYPE is a text file of an f64 prototype's runs. One JSON document goes to stdout, a
-//! Markdown table to stderr.
+//! tokens, 12,000 × 2,688). PROTOTYPE is a text file of an f64 prototype's runs. OWL-QN (Andrew & Gao 2007) is
+//! libLBFGS's, a peer. One JSON document goes to stdout, a Markdown table to stderr.
 
 mod adam;
 mod batch;
+mod owlqn;
 mod set;
 mod single;
 mod stopping;
@@ -37,7 +39,7 @@ fn main() {
     let set = set::Set::read(&PathBuf::from(data)).expect("the data can be read");
     let extra = arguments.get(2).map(PathBuf::from);
     let report = match mode.as_str() {
-        "table" => table::run(&set, extra.as_deref()),
+        "table" => table::run(&set, &arguments[2..]),
         "stopping" => stopping::run(&set),
         "batch" => batch::run(&set, extra.as_deref()),
         "single" => single::run(&set, extra.as_deref()),

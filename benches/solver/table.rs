@@ -2,86 +2,171 @@
 //! that wait for one another) to KKT 1e-2, 1e-3, 1e-4 and 1e-6 of λ_max; μ = 0.1·λ1.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use neurosieve::Result;
-use neurosieve::ops::probe::{self, Fit, Params, Problem, Solver, Stop};
+use neurosieve::labels::Labels;
+use neurosieve::ops::probe::{self, Design, Fit, Params, Problem, Solver, Stop};
 use serde_json::{Value, json};
 
+use crate::owlqn;
 use crate::set::{BACKEND, Set, lambda_max};
 
 const RATIOS: [f64; 6] = [0.1, 0.03, 0.01, 0.003, 0.001, 0.0003];
 const TOLERANCES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-6];
 
-pub fn run(set: &Set, prototype: Option<&Path>) -> Result<Value> {
-    let prototype = prototype.map(|path| std::fs::read_to_string(path).expect("it can be read"));
+/// Whose work and depth are measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Method {
+    Newton,
+    Fista,
+    OwlQn,
+}
+
+impl Method {
+    const ALL: [Self; 3] = [Self::Newton, Self::Fista, Self::OwlQn];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Newton => "Newton",
+            Self::Fista => "Fista",
+            Self::OwlQn => "OWL-QN",
+        }
+    }
+
+    fn named(text: &str) -> Option<Self> {
+        match text.to_lowercase().as_str() {
+            "newton" => Some(Self::Newton),
+            "fista" => Some(Self::Fista),
+            "owlqn" => Some(Self::OwlQn),
+            _ => None,
+        }
+    }
+
+    /// What it is measured on: the others than Newton would take hours for all layers at once.
+    fn cases(self) -> (&'static [Option<u32>], &'static [&'static str]) {
+        match self {
+            Self::Newton => (&[Some(1), Some(5), None], &["fine", "coarse", "control"]),
+            Self::Fista | Self::OwlQn => (&[Some(1), Some(5)], &["fine"]),
+        }
+    }
+
+    /// The KKT residual, relative to λ_max, and the passes at which it stops.
+    fn limits(self) -> (f64, usize) {
+        match self {
+            Self::Newton => (1e-6, 3000),
+            Self::Fista | Self::OwlQn => (1e-4, 1200),
+        }
+    }
+}
+
+/// One line of the table.
+struct Case<'a> {
+    method: Method,
+    layer: Option<u32>,
+    task: &'a str,
+    ratio: f64,
+    /// λ_max.
+    largest: f64,
+}
+
+/// `arguments` are `[PROTOTYPE] [SOLVER]…`.
+pub fn run(set: &Set, arguments: &[String]) -> Result<Value> {
+    let (prototype, methods) = chosen(arguments);
     let mut rows = Vec::new();
     let _ = writeln!(
         std::io::stderr(),
         "| layer | task | λ1/λ_max | solver | 1e-2 | 1e-3 | 1e-4 | 1e-6 | prototype | non-zero | dev | s |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
-    let cases = [Solver::Newton, Solver::Fista]
-        .into_iter()
-        .flat_map(|solver| [Some(1), Some(5), None].map(|layer| (solver, layer)));
-    for (solver, layer) in cases {
-        let by_fista = solver == Solver::Fista;
-        if by_fista && layer.is_none() {
-            continue; // hours
-        }
-        let design = set.design(layer)?;
-        let tasks = ["fine", "coarse", "control"];
-        for task in &tasks[..if by_fista { 1 } else { tasks.len() }] {
-            let labels = set.labels(task);
-            let largest = lambda_max(&design, labels)?;
-            for ratio in RATIOS {
-                if layer.is_none() && *task == "control" && ratio < 3e-3 {
-                    continue; // more non-zeros than a working set holds
+    for method in methods {
+        let (layers, tasks) = method.cases();
+        for &layer in layers {
+            let design = set.design(layer)?;
+            for task in tasks {
+                let labels = set.labels(task);
+                let largest = lambda_max(&design, labels)?;
+                for ratio in RATIOS {
+                    if layer.is_none() && *task == "control" && ratio < 3e-3 {
+                        continue; // more non-zeros than a working set holds
+                    }
+                    let case = Case {
+                        method,
+                        layer,
+                        task,
+                        ratio,
+                        largest,
+                    };
+                    let reference = prototype
+                        .as_deref()
+                        .and_then(|text| prototype_line(text, layer, task, ratio));
+                    let (fit, seconds) = solve(set, &design, labels, &case)?;
+                    rows.push(row(set, &case, &fit, &reference, seconds));
                 }
-                let l1 = ratio * largest;
-                let problem = Problem::new(labels, l1, 0.05 * l1);
-                let reference = prototype
-                    .as_deref()
-                    .and_then(|text| prototype_line(text, layer, task, ratio));
-                let (finest, most) = match solver {
-                    Solver::Fista => (1e-4, 1200.0),
-                    _ => (1e-6, 3000.0),
-                };
-                let params = Params {
-                    solver,
-                    stop: Stop::Kkt(finest),
-                    max_passes: most,
-                    ..Params::default()
-                };
-                let start = Instant::now();
-                let fit =
-                    probe::fit(&BACKEND, &design, &[problem], &params, &mut |_| {})?.remove(0);
-                let seconds = start.elapsed().as_secs_f64();
-                rows.push(row(
-                    set, layer, task, ratio, solver, &fit, largest, &reference, seconds,
-                ));
             }
         }
     }
     Ok(json!({ "tolerances": TOLERANCES, "threads": rayon::current_num_threads(), "rows": rows }))
 }
 
-#[expect(clippy::too_many_arguments, reason = "one line of the table")]
+/// The prototype's text, and the solvers named: all where none is.
+fn chosen(arguments: &[String]) -> (Option<String>, Vec<Method>) {
+    let (file, names) = match arguments {
+        [first, rest @ ..] if Method::named(first).is_none() => (Some(first), rest),
+        names => (None, names),
+    };
+    let named = |name: &String| {
+        Method::named(name).unwrap_or_else(|| panic!("{name} is not newton, fista or owlqn"))
+    };
+    let named: Vec<Method> = names.iter().map(named).collect();
+    let methods = Method::ALL
+        .into_iter()
+        .filter(|method| named.is_empty() || named.contains(method));
+    (
+        file.map(|path| std::fs::read_to_string(path).expect("PROTOTYPE can be read")),
+        methods.collect(),
+    )
+}
+
+/// The fit, and the seconds it took beside the standardised activations.
+fn solve(set: &Set, design: &Design, labels: &Labels, case: &Case<'_>) -> Result<(Fit, f64)> {
+    let l1 = case.ratio * case.largest;
+    let l2 = 0.05 * l1;
+    let (finest, most) = case.method.limits();
+    let solver = match case.method {
+        Method::Newton => Solver::Newton,
+        Method::Fista => Solver::Fista,
+        Method::OwlQn => {
+            let problem = owlqn::Problem::new(set, design, labels, l1, l2);
+            let start = Instant::now();
+            let fit = problem.solve(finest * case.largest, case.largest, most);
+            return Ok((fit, start.elapsed().as_secs_f64()));
+        }
+    };
+    let params = Params {
+        solver,
+        stop: Stop::Kkt(finest),
+        max_passes: most as f64,
+        ..Params::default()
+    };
+    let problem = Problem::new(labels, l1, l2);
+    let start = Instant::now();
+    let fit = probe::fit(&BACKEND, design, &[problem], &params, &mut |_| {})?.remove(0);
+    Ok((fit, start.elapsed().as_secs_f64()))
+}
+
 fn row(
     set: &Set,
-    layer: Option<u32>,
-    task: &str,
-    ratio: f64,
-    solver: Solver,
+    case: &Case<'_>,
     fit: &Fit,
-    largest: f64,
     reference: &Option<Vec<String>>,
     seconds: f64,
 ) -> Value {
+    let (layer, task, ratio) = (case.layer, case.task, case.ratio);
     let reached: Vec<Option<(f64, usize)>> = TOLERANCES
         .iter()
         .map(|tolerance| {
-            let step = fit.trace.iter().find(|s| s.kkt <= tolerance * largest)?;
+            let within = |s: &&probe::Step| s.kkt <= tolerance * case.largest;
+            let step = fit.trace.iter().find(within)?;
             Some((step.work, step.depth))
         })
         .collect();
@@ -96,22 +181,24 @@ fn row(
         });
     let density = fit.nonzero_weights() as f64 / entries as f64;
     let dev = set.dev_accuracy(task, fit);
-    let name = layer.map_or("all".into(), |layer| layer.to_string());
-    let shown = match (solver, reference) {
-        (Solver::Newton, Some(cells)) => cells.join(" "),
+    let layer = layer.map_or("all".into(), |layer| layer.to_string());
+    let solver = case.method.name();
+    let shown = match (case.method, reference) {
+        (Method::Newton, Some(cells)) => cells.join(" "),
         _ => String::new(),
     };
     let _ = writeln!(
         std::io::stderr(),
-        "| {name} | {task} | {ratio} | {solver:?} | {} | {shown} | {density:.3} | {dev:.4} | {seconds:.1} |",
+        "| {layer} | {task} | {ratio} | {solver} | {} | {shown} | {density:.3} | {dev:.4} | {seconds:.1} |",
         cells.join(" | ")
     );
     json!({
-        "layer": name, "task": task, "ratio": ratio, "solver": format!("{solver:?}"),
+        "layer": layer, "task": task, "ratio": ratio, "solver": solver,
         "work": reached.iter().map(|r| r.map(|(work, _)| work)).collect::<Vec<_>>(),
         "depth": reached.iter().map(|r| r.map(|(_, depth)| depth)).collect::<Vec<_>>(),
         "prototype": reference, "nonzero": density, "dev_accuracy": dev,
         "objective": fit.objective, "relative_gap": finite(fit.certificate.relative_gap),
+        "kkt": fit.certificate.kkt_relative, "passes": fit.certificate.passes,
         "converged": fit.certificate.converged, "seconds": seconds,
     })
 }
