@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench solver -- table DATA [PROTOTYPE] [newton] [fista] [owlqn]
 //!                                                        work and depth to KKT 1e-2 … 1e-6, of these solvers or of all
+//! cargo bench --bench solver -- auto DATA                Newton and FISTA to the default stopping rule, by size
 //! cargo bench --bench solver -- stopping DATA            what each stopping rule costs and changes
 //! cargo bench --bench solver -- batch DATA PEERS.json    7 layers × 10 λ × 5 tasks, beside NeuroX's training
 //! cargo bench --bench solver -- single DATA PEERS.json   one probe beside scikit-learn and skglm
@@ -14,6 +15,7 @@
 //! libLBFGS's, a peer. One JSON document goes to stdout, a Markdown table to stderr.
 
 mod adam;
+mod auto;
 mod batch;
 mod owlqn;
 mod set;
@@ -32,7 +34,7 @@ fn main() {
     let (Some(mode), Some(data)) = (arguments.first(), arguments.get(1)) else {
         let _ = writeln!(
             std::io::stderr(),
-            "solver: nothing to do; cargo bench --bench solver -- table|stopping|batch|single|adam DATA [FILE]"
+            "solver: nothing to do; cargo bench --bench solver -- table|auto|stopping|batch|single|adam DATA [FILE]"
         );
         return;
     };
@@ -40,11 +42,12 @@ fn main() {
     let extra = arguments.get(2).map(PathBuf::from);
     let report = match mode.as_str() {
         "table" => table::run(&set, &arguments[2..]),
+        "auto" => auto::run(&set),
         "stopping" => stopping::run(&set),
         "batch" => batch::run(&set, extra.as_deref()),
         "single" => single::run(&set, extra.as_deref()),
         "adam" => adam::run(&set, extra.as_deref()),
-        other => panic!("{other} is not table, stopping, batch, single or adam"),
+        other => panic!("{other} is not table, auto, stopping, batch, single or adam"),
     };
     let _ = writeln!(
         std::io::stdout(),

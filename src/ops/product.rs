@@ -17,8 +17,10 @@ use ndarray::{ArrayView1, ArrayView2, Axis, s};
 const TILE: usize = 6;
 /// Terms that are summed in registers before they are added to the result.
 const RUN: usize = 256;
-/// Rows of X·B that a task computes.
-const TASK_ROWS: usize = 16 * TILE;
+/// Values of X that a task of X·B reads, once for every panel: they stay in a core's own cache.
+const TASK_VALUES: usize = 1 << 16;
+/// Rows that it computes at most.
+const TASK_ROWS: usize = 32 * TILE;
 /// Neurons of Xᵀ·R that a task computes at least and at most: the more, the longer the pieces of X's rows that it reads.
 const TASK_NEURONS: (usize, usize) = (4 * TILE, 32 * TILE);
 
@@ -135,17 +137,20 @@ impl<T: Entry> Panels<T> {
 /// X·B, the first row of B added to every row (intercepts), into one result a matrix of B: n × d times (1 + d) × K. The
 /// rows of X are contiguous.
 pub(in crate::ops) fn times<T: Entry>(x: ArrayView2<'_, f32>, b: &Panels<T>, out: &mut [&mut [T]]) {
-    b.chunks(out, TASK_ROWS)
+    let task_rows = (TASK_VALUES / x.ncols().max(1))
+        .next_multiple_of(TILE)
+        .min(TASK_ROWS);
+    b.chunks(out, task_rows)
         .into_par_iter()
-        .zip(x.axis_chunks_iter(Axis(0), TASK_ROWS))
+        .zip(x.axis_chunks_iter(Axis(0), task_rows))
         .for_each(|(mut out, x)| {
             let rows = contiguous(&x);
+            let last = rows.len() - 1;
             let mut tile = vec![T::default(); TILE * T::WIDTH];
-            for from in (0..rows.len()).step_by(TILE) {
-                let last = rows.len() - 1;
-                let six = std::array::from_fn(|row| rows[(from + row).min(last)]);
-                for panel in &b.panels {
-                    let (intercepts, weights) = panel.values.split_at(T::WIDTH);
+            for panel in &b.panels {
+                let (intercepts, weights) = panel.values.split_at(T::WIDTH);
+                for from in (0..rows.len()).step_by(TILE) {
+                    let six = std::array::from_fn(|row| rows[(from + row).min(last)]);
                     for row in tile.chunks_exact_mut(T::WIDTH) {
                         row.copy_from_slice(intercepts);
                     }
@@ -201,16 +206,15 @@ fn strip<T: Entry>(
 ) {
     let mut tile = vec![0.0; TILE * T::WIDTH];
     let packed = pack(rows, neurons.clone(), square);
-    let tiles = packed.chunks_exact((rows.len() * TILE).max(1));
-    for (place, x) in tiles.enumerate() {
-        let wanted = TILE.min(neurons.len() - place * TILE);
-        for panel in &r.panels {
+    for panel in &r.panels {
+        for (place, x) in packed.chunks_exact(rows.len() * TILE).enumerate() {
+            let wanted = TILE.min(neurons.len() - place * TILE);
             tile.fill(0.0);
             T::transposed(x, &panel.values[samples.clone()], &mut tile);
-            let tile: Vec<&[f64]> = tile.chunks_exact(T::WIDTH).take(wanted).collect();
             for span in &panel.spans {
                 let rows = out[span.matrix].chunks_exact_mut(r.widths[span.matrix]);
-                for (to, values) in rows.skip(place * TILE).zip(&tile) {
+                let values = tile.chunks_exact(T::WIDTH).take(wanted);
+                for (to, values) in rows.skip(place * TILE).zip(values) {
                     let values = &values[span.at.clone()];
                     for (to, value) in to[span.columns.clone()].iter_mut().zip(values) {
                         *to += *value;
@@ -325,3 +329,78 @@ macro_rules! tiles {
 
 tiles!(f32, 16, times_f32, transposed_f32);
 tiles!(f64, 8, times_f64, transposed_f64);
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, s};
+
+    use super::*;
+
+    /// Values without a pattern that a wrong place could repeat.
+    fn matrix(rows: usize, columns: usize, seed: usize) -> Array2<f32> {
+        Array2::from_shape_fn((rows, columns), |(i, j)| {
+            ((i * 131 + j * 17 + seed * 7) as f32 * 0.618).sin()
+        })
+    }
+
+    fn wide(matrix: &Array2<f32>) -> Array2<f64> {
+        matrix.mapv(f64::from)
+    }
+
+    fn apart(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
+        (a - b).iter().fold(0.0, |most, d| most.max(d.abs()))
+    }
+
+    #[test]
+    fn odd_shapes_give_what_f64_gives_each_in_its_place() {
+        // Fewer rows and columns than a tile, and a little more than some tiles, runs and tasks.
+        for (n, d) in [(1, 1), (5, 2), (7, 6), (601, 301), (1300, 20)] {
+            let x = matrix(n, d + 3, 1);
+            let x = x.slice(s![.., 2..d + 2]); // rows that are not next to one another
+            let b: Vec<Array2<f32>> = [1, 5, 16, 3].map(|k| matrix(d + 1, k, k)).into();
+            let r: Vec<Array2<f32>> = [1, 5, 16, 3].map(|k| matrix(n, k, k + 9)).into();
+            let of_b: Vec<_> = b.iter().map(|b| b.view()).collect();
+            let of_r: Vec<_> = r.iter().map(|r| r.view()).collect();
+            let mut z: Vec<Array2<f32>> = b.iter().map(|b| Array2::zeros((n, b.ncols()))).collect();
+            let mut out: Vec<&mut [f32]> =
+                z.iter_mut().map(|z| z.as_slice_mut().unwrap()).collect();
+            times(x, &Panels::of(&of_b), &mut out);
+            for square in [false, true] {
+                let mut g: Vec<Array2<f64>> =
+                    r.iter().map(|r| Array2::zeros((d, r.ncols()))).collect();
+                let mut out: Vec<&mut [f64]> =
+                    g.iter_mut().map(|g| g.as_slice_mut().unwrap()).collect();
+                let panels = Panels::of(&of_r);
+                let totals = panels.sums();
+                add_transposed(x, square, &panels, 0, &mut out);
+                let activations = x.mapv(|x| f64::from(if square { x * x } else { x }));
+                for (place, r) in r.iter().enumerate() {
+                    assert!(apart(&activations.t().dot(&wide(r)), &g[place]) < 1e-3);
+                    let sums = wide(r).sum_axis(Axis(0)).to_vec();
+                    let off = sums.iter().zip(&totals[place]);
+                    assert!(off.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) < 1e-9);
+                }
+            }
+            for (z, b) in z.iter().zip(&b) {
+                let exact = x
+                    .mapv(f64::from)
+                    .dot(&wide(&b.slice(s![1.., ..]).to_owned()))
+                    + &wide(b).row(0);
+                assert!(apart(&exact, &wide(z)) < 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn columns_of_f64_lose_nothing_that_f32_would() {
+        let (x, b) = (matrix(50, 300, 1), matrix(301, 11, 2).mapv(f64::from) / 3.0);
+        let mut z = Array2::zeros((50, 11));
+        times(
+            x.view(),
+            &Panels::of(&[b.view()]),
+            &mut [z.as_slice_mut().unwrap()],
+        );
+        let exact = wide(&x).dot(&b.slice(s![1.., ..])) + &b.row(0);
+        assert!(apart(&exact, &z) < 1e-12);
+    }
+}

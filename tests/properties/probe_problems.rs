@@ -97,6 +97,34 @@ fn bits_depend_neither_on_the_batch_nor_on_the_memory_that_divides_it() {
 }
 
 #[test]
+fn a_goal_ends_a_fit_as_soon_as_its_objective_is_there() {
+    let (x, y) = learnable(300, 40, 51);
+    let design = design(&x);
+    let plain = Problem::new(&y, 0.002, 0.0);
+    let ridge = Problem::new(&y, 0.0, 0.002);
+    for (solver, plain) in [
+        (Solver::Newton, plain),
+        (Solver::Fista, plain),
+        (Solver::Auto, ridge),
+    ] {
+        let params = Params {
+            solver,
+            ..Params::default()
+        };
+        let exact = &solve(&design, &[plain], &params)[0];
+        let goal = Some(1.05 * exact.objective);
+        let early = &solve(&design, &[Problem { goal, ..plain }], &params)[0];
+        assert!(early.certificate.converged, "{solver:?}");
+        assert!(Some(early.objective) <= goal, "{solver:?}");
+        assert!(early.certificate.passes < exact.certificate.passes);
+        // A goal below the optimum changes nothing.
+        let goal = Some(0.99 * exact.objective);
+        let other = &solve(&design, &[Problem { goal, ..plain }], &params)[0];
+        assert_eq!(other.weights, exact.weights, "{solver:?}");
+    }
+}
+
+#[test]
 fn a_weight_of_two_is_a_sample_given_twice_and_a_weight_of_zero_one_left_out() {
     let (x, y) = learnable(200, 25, 23);
     let whole = [0.0, 1.0, 2.0, 1.0];

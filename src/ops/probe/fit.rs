@@ -22,7 +22,7 @@ pub struct Certificate {
     pub work: f64,
     /// Iterations that had to wait for one another.
     pub depth: usize,
-    /// Whether the stopping rule was met.
+    /// Whether the stopping rule was met, or the goal that the problem named.
     pub converged: bool,
     /// Weights that are provably zero at the optimum (gap-safe rule, Ndiaye et al. 2017).
     pub certified_zeros: usize,

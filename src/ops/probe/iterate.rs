@@ -320,7 +320,7 @@ impl Iterate {
         if penalty.l1 == 0.0 {
             return Array2::from_elem(nonzero.dim(), true); // nothing stays at zero
         }
-        let margin = if near { 1.0 } else { 0.9 };
+        let margin = if near { 0.9 } else { 1.0 };
         let room = ((GROWTH * count as f64) as usize)
             .max(100)
             .min(WORKING_SET_MAX.saturating_sub(count).max(50));

@@ -7,8 +7,8 @@ use super::{Inner, cpu, gpu};
 use crate::error::Result;
 use crate::ops::Backend;
 
-/// Columns of one product: enough for a GEMM to be at its best, and what the copies beside it are bounded by.
-pub(super) const AT_ONCE: usize = 256;
+/// Columns of one product: enough for X to be read seldom, and what the copies beside it are bounded by.
+pub(super) const AT_ONCE: usize = 512;
 
 /// Runs passes over the slabs of a batch and counts nothing: problems count their own.
 pub(super) struct Passes<'a> {
