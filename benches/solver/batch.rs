@@ -54,9 +54,6 @@ pub fn run(set: &Set, peers: Option<&Path>) -> Result<Value> {
     let theirs = document["seconds"].as_f64().expect("a number");
     let mut rows = Vec::new();
     for (rule, solver, with_goal) in RUNS {
-        if std::env::var("ONLY").is_ok_and(|o| !rule.contains(&o)) {
-            continue;
-        }
         let params = Params {
             solver,
             stop: Stop::Screening,

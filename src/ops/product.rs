@@ -187,30 +187,30 @@ pub(in crate::ops) fn add_transposed<T: Entry>(
         .for_each(|(task, mut out)| {
             let left = task * task_neurons;
             let neurons = left..(left + task_neurons).min(neurons);
+            let mut packed = Packed::new(neurons.len());
             for (run, rows) in rows.chunks(RUN).enumerate() {
                 let first = (from + run * RUN) * T::WIDTH;
                 let samples = first..first + rows.len() * T::WIDTH;
-                strip(rows, neurons.clone(), square, r, &samples, &mut out);
+                packed.fill(rows, neurons.start, square);
+                strip(&packed, rows.len(), r, &samples, &mut out);
             }
         });
 }
 
 /// One run of samples of a task's neurons; `samples` is where they are in a panel.
 fn strip<T: Entry>(
-    rows: &[&[f32]],
-    neurons: Range<usize>,
-    square: bool,
+    packed: &Packed,
+    rows: usize,
     r: &Panels<T>,
     samples: &Range<usize>,
     out: &mut [&mut [f64]],
 ) {
     let mut tile = vec![0.0; TILE * T::WIDTH];
-    let packed = pack(rows, neurons.clone(), square);
     for panel in &r.panels {
-        for (place, x) in packed.chunks_exact(rows.len() * TILE).enumerate() {
-            let wanted = TILE.min(neurons.len() - place * TILE);
+        for (place, x) in packed.tiles.chunks_exact(SPACING).enumerate() {
+            let wanted = TILE.min(packed.neurons - place * TILE);
             tile.fill(0.0);
-            T::transposed(x, &panel.values[samples.clone()], &mut tile);
+            T::transposed(&x[..rows * TILE], &panel.values[samples.clone()], &mut tile);
             for span in &panel.spans {
                 let rows = out[span.matrix].chunks_exact_mut(r.widths[span.matrix]);
                 let values = tile.chunks_exact(T::WIDTH).take(wanted);
@@ -225,30 +225,52 @@ fn strip<T: Entry>(
     }
 }
 
-/// Some neurons of rows of X (or their squares), six by six, filled up with zeros: rows far apart in memory would be read
-/// anew for every panel.
-fn pack(rows: &[&[f32]], neurons: Range<usize>, square: bool) -> Vec<f32> {
-    let tile = rows.len() * TILE;
-    let mut packed = vec![0.0; neurons.len().div_ceil(TILE) * tile];
-    for (place, row) in rows.iter().enumerate() {
-        let whole = row[neurons.clone()].chunks_exact(TILE);
-        let rest = whole.remainder();
-        let at = |neuron: usize| neuron * tile + place * TILE;
-        for (neuron, six) in whole.enumerate() {
-            let six: [f32; TILE] = six.try_into().expect("six neurons");
-            packed[at(neuron)..at(neuron) + TILE].copy_from_slice(&six);
-        }
-        if !rest.is_empty() {
-            let last = at(neurons.len() / TILE);
-            packed[last..last + rest.len()].copy_from_slice(rest);
-        }
-    }
-    if square {
-        for x in &mut packed {
-            *x *= *x;
+/// A run of samples of some neurons, six neurons by six: rows far apart in memory would be read anew for every panel.
+struct Packed {
+    neurons: usize,
+    /// As they are, sample by sample: plain copies keep more reads of X under way than rearranging does.
+    copied: Vec<f32>,
+    /// Tile by tile, filled up with zeros.
+    tiles: Vec<f32>,
+}
+
+/// From one tile to the next: a cache line more than it needs, since tiles a multiple of 2 KiB apart would share few places
+/// in a core's nearest cache.
+const SPACING: usize = RUN * TILE + 16;
+
+impl Packed {
+    fn new(neurons: usize) -> Self {
+        Self {
+            neurons,
+            copied: vec![0.0; RUN * neurons],
+            tiles: vec![0.0; neurons.div_ceil(TILE) * SPACING],
         }
     }
-    packed
+
+    /// Takes the neurons from `left` on of a run of rows, or their squares.
+    fn fill(&mut self, rows: &[&[f32]], left: usize, square: bool) {
+        let neurons = self.neurons;
+        for (to, row) in self.copied.chunks_exact_mut(neurons).zip(rows) {
+            to.copy_from_slice(&row[left..left + neurons]);
+        }
+        let copied = self.copied.chunks_exact_mut(neurons).take(rows.len());
+        for (sample, row) in copied.enumerate() {
+            if square {
+                row.iter_mut().for_each(|x| *x *= *x);
+            }
+            let whole = row.chunks_exact(TILE);
+            let rest = whole.remainder();
+            let at = |tile: usize| tile * SPACING + sample * TILE;
+            for (tile, six) in whole.enumerate() {
+                let six: [f32; TILE] = six.try_into().expect("six neurons");
+                self.tiles[at(tile)..at(tile) + TILE].copy_from_slice(&six);
+            }
+            if !rest.is_empty() {
+                let last = at(neurons / TILE);
+                self.tiles[last..last + rest.len()].copy_from_slice(rest);
+            }
+        }
+    }
 }
 
 fn contiguous<'a>(x: &'a ArrayView2<'_, f32>) -> Vec<&'a [f32]> {
@@ -385,7 +407,7 @@ mod tests {
                 let exact = x
                     .mapv(f64::from)
                     .dot(&wide(&b.slice(s![1.., ..]).to_owned()))
-                    + &wide(b).row(0);
+                    + wide(b).row(0);
                 assert!(apart(&exact, &wide(z)) < 1e-4);
             }
         }
@@ -400,7 +422,7 @@ mod tests {
             &Panels::of(&[b.view()]),
             &mut [z.as_slice_mut().unwrap()],
         );
-        let exact = wide(&x).dot(&b.slice(s![1.., ..])) + &b.row(0);
+        let exact = wide(&x).dot(&b.slice(s![1.., ..])) + b.row(0);
         assert!(apart(&exact, &z) < 1e-12);
     }
 }

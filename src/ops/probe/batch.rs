@@ -28,7 +28,7 @@ pub(super) trait State {
     fn is_due(&self, rule: &Rule) -> bool;
 
     /// A certificate said no: do not ask again at once.
-    fn postpone(&mut self);
+    fn postpone(&mut self, certificate: &Certificate, rule: &Rule);
 
     /// Whether it has come to rest.
     fn is_stalled(&self) -> bool {
@@ -111,9 +111,9 @@ impl Frame<'_> {
                         let rest = Box::new(state.into_statement());
                         outcomes.push((place, Outcome::Unfinished(rest)));
                     }
-                    Verdict::Open { checked } => {
-                        if checked {
-                            state.postpone();
+                    Verdict::Open(checked) => {
+                        if let Some(certificate) = checked {
+                            state.postpone(&certificate, &self.rule);
                         }
                         still.push((place, state));
                     }
@@ -171,7 +171,7 @@ impl Frame<'_> {
             .into_iter()
             .map(|gone| match gone {
                 true => Verdict::Unfinished,
-                false => Verdict::Open { checked: false },
+                false => Verdict::Open(None),
             })
             .collect();
         for (p, (objective, certificate)) in due.into_iter().zip(certified) {
@@ -188,7 +188,7 @@ impl Frame<'_> {
                     state.spent().trace.clone(),
                 )))
             } else {
-                Verdict::Open { checked: true }
+                Verdict::Open(Some(certificate))
             };
         }
         Ok(verdicts)
@@ -198,5 +198,6 @@ impl Frame<'_> {
 enum Verdict {
     Solved(Box<Fit>),
     Unfinished,
-    Open { checked: bool },
+    /// It goes on; with the certificate that said no, where there was one.
+    Open(Option<Certificate>),
 }

@@ -16,7 +16,7 @@ use super::slab::Slab;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
-use super::{cpu, dual, kkt, loss};
+use super::{Certificate, cpu, dual, kkt, loss};
 use crate::error::Result;
 
 /// Iterations between two looks at the duality gap.
@@ -107,7 +107,7 @@ impl State for Momentum {
         self.looks_done
     }
 
-    fn postpone(&mut self) {
+    fn postpone(&mut self, _certificate: &Certificate, _rule: &Rule) {
         self.looks_done = false;
         self.next_check = self.iterations + CHECK_EVERY;
     }

@@ -133,38 +133,48 @@ pub(super) fn above_tangent(
 
 /// The loss's second derivative along dZ at Z, from the residual at Z.
 pub(super) fn curvature_along(residual: &Array2<f32>, dz: &Array2<f32>, targets: &Targets) -> f64 {
-    let mut sum = 0.0;
-    for ((r, d), (i, omega)) in residual
-        .rows()
-        .into_iter()
-        .zip(dz.rows())
-        .zip(targets.omega.iter().enumerate())
-    {
-        if *omega == 0.0 {
-            continue;
-        }
-        if targets.loss != Loss::Softmax {
-            let (p, d) = (f64::from(r[0]).abs() / omega, f64::from(d[0]));
-            let curvature = match targets.loss {
-                Loss::Squared => 1.0,
-                _ => p * (1.0 - p.min(1.0)),
-            };
-            sum += omega * curvature * d * d;
-            continue;
-        }
-        let own = targets.y[i] as usize;
-        let (mut mean, mut square) = (0.0, 0.0);
-        for (class, (r, step)) in r.iter().zip(d).enumerate() {
-            if class != own {
-                let step = f64::from(*step) - f64::from(d[own]);
-                let p = f64::from(*r) / omega;
-                mean += p * step;
-                square += p * step * step;
-            }
-        }
-        sum += omega * (square - mean * mean).max(0.0);
+    let c = targets.columns();
+    let residual = residual.as_slice().expect("residuals are contiguous");
+    let dz = dz.as_slice().expect("directions are contiguous");
+    let sums: Vec<f64> = residual
+        .par_chunks(ROWS * c)
+        .zip(dz.par_chunks(ROWS * c))
+        .enumerate()
+        .map(|(block, (residual, dz))| {
+            let rows = residual.chunks_exact(c).zip(dz.chunks_exact(c));
+            (block * ROWS..)
+                .zip(rows)
+                .map(|(i, (r, d))| row_curvature(r, d, targets, i))
+                .sum()
+        })
+        .collect();
+    sums.iter().sum()
+}
+
+fn row_curvature(r: &[f32], d: &[f32], targets: &Targets, i: usize) -> f64 {
+    let omega = targets.omega[i];
+    if omega == 0.0 {
+        return 0.0;
     }
-    sum
+    if targets.loss != Loss::Softmax {
+        let (p, d) = (f64::from(r[0]).abs() / omega, f64::from(d[0]));
+        let curvature = match targets.loss {
+            Loss::Squared => 1.0,
+            _ => p * (1.0 - p.min(1.0)),
+        };
+        return omega * curvature * d * d;
+    }
+    let own = targets.y[i] as usize;
+    let (mut mean, mut square) = (0.0, 0.0);
+    for (class, (r, step)) in r.iter().zip(d).enumerate() {
+        if class != own {
+            let step = f64::from(*step) - f64::from(d[own]);
+            let p = f64::from(*r) / omega;
+            mean += p * step;
+            square += p * step * step;
+        }
+    }
+    omega * (square - mean * mean).max(0.0)
 }
 
 fn squared_above_tangent(dz: &[f32], t: f32, omega: &[f64]) -> f64 {

@@ -45,7 +45,7 @@ impl State for Iterate {
         self.looks_done(rule)
     }
 
-    fn postpone(&mut self) {
+    fn postpone(&mut self, _certificate: &Certificate, _rule: &Rule) {
         self.postpone_check();
     }
 

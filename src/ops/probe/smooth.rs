@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use ndarray::{Array2, Zip};
+use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::batch::{Active, Frame, Method, State};
@@ -16,7 +16,7 @@ use super::slab::Slab;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
-use super::{cpu, dual, kkt, loss};
+use super::{Certificate, cpu, dual, kkt, loss};
 use crate::error::Result;
 
 /// Pairs that are remembered.
@@ -31,6 +31,10 @@ const WOLFE: (f64, f64) = (0.3, 1e-4);
 const TRIALS: usize = 12;
 /// Iterations without a better KKT residual before a problem is given up as not converged.
 const PATIENCE: usize = 60;
+/// A decade of the gap takes at least about this share of the iterations so far: when to look again.
+const CHECKS_A_DECADE: f64 = 8.0;
+/// Entries of a gradient that a thread goes through.
+const ENTRIES: usize = 4096;
 /// f32 predictions make a step's change of the objective uncertain by about this share of the loss.
 const NOISE: f64 = 1e-10;
 
@@ -112,8 +116,11 @@ impl State for Descent {
         self.looks_done(rule)
     }
 
-    fn postpone(&mut self) {
-        self.next_check = self.iterations + 5;
+    /// A gap far too large is not looked at again soon.
+    fn postpone(&mut self, certificate: &Certificate, rule: &Rule) {
+        let decades = (certificate.relative_gap / rule.gap.max(1e-12)).log10();
+        let wait = decades * self.iterations as f64 / CHECKS_A_DECADE;
+        self.next_check = self.iterations + wait.clamp(5.0, 100.0) as usize;
     }
 
     fn is_stalled(&self) -> bool {
@@ -226,7 +233,7 @@ impl Descent {
         let mut weights = Vec::with_capacity(self.pairs.len());
         for pair in &self.pairs {
             let weight = dot(&q, &pair.step) / pair.product;
-            q.scaled_add(-weight, &pair.change);
+            add_scaled(&mut q, -weight, &pair.change);
             weights.push(weight);
         }
         for ((row, class), q) in q.indexed_iter_mut() {
@@ -234,10 +241,8 @@ impl Descent {
             *q /= curvature.max(f64::MIN_POSITIVE);
         }
         for (pair, weight) in self.pairs.iter().zip(&weights).rev() {
-            let by = weight - (&pair.change * &q).sum() / pair.product;
-            Zip::from(&mut q)
-                .and(&pair.step)
-                .for_each(|q, step| *q += by * f64::from(*step));
+            let by = weight - dot(&q, &pair.change) / pair.product;
+            add_scaled(&mut q, by, &pair.step);
         }
         let direction = q.mapv(|q| -q as f32);
         let slope = dot(&full, &direction);
@@ -339,6 +344,31 @@ fn step(passes: &Passes<'_>, active: &mut [Active<Descent>]) -> Result<()> {
     Ok(())
 }
 
-fn dot(a: &Array2<f64>, b: &Array2<f32>) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * f64::from(*b)).sum()
+/// Σ a·b over runs of entries, the runs added in order.
+fn dot<T: Copy + Send + Sync>(a: &Array2<f64>, b: &Array2<T>) -> f64
+where
+    f64: From<T>,
+{
+    let a = a.as_slice().expect("gradients are contiguous");
+    let b = b.as_slice().expect("steps are contiguous");
+    let run =
+        |(a, b): (&[f64], &[T])| -> f64 { a.iter().zip(b).map(|(a, b)| a * f64::from(*b)).sum() };
+    let runs = a.par_chunks(ENTRIES).zip(b.par_chunks(ENTRIES));
+    runs.map(run).collect::<Vec<f64>>().into_iter().sum()
+}
+
+/// y += a·x.
+fn add_scaled<T: Copy + Send + Sync>(y: &mut Array2<f64>, a: f64, x: &Array2<T>)
+where
+    f64: From<T>,
+{
+    let y = y.as_slice_mut().expect("gradients are contiguous");
+    let x = x.as_slice().expect("steps are contiguous");
+    y.par_chunks_mut(ENTRIES)
+        .zip(x.par_chunks(ENTRIES))
+        .for_each(|(y, x)| {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y += a * f64::from(*x);
+            }
+        });
 }
