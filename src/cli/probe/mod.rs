@@ -165,7 +165,8 @@ enum PenaltyName {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SolverName {
-    /// The faster one
+    /// The faster one; also called exact
+    #[value(alias = "exact")]
     Auto,
     /// Sampled-Hessian proximal Newton
     Newton,
