@@ -24,6 +24,8 @@ use crate::ops::{Backend, quadratic};
 
 /// What one thread's products take: packed panels, and strips of X in f64.
 const PANELS: u64 = 6 << 20;
+/// Columns of a panel of a product (at most): the last one is filled up.
+const PANEL: usize = 16;
 /// What a batch takes however small it is.
 const LEAST: u64 = 1 << 20;
 
@@ -98,10 +100,13 @@ fn batch(design: &Design, shapes: &[Shape], in_flight: usize, binding: Option<u6
     let sum = |of: fn(&Shape) -> u64| flying.iter().map(of).sum::<u64>();
     let largest = |of: fn(&Shape) -> u64| shapes.iter().map(of).max().unwrap_or(0);
     let kept: u64 = shapes.iter().map(|s| s.statement().max(s.fit())).sum();
-    let columns = AT_ONCE.min(shapes.iter().map(|s| s.columns).sum());
+    let columns = AT_ONCE
+        .min(shapes.iter().map(|s| s.columns).sum())
+        .max(largest(|s| s.columns as u64) as usize)
+        .next_multiple_of(PANEL);
     let shared = largest(|s| 4 * s.samples as u64 + 16 * s.rows as u64) * columns as u64;
     let gathered = largest(Shape::gathered) + 8 * design.neurons() as u64;
-    let pass = sum(Shape::in_pass) + if shapes.len() > 1 { shared } else { 0 };
+    let pass = sum(Shape::in_pass) + shared;
     let steps: u64 = flying.iter().take(threads).map(Shape::step).sum();
     let programmes: Vec<usize> = flying.iter().map(Shape::programme).collect();
     let device = binding.map_or(0, |binding| quadratic::bytes(&programmes, binding));
@@ -250,12 +255,13 @@ impl Shape {
         4 * (width * (GATHERED / width).clamp(least, most).min(self.samples)) as u64
     }
 
-    /// A certificate, alone or, in a batch of so many columns, together with others.
+    /// A certificate, alone or, in a batch of so many columns, together with others: two residuals in f64, and both again
+    /// in panels.
     fn certificate(&self, batch: usize) -> u64 {
         let together = self.certified.max(COLUMNS.min(batch));
-        let alone = together == self.certified;
         let (m, e) = (self.samples * together, self.rows * together);
-        (if alone { 16 * m } else { 32 * m } + 52 * e) as u64
+        let panels = 8 * (self.samples + self.rows) * (2 * together).next_multiple_of(PANEL);
+        (16 * m + 52 * e + panels) as u64
     }
 
     fn pass_flop(&self) -> f64 {
