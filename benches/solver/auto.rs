@@ -79,13 +79,16 @@ fn race(
         Ok((seconds, passes, fits.iter().all(done)))
     };
     let (newton, fista) = (solve(Solver::Newton)?, solve(Solver::Fista)?);
-    let unfinished = if fista.2 { "" } else { " (not converged)" };
+    let mark = |done: bool| if done { "" } else { " (not converged)" };
+    let unfinished = (mark(newton.2), mark(fista.2));
     let _ = writeln!(
         std::io::stderr(),
-        "| {neurons} | {task} | {ratio} | {:.3} | {:.1} | {:.3}{unfinished} | {:.1} | {:.1} |",
+        "| {neurons} | {task} | {ratio} | {:.3}{} | {:.1} | {:.3}{} | {:.1} | {:.1} |",
         newton.0,
+        unfinished.0,
         newton.1,
         fista.0,
+        unfinished.1,
         fista.1,
         fista.0 / newton.0
     );

@@ -15,7 +15,7 @@ mod vector;
 /// Where an operation runs.
 #[derive(Debug, Clone)]
 pub enum Backend {
-    /// The native path: a GEMM crate and rayon, f32 data, f64 sums.
+    /// The native path: own kernels or a GEMM crate, and rayon; f32 data, f64 sums.
     Cpu,
     /// A GPU through wgpu.
     Gpu(crate::gpu::Gpu),

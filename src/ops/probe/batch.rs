@@ -40,8 +40,13 @@ pub(super) trait State {
         false
     }
 
-    /// The statement of what is left to do.
-    fn into_statement(self) -> Statement;
+    /// The statement of what is left to do, where another solver has to go on with it.
+    fn into_statement(self) -> Statement
+    where
+        Self: Sized,
+    {
+        unreachable!("only a state that is for another solver is asked")
+    }
 }
 
 /// What a solver does to all problems of a batch.
@@ -94,7 +99,7 @@ impl Frame<'_> {
         let mut queue = VecDeque::from(problems);
         let mut active: Vec<Active<M::State>> = Vec::new();
         let mut outcomes = Vec::with_capacity(all);
-        let mut most: f64 = 0.0;
+        let (mut most, mut solved) = (0.0f64, 0);
         loop {
             self.admit(method, &mut queue, &mut active)?;
             if active.is_empty() {
@@ -106,7 +111,10 @@ impl Frame<'_> {
             for ((place, mut state), verdict) in active.into_iter().zip(verdicts) {
                 most = most.max(state.spent().passes);
                 match verdict {
-                    Verdict::Solved(fit) => outcomes.push((place, Outcome::Solved(fit))),
+                    Verdict::Solved(fit) => {
+                        solved += 1;
+                        outcomes.push((place, Outcome::Solved(fit)));
+                    }
                     Verdict::Unfinished => {
                         let rest = Box::new(state.into_statement());
                         outcomes.push((place, Outcome::Unfinished(rest)));
@@ -124,7 +132,7 @@ impl Frame<'_> {
                 method.advance(self, &mut active)?;
             }
             progress(&Progress {
-                finished: outcomes.len(),
+                finished: solved,
                 problems: all,
                 passes: most,
             });
@@ -154,7 +162,10 @@ impl Frame<'_> {
     /// Certifies the problems that look done (or must stop) and gives them their fits.
     fn judge<S: State>(&self, active: &[Active<S>]) -> Result<Vec<Verdict>> {
         let spent = |s: &S| s.spent().passes >= self.params.max_passes;
-        let gone: Vec<bool> = active.iter().map(|(_, s)| s.is_for_another(None)).collect();
+        let gone: Vec<bool> = active
+            .iter()
+            .map(|(_, s)| !spent(s) && s.is_for_another(None))
+            .collect();
         let due: Vec<usize> = (0..active.len())
             .filter(|&p| {
                 let state = &active[p].1;

@@ -1,6 +1,6 @@
 //! Native passes over the blocks of X, in f32 or, for certificates, which must not inherit the solvers' rounding, in f64.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, CowArray, s};
 
 use super::Fit;
 use super::slab::Slab;
@@ -82,7 +82,10 @@ pub(super) fn predictions(fit: &Fit, x: ArrayView2<'_, f32>) -> Array2<f32> {
     theta.row_mut(0).assign(&fit.bias);
     theta.slice_mut(s![1.., ..]).assign(&fit.weights.t());
     let mut z = Array2::zeros((x.nrows(), fit.weights.nrows()));
-    let x = x.as_standard_layout();
+    let x = match x.strides()[1] {
+        1 => CowArray::from(x),
+        _ => x.as_standard_layout(), // a product reads whole rows
+    };
     product::times(x.view(), &Panels::of(&[theta.view()]), &mut [whole(&mut z)]);
     z
 }

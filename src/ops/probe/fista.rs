@@ -21,6 +21,8 @@ use crate::error::Result;
 
 /// Iterations between two looks at the duality gap.
 const CHECK_EVERY: usize = 20;
+/// Iterations between two certificates that are made whatever f32 numbers say: near their limit they may never say yes.
+const CERTIFY_EVERY: usize = 200;
 /// The step is lengthened by this a iteration, so that one bad spot does not slow down the rest.
 const LIPSCHITZ_DECAY: f64 = 0.998;
 /// Backtracks of one iteration: the step is then 10⁻⁷ of what it was, and more would only chase rounding.
@@ -51,6 +53,7 @@ pub(super) struct Momentum {
     /// Whether the last extrapolated point's own numbers said that it is good enough.
     looks_done: bool,
     next_check: usize,
+    next_goal_check: usize,
 }
 
 /// Where an iteration starts from: the extrapolated point.
@@ -110,13 +113,7 @@ impl State for Momentum {
     fn postpone(&mut self, _certificate: &Certificate, _rule: &Rule) {
         self.looks_done = false;
         self.next_check = self.iterations + CHECK_EVERY;
-    }
-
-    fn into_statement(mut self) -> Statement {
-        self.problem.start = self.theta;
-        self.problem.spent = self.spent;
-        self.problem.penalty = self.penalty;
-        self.problem
+        self.next_goal_check = self.iterations + 3;
     }
 }
 
@@ -136,6 +133,7 @@ impl Momentum {
             iterations: 0,
             looks_done: false,
             next_check: CHECK_EVERY,
+            next_goal_check: 0,
             spent,
             penalty: problem.penalty.clone(),
             problem,
@@ -187,17 +185,20 @@ impl Momentum {
         let kkt = kkt::kkt(gradient, &from.theta, &self.penalty);
         let objective = from.loss + self.penalty.value(&from.theta);
         self.spent.note(&self.problem, kkt, objective);
-        if objective <= self.problem.goal {
+        let there = objective <= self.problem.goal && self.iterations >= self.next_goal_check;
+        if there || self.iterations.is_multiple_of(CERTIFY_EVERY) {
             self.looks_done = true;
         } else if self.iterations >= self.next_check {
             self.next_check = self.iterations + CHECK_EVERY;
             let relative = kkt / self.problem.lambda_max.max(self.penalty.l1);
-            self.looks_done = rule.holds(f64::INFINITY, kkt, relative, self.penalty.l1) || {
-                let residual = &from.residual;
-                let gap =
-                    dual::forecast(&self.problem, &self.penalty, objective, residual, gradient);
-                gap <= rule.gap * objective
-            };
+            let by_kkt = rule.holds(f64::INFINITY, kkt, relative, self.penalty.l1);
+            self.looks_done = by_kkt
+                || rule.gap > 0.0 && {
+                    let residual = &from.residual;
+                    let gap =
+                        dual::forecast(&self.problem, &self.penalty, objective, residual, gradient);
+                    gap <= rule.gap * objective
+                };
         }
     }
 

@@ -294,11 +294,11 @@ fn sample_pairs(
     let most = leverage.iter().copied().fold(0.0, f64::max);
     let least = NEVER / (2.0 * kappa * most);
     let p = p.as_slice().expect("probabilities are contiguous");
-    let kept: Vec<Vec<Kept>> = p
+    let kept: Vec<Vec<(usize, u32, f32)>> = p
         .par_chunks(SAMPLED_ROWS * classes)
         .enumerate()
         .map(|(chunk, rows)| {
-            let mut kept = vec![Kept::default(); classes * classes];
+            let mut kept = Vec::new();
             let mut open = Vec::with_capacity(classes);
             let first = chunk * SAMPLED_ROWS;
             for (i, row) in (first..).zip(rows.chunks_exact(classes)) {
@@ -309,33 +309,29 @@ fn sample_pairs(
                         let v = omega[i] * f64::from(row[a]) * f64::from(row[b]);
                         let q = kappa * (leverage[a] + leverage[b]) * v;
                         let pair = a * classes + b;
-                        if let Some((i, weight)) = keep(v, q, i as u32, pair as u64, seed) {
-                            kept[pair].0.push(i);
-                            kept[pair].1.push(weight);
-                        }
+                        let term = keep(v, q, i as u32, pair as u64, seed);
+                        kept.extend(term.map(|(i, weight)| (pair, i, weight)));
                     }
                 }
             }
             kept
         })
         .collect();
-    (0..classes * classes)
-        .map(|pair| {
-            let of_pair = || kept.iter().map(|chunk| &chunk[pair]);
-            Terms {
-                a: pair / classes,
-                b: pair % classes,
-                samples: of_pair().flat_map(|k| &k.0).copied().collect(),
-                weights: of_pair().flat_map(|k| &k.1).copied().collect(),
-            }
+    let mut pairs: Vec<Terms> = (0..classes * classes)
+        .map(|pair| Terms {
+            a: pair / classes,
+            b: pair % classes,
+            samples: Vec::new(),
+            weights: Vec::new(),
         })
-        .filter(|pair| !pair.samples.is_empty())
-        .collect()
+        .collect();
+    for (pair, sample, weight) in kept.into_iter().flatten() {
+        pairs[pair].samples.push(sample);
+        pairs[pair].weights.push(weight);
+    }
+    pairs.retain(|pair| !pair.samples.is_empty());
+    pairs
 }
-
-/// Samples of a pair that were kept, and their weights.
-#[derive(Default, Clone)]
-struct Kept(Vec<u32>, Vec<f32>);
 
 /// Σ v·x_a·x_bᵀ of some terms, for some places of each class.
 fn block(

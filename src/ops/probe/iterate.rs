@@ -320,6 +320,7 @@ impl Iterate {
         if penalty.l1 == 0.0 {
             return Array2::from_elem(nonzero.dim(), true); // nothing stays at zero
         }
+        // Near the optimum also what is about to violate: it would else have to wait for the next Hessian.
         let margin = if near { 0.9 } else { 1.0 };
         let room = ((GROWTH * count as f64) as usize)
             .max(100)

@@ -10,7 +10,7 @@ use crate::ops::vector;
 /// Rows whose losses are summed together; the sums are then added in order, so threads do not change a bit.
 const ROWS: usize = 256;
 
-/// Steps of a logit are exponentiated up to here; beyond it only their size counts.
+/// Steps of a logit are exponentiated in f32 up to here.
 const LARGE: f32 = 80.0;
 
 /// Σᵢ ωᵢ·loss(zᵢ) at the predictions Z (N × columns), and its derivative with respect to Z into `residual`.
@@ -223,21 +223,44 @@ fn rows_above_tangent(residual: &[f32], dz: &[f32], t: f32, targets: &Targets, f
                 largest = largest.max(*step);
             }
         }
-        sum += row_above_tangent(second / omega, linear / omega, largest) * omega;
+        let (second, linear) = (second / omega, linear / omega);
+        sum += omega
+            * if largest > LARGE || second + linear < -0.5 {
+                far_above_tangent(r, steps, y as usize, omega)
+            } else {
+                row_above_tangent(second, linear)
+            };
     }
     sum
 }
 
 /// `ln(1 + x) − l` of `x = Σ p (eˢ − 1)` and `l = Σ p s`, from `x − l` and l.
-fn row_above_tangent(second: f64, linear: f64, largest: f32) -> f64 {
-    let beyond = f64::from((largest - LARGE).max(0.0));
-    // Probabilities of f32 may sum to a little more than 1.
-    let x = (second + linear - beyond).max(-1.0 + 1e-7);
-    if beyond > 0.0 || x > 0.5 {
-        x.ln_1p() + beyond - linear
+fn row_above_tangent(second: f64, linear: f64) -> f64 {
+    let x = second + linear;
+    if x > 0.5 {
+        x.ln_1p() - linear
     } else {
         second - (x - x.ln_1p()) // exact to second order, where the difference of the two would be rounding
     }
+}
+
+/// The same of a row that goes far, or whose wrong class was certain and no longer is: in f64, where neither overflows nor
+/// cancels.
+fn far_above_tangent(r: &[f32], steps: &[f32], own: usize, omega: f64) -> f64 {
+    /// Steps are exponentiated up to here; beyond it only their size counts.
+    const FARTHEST: f64 = 300.0;
+    let (mut curved, mut linear, mut largest) = (0.0f64, 0.0, 0.0f64);
+    let one_column = r.len() == 1;
+    for (class, (r, step)) in r.iter().zip(steps).enumerate() {
+        if class != own || one_column {
+            let (p, step) = (f64::from(r.abs()) / omega, f64::from(*step));
+            curved += p * step.min(FARTHEST).exp_m1();
+            linear += p * step;
+            largest = largest.max(step);
+        }
+    }
+    // Probabilities of f32 may sum to a little more than 1.
+    curved.max(-1.0 + 1e-12).ln_1p() + (largest - FARTHEST).max(0.0) - linear
 }
 
 /// Probabilities P from a softmax's residual Ω(P − Y); a row without weight counts as certain.

@@ -19,7 +19,8 @@
 //! corrections near the end, and only a metric; its steps are programmes of [`crate::ops::quadratic`], solved where
 //! [`Inner`] says. [`Solver::Fista`]: accelerated proximal gradient (Beck & Teboulle 2009)
 //! with a diagonal metric, backtracking and adaptive restart (O'Donoghue & Candès 2015), the plain second route that
-//! checks the first. They share nothing but the two GEMMs of a pass and the certificate.
+//! checks the first. They share the products of a pass, the frame of a
+//! batch and the certificate.
 //!
 //! [`Solver::Auto`] takes Newton where λ1 > 0: natively it was the faster one at every size that was measured, 1.4 to 30
 //! times (48, 384 and 2,688 neurons; 2, 5 and 16 classes; λ1/λ_max from 0.1 to 0.003, alone and in one batch;
@@ -167,6 +168,7 @@ pub fn fit(
     };
     let unfinished = go(Route::Newton, routes.newton)?;
     routes.fista.extend(unfinished);
+    // These two keep what they are given.
     go(Route::Smooth, routes.smooth)?;
     go(Route::Fista, routes.fista)?;
     let solved = |fit: Option<Fit>| fit.expect("every problem went to one of the solvers");

@@ -11,8 +11,8 @@
 //! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e |
 //! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e |
 //! | quadratic programmes on the device | see [`quadratic::bytes`] | | |
-//! | a certificate (one problem, or narrow ones together) | 16m, 52e | the same | the same |
-//! | a pass | a stream's block, and copies of up to 256 columns where problems share a product | the same | the same |
+//! | a certificate (one problem, or narrow ones together) | 32m and the panels' filling, 68e | the same | the same |
+//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied | the same | the same |
 //!
 //! The phases of a round follow one another, so their largest counts. n is not known before: the bound is taken.
 
@@ -22,7 +22,7 @@ use super::passes::AT_ONCE;
 use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
 use crate::ops::{Backend, quadratic};
 
-/// What one thread's products take: packed panels, and strips of X in f64.
+/// What one thread's products take: packed panels, and runs of X.
 const PANELS: u64 = 6 << 20;
 /// Columns of a panel of a product (at most): the last one is filled up.
 const PANEL: usize = 16;
@@ -260,7 +260,7 @@ impl Shape {
     fn certificate(&self, batch: usize) -> u64 {
         let together = self.certified.max(COLUMNS.min(batch));
         let (m, e) = (self.samples * together, self.rows * together);
-        let panels = 8 * (self.samples + self.rows) * (2 * together).next_multiple_of(PANEL);
+        let panels = 8 * (self.samples + self.rows) * (2 * together).next_multiple_of(PANEL / 2);
         (16 * m + 52 * e + panels) as u64
     }
 

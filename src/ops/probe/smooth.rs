@@ -32,7 +32,7 @@ const TRIALS: usize = 12;
 /// Iterations without a better KKT residual before a problem is given up as not converged.
 const PATIENCE: usize = 60;
 /// A decade of the gap takes at least about this share of the iterations so far: when to look again.
-const CHECKS_A_DECADE: f64 = 8.0;
+const WAIT: f64 = 0.125;
 /// Entries of a gradient that a thread goes through.
 const ENTRIES: usize = 4096;
 /// f32 predictions make a step's change of the objective uncertain by about this share of the loss.
@@ -116,22 +116,20 @@ impl State for Descent {
         self.looks_done(rule)
     }
 
-    /// A gap far too large is not looked at again soon.
+    /// A gap far too large is not looked at again soon, unless something else than the gap may be what ends it.
     fn postpone(&mut self, certificate: &Certificate, rule: &Rule) {
-        let decades = (certificate.relative_gap / rule.gap.max(1e-12)).log10();
-        let wait = decades * self.iterations as f64 / CHECKS_A_DECADE;
-        self.next_check = self.iterations + wait.clamp(5.0, 100.0) as usize;
+        let by_gap = rule.gap > 0.0 && certificate.relative_gap.is_finite();
+        let wait = if by_gap && self.problem.goal == f64::NEG_INFINITY {
+            let decades = (certificate.relative_gap / rule.gap).log10();
+            decades * self.iterations as f64 * WAIT
+        } else {
+            0.0
+        };
+        self.next_check = self.iterations + wait.clamp(5.0, 50.0) as usize;
     }
 
     fn is_stalled(&self) -> bool {
         self.stalled > PATIENCE
-    }
-
-    fn into_statement(mut self) -> Statement {
-        self.problem.start = self.theta;
-        self.problem.spent = self.spent;
-        self.problem.penalty = self.penalty;
-        self.problem
     }
 }
 
