@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench memory -- [FOLDER]`
 //!
-//! Three small batches always; with FOLDER also 100,000 × 9,984 activations in f16 (2 GB, made there on the first run)
+//! Five small batches always; with FOLDER also 100,000 × 9,984 activations in f16 (2 GB, made there on the first run)
 //! that stay on disk, 45 classes. Prints one JSON document; exits 1 when a peak is above the planner's figure + 10 %.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -100,6 +100,7 @@ fn main() {
 
 fn run(folder: Option<&Path>) -> Result<Value> {
     let mut cases = small()?;
+    cases.extend(long()?);
     if let Some(folder) = folder {
         cases.push(large(folder)?);
     }
@@ -217,6 +218,34 @@ fn small() -> Result<Vec<Value>> {
     .into_iter()
     .map(|(name, problems)| case(name, &design, problems, &params).map(Value::Object))
     .collect()
+}
+
+/// One probe on many samples of few neurons: what counts is what every sample takes.
+fn long() -> Result<Vec<Value>> {
+    let samples = 100_000;
+    [2, 8]
+        .into_iter()
+        .map(|classes| {
+            let made = Made {
+                neurons: 20,
+                classes,
+                informative: 16,
+            };
+            let mut x = Array2::zeros((samples, made.neurons));
+            for (row, mut out) in x.rows_mut().into_iter().enumerate() {
+                made.row(row, out.as_slice_mut().expect("rows are contiguous"));
+            }
+            let x = x.mapv(f16::to_f32);
+            let labels = made.labels(samples)?;
+            let found = moments(&Backend::Cpu, x.view(), None)?;
+            let columns: Vec<usize> = (0..made.neurons).collect();
+            let design = Design::new(&Backend::Cpu, x.view(), &found, &columns)?;
+            let l1 = 0.05 * largest(&design, Problem::new(&labels, 0.0, 0.0))?;
+            let name = format!("one probe of {classes} classes on few neurons");
+            let problems = [Problem::new(&labels, l1, 0.05 * l1)];
+            case(&name, &design, &problems, &Params::default()).map(Value::Object)
+        })
+        .collect()
 }
 
 fn largest(design: &Design, problem: Problem<'_>) -> Result<f64> {
