@@ -17,13 +17,12 @@ use serde_json::{Value, json};
 
 use crate::set::{BACKEND, Set};
 
-/// What is run: its name, the solver, whether a probe may leave once it is at NeuroX's objective, and the least λ. The last
-/// goes to the stopping rule of studies, at the λ that dev prefers and stronger ones: weaker ones are far from where a proof
-/// can be had in f32, and take hours.
-const RUNS: [(&str, Solver, bool, f64); 3] = [
-    ("to NeuroX's objective, FISTA", Solver::Fista, true, 0.0),
-    ("to NeuroX's objective, Newton", Solver::Newton, true, 0.0),
-    ("to a relative gap of 1e-3", Solver::Auto, false, 9e-5),
+/// What is run: its name, the solver, and whether a probe may leave once it is at NeuroX's objective. The last goes to the
+/// default stopping rule.
+const RUNS: [(&str, Solver, bool); 3] = [
+    ("to NeuroX's objective, FISTA", Solver::Fista, true),
+    ("to NeuroX's objective, Newton", Solver::Newton, true),
+    ("to a relative gap of 1e-3", Solver::Auto, false),
 ];
 
 /// One probe of NeuroX's.
@@ -54,8 +53,7 @@ pub fn run(set: &Set, peers: Option<&Path>) -> Result<Value> {
     let tasks = Tasks::new(set, &document);
     let theirs = document["seconds"].as_f64().expect("a number");
     let mut rows = Vec::new();
-    for (rule, solver, with_goal, least) in RUNS {
-        let peers: Vec<&Peer> = peers.iter().filter(|p| p.lambda >= least).collect();
+    for (rule, solver, with_goal) in RUNS {
         let params = Params {
             solver,
             stop: Stop::Screening,
@@ -114,7 +112,7 @@ impl Tasks {
 fn solve(
     set: &Set,
     tasks: &Tasks,
-    peers: &[&Peer],
+    peers: &[Peer],
     with_goal: bool,
     params: Params,
 ) -> Result<(Vec<Fit>, f64)> {
@@ -159,7 +157,7 @@ fn note(rule: &str, seconds: f64, theirs: f64, above: usize, fits: &[Fit]) {
 fn summary(
     set: &Set,
     tasks: &Tasks,
-    peers: &[&Peer],
+    peers: &[Peer],
     fits: &[Fit],
     rule: &str,
     seconds: f64,

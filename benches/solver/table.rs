@@ -70,8 +70,15 @@ struct Case<'a> {
     largest: f64,
 }
 
-/// `arguments` are `[PROTOTYPE] [SOLVER]…`.
+/// `arguments` are `[seed=N] [PROTOTYPE] [SOLVER]…`; the seed is that of the Hessians' samples.
 pub fn run(set: &Set, arguments: &[String]) -> Result<Value> {
+    let (seed, arguments) = match arguments.split_first() {
+        Some((first, rest)) if first.starts_with("seed=") => {
+            let seed = first["seed=".len()..].parse();
+            (seed.expect("seed=N with a whole number"), rest)
+        }
+        _ => (0, arguments),
+    };
     let (prototype, methods) = chosen(arguments);
     let mut rows = Vec::new();
     let _ = writeln!(
@@ -99,7 +106,7 @@ pub fn run(set: &Set, arguments: &[String]) -> Result<Value> {
                     let reference = prototype
                         .as_deref()
                         .and_then(|text| prototype_line(text, layer, task, ratio));
-                    let (fit, seconds) = solve(set, &design, labels, &case)?;
+                    let (fit, seconds) = solve(set, &design, labels, &case, seed)?;
                     rows.push(row(set, &case, &fit, &reference, seconds));
                 }
             }
@@ -128,7 +135,13 @@ fn chosen(arguments: &[String]) -> (Option<String>, Vec<Method>) {
 }
 
 /// The fit, and the seconds it took beside the standardised activations.
-fn solve(set: &Set, design: &Design, labels: &Labels, case: &Case<'_>) -> Result<(Fit, f64)> {
+fn solve(
+    set: &Set,
+    design: &Design,
+    labels: &Labels,
+    case: &Case<'_>,
+    seed: u64,
+) -> Result<(Fit, f64)> {
     let l1 = case.ratio * case.largest;
     let l2 = 0.05 * l1;
     let (finest, most) = case.method.limits();
@@ -146,6 +159,7 @@ fn solve(set: &Set, design: &Design, labels: &Labels, case: &Case<'_>) -> Result
         solver,
         stop: Stop::Kkt(finest),
         max_passes: most as f64,
+        seed,
         ..Params::default()
     };
     let problem = Problem::new(labels, l1, l2);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ranking`] | which neurons matter most, overall and for each class |
 //! | [`redundancy`] | which neurons say the same |
+//! | [`components`] | the same of more neurons than their matrix fits |
 //! | [`search`] | which penalty does dev prefer |
 //! | [`selection`] | by which rule it is preferred |
 //! | [`folds`] | which samples a cross-validation holds out together |
@@ -13,13 +14,17 @@
 //! | [`minimal_set`] | how few neurons suffice |
 //! | [`combined`] | how few of the independent neurons of the lowest layers suffice |
 //! | [`selectivity`] | would the probe have learned a task without meaning as well |
+//! | [`similarity`] | how alike are whole layers |
+//! | [`chance`] | how well do the neurons of two models match by chance |
 //! | [`concepts`] | which words does a neuron fire on |
 //! | [`metrics`] | how good are predictions |
 //! | [`uncertainty`] | how sure can one be |
 //! | [`bootstrap`] | how sure, where no formula says it |
 
 pub mod bootstrap;
+pub mod chance;
 pub mod combined;
+pub mod components;
 pub mod concepts;
 pub mod folds;
 pub mod layers;
@@ -31,5 +36,6 @@ pub mod redundancy;
 pub mod search;
 pub mod selection;
 pub mod selectivity;
+pub mod similarity;
 pub mod tuning;
 pub mod uncertainty;

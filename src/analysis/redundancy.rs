@@ -32,6 +32,11 @@ pub enum Distance {
 }
 
 impl Distance {
+    /// The distance of two neurons of correlation r, as a dendrogram has it.
+    pub fn between(self, r: f32) -> f64 {
+        (1.0 - self.likeness(r)).max(0.0)
+    }
+
     /// How alike two neurons of correlation r are: |r| or r.
     fn likeness(self, r: f32) -> f64 {
         match self {
@@ -113,7 +118,7 @@ pub fn dendrogram(
     let mut condensed: Vec<f64> = correlation
         .packed
         .iter()
-        .map(|&r| (1.0 - distance.likeness(r)).max(0.0))
+        .map(|&r| distance.between(r))
         .collect();
     let method = match linkage {
         Linkage::Average => Method::Average,

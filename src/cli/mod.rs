@@ -3,6 +3,8 @@
 //! The result goes to stdout (one JSON document with `--json`), progress and errors to stderr. Exit codes: 0 ok, 1 failed,
 //! 2 usage.
 
+mod cluster;
+mod correlate;
 mod device;
 mod devices;
 mod inspect;
@@ -32,6 +34,8 @@ struct Arguments {
 enum Command {
     Study(study::Arguments),
     Probe(Box<probe::Arguments>),
+    Correlate(correlate::Arguments),
+    Cluster(cluster::Arguments),
     Report(report::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
@@ -54,6 +58,8 @@ pub fn main(
     let done = match &arguments.command {
         Command::Study(arguments) => study::run(arguments, out, err),
         Command::Probe(arguments) => probe::run(arguments, out, err),
+        Command::Correlate(arguments) => correlate::run(arguments, out),
+        Command::Cluster(arguments) => cluster::run(arguments, out, err),
         Command::Report(arguments) => report::run(arguments, out),
         Command::Inspect(arguments) => inspect::run(arguments, out),
         Command::Devices(arguments) => devices::run(arguments, out),

@@ -1,4 +1,4 @@
-//! The output folder: found unusable before the work starts; each file is written under a temporary name and renamed.
+//! Output folders and files: found unusable before the work starts; each file is written under a temporary name and renamed.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -59,5 +59,88 @@ impl OutputFolder {
     fn temporary(&self, name: &str) -> PathBuf {
         self.path
             .join(format!(".{name}.{}.tmp", std::process::id()))
+    }
+}
+
+/// One output file, perhaps with others beside it, in a folder that is known to be writable.
+#[derive(Debug)]
+pub(super) struct Destination {
+    folder: OutputFolder,
+    file: PathBuf,
+    stem: String,
+    extension: String,
+}
+
+impl Destination {
+    /// Checks the extension and the folder.
+    pub(super) fn new(file: &Path, extensions: &[&str]) -> Result<Self> {
+        let stem = file.file_stem().and_then(|stem| stem.to_str());
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        let (Some(stem), Some(extension)) = (stem, extension.filter(|e| extensions.contains(e)))
+        else {
+            return Err(Error::invalid(
+                format!("output file {}", file.display()),
+                format!("its name does not end in .{}", extensions.join(" or .")),
+                format!(
+                    "Name it, say, {}.{}",
+                    stem.unwrap_or("result"),
+                    extensions[0]
+                ),
+            ));
+        };
+        let parent = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Ok(Self {
+            folder: OutputFolder::open(parent)?,
+            stem: stem.to_owned(),
+            extension: extension.to_owned(),
+            file: file.to_owned(),
+        })
+    }
+
+    /// The extension that was named.
+    pub(super) fn extension(&self) -> &str {
+        &self.extension
+    }
+
+    /// Refuses to replace a file that is read.
+    pub(super) fn spare(&self, inputs: &[&PathBuf]) -> Result<()> {
+        for input in inputs {
+            for written in [self.file.clone(), self.file.with_extension("json")] {
+                let same = match (written.canonicalize(), input.canonicalize()) {
+                    (Ok(written), Ok(input)) => written == input,
+                    _ => false, // what does not exist yet is no input
+                };
+                if same {
+                    return Err(Error::invalid(
+                        format!("output file {}", self.file.display()),
+                        format!("{} would be replaced, which is an input", written.display()),
+                        "Name another output; the .json beside it is written too",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the file whole or not at all.
+    pub(super) fn write(&self, contents: &[u8]) -> Result<()> {
+        self.write_beside(&self.extension, contents)
+    }
+
+    /// Writes a file of the same name with another extension.
+    pub(super) fn write_beside(&self, extension: &str, contents: &[u8]) -> Result<()> {
+        let name = format!("{}.{extension}", self.stem);
+        self.folder.write(&name, contents)
+    }
+}
+
+/// A number of GiB, as bytes.
+pub(super) fn gibibytes(text: &str) -> std::result::Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(gib) if gib > 0.0 && gib <= 1e6 => Ok((gib * f64::from(1 << 30)) as u64),
+        _ => Err("give a number of GiB, such as 2 or 0.5".to_owned()),
     }
 }

@@ -173,6 +173,42 @@ pub(super) fn unify(task: &str, parts: Vec<LabelColumn>) -> Result<Vec<Labels>> 
         .collect()
 }
 
+/// The labels of one task in several files one after the other. Lists that files declare must be the same; other names are
+/// brought together.
+pub(super) fn joined(task: &str, columns: Vec<LabelColumn>) -> Result<LabelColumn> {
+    let first = &columns[0];
+    let (naming, path) = (first.naming, first.path.clone());
+    if let Some(other) = columns.iter().find(|column| {
+        column.naming != naming || naming == Naming::Declared && column.classes != first.classes
+    }) {
+        return Err(Error::file(
+            &other.path,
+            format!("labels of task \"{task}\""),
+            format!("its classes are not declared as in {}", path.display()),
+            "Write the shards with the same list of classes",
+        ));
+    }
+    let classes = match naming {
+        Naming::Declared => first.classes.clone(),
+        Naming::Numbered | Naming::Spelled => {
+            let names = columns.iter().flat_map(|c| &c.classes);
+            sorted(names.map(String::as_str).collect())
+        }
+    };
+    let id = index(&classes);
+    let mut ids = Vec::new();
+    for column in &columns {
+        let to: Vec<u32> = column.classes.iter().map(|c| id[c.as_str()]).collect();
+        ids.extend(column.ids.iter().map(|&from| to[from as usize]));
+    }
+    Ok(LabelColumn {
+        ids,
+        classes,
+        naming,
+        path,
+    })
+}
+
 fn check_overlap(task: &str, parts: &[LabelColumn]) -> Result<()> {
     let Some((train, others)) = parts.split_first() else {
         return Ok(());

@@ -7,6 +7,8 @@
 //! | `.hdf5`, `.h5` | NeuroX: one data set (layers, tokens, units) a sentence | no | `<stem>.word`, else the file's sentences |
 //! | `.json`, `.jsonl` | NeuroX JSON lines | no | in the file |
 //!
+//! A folder of such files is read as shards: other samples of the same neurons, in the order of their names.
+//!
 //! [`open`] looks at headers only; values are read by row blocks ([`Source::read_rows`]) or at once
 //! ([`Source::activations`]). [`read_dataset`] reads train, dev and test with their labels. What is allocated is bounded
 //! by what the file can hold, and a broken file ends in one [`Error::File`] that names file, place, value and remedy.
@@ -25,6 +27,7 @@ mod npy;
 mod npz;
 mod safetensors;
 mod sentences;
+mod shards;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -71,6 +74,7 @@ enum Contents {
     Numpy(npy::Matrix),
     NeuroxHdf5(neurox_hdf5::SentenceFile),
     NeuroxJson(neurox_json::LineFile),
+    Shards(shards::Shards),
 }
 
 /// What a format knows of a file after opening it.
@@ -95,12 +99,15 @@ impl<C> Opened<C> {
     }
 }
 
-/// Opens a file of activations; its extension says which format it is.
+/// Opens a file of activations, whose extension says which format it is, or a folder of shards.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be opened, [`Error::File`] when its extension is unknown, its header is broken, or
 /// header and size contradict each other.
 pub fn open(path: &Path, options: &ReadOptions) -> Result<Source> {
+    if path.is_dir() {
+        return Ok(shards::open(path, options)?.into_source(path, Contents::Shards));
+    }
     match extension(path).as_str() {
         "safetensors" => Ok(safetensors::open(path, options)?.into_source(path, Contents::Native)),
         "npy" => Ok(npy::open(path, options)?.into_source(path, Contents::Numpy)),
@@ -116,9 +123,6 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<Source> {
 }
 
 fn unknown_extension(path: &Path, extension: &str) -> Error {
-    if path.is_dir() {
-        return Error::file(path, "path", "this is a folder", "Give one file");
-    }
     let fix = match extension {
         "pt" | "pth" | "bin" | "pkl" | "pickle" | "acts" | "t7" => {
             "Loading it can run code that it carries, so it is not read here: load it in Python \
@@ -171,6 +175,7 @@ impl Source {
             Contents::Numpy(matrix) => matrix.read_rows(start, out),
             Contents::NeuroxHdf5(file) => file.read_rows(start, out)?,
             Contents::NeuroxJson(file) => file.read_rows(start, out)?,
+            Contents::Shards(shards) => shards.read_rows(start, out)?,
         }
         Ok(())
     }
@@ -205,6 +210,7 @@ impl Source {
             Contents::Native(file) => Arc::new(NativeRows { shape, file }),
             Contents::Numpy(matrix) => Arc::new(MatrixRows { shape, matrix }),
             Contents::NeuroxHdf5(_) | Contents::NeuroxJson(_) => Arc::new(self.activations()?),
+            Contents::Shards(shards) => Arc::new(shards.into_rows()?),
         })
     }
 
@@ -232,6 +238,7 @@ impl Source {
     pub fn task_names(&self) -> Result<Vec<String>> {
         match &self.contents {
             Contents::Native(file) => file.tasks(),
+            Contents::Shards(shards) => shards.tasks(),
             Contents::Numpy(_) | Contents::NeuroxHdf5(_) | Contents::NeuroxJson(_) => {
                 Ok(Vec::new())
             }
@@ -253,6 +260,7 @@ impl Source {
     pub fn labels(&self, task: &str) -> Result<Option<LabelColumn>> {
         match &self.contents {
             Contents::Native(file) => file.labels(task),
+            Contents::Shards(shards) => shards.labels(task),
             Contents::Numpy(_) | Contents::NeuroxHdf5(_) | Contents::NeuroxJson(_) => Ok(None),
         }
     }
@@ -269,6 +277,7 @@ impl Source {
             Contents::Numpy(_) => (None, None),
             Contents::NeuroxHdf5(file) => (Some(file.sentences()), file.words()),
             Contents::NeuroxJson(file) => return Ok(Some(file.tokens())),
+            Contents::Shards(shards) => return shards.tokens(),
         };
         let Some(path) = beside else {
             return Ok(sentences

@@ -6,6 +6,7 @@
 //! | [`csv`] | `tables/*.csv`, in long form: one row a figure, one file a kind of figure |
 //! | [`html`] | `report.html`, one file that needs nothing beside it |
 //! | [`probe`] | weights and metrics of one probe (`neurosieve probe`) |
+//! | [`matrix`], [`pairs`] | correlations as matrices, edges and partners (`neurosieve correlate`, `cluster`) |
 //! | [`chart`] | the drawings of `report.html`, as SVG |
 //! | [`mod@format`] | numbers as people read them |
 //!
@@ -17,6 +18,8 @@ pub mod csv;
 pub mod format;
 pub mod html;
 pub mod json;
+pub mod matrix;
+pub mod pairs;
 pub mod probe;
 
 use std::fs;

@@ -53,7 +53,7 @@ pub fn safetensors(probe: &Probed) -> Result<Vec<u8>> {
 
 /// Puts the metadata into the order of their keys: the library writes them in any, and the same probe should be the same
 /// bytes.
-fn sort_metadata(file: &mut [u8]) -> serde_json::Result<()> {
+pub(super) fn sort_metadata(file: &mut [u8]) -> serde_json::Result<()> {
     let (length, rest) = file.split_at_mut(8);
     let length = u64::from_le_bytes(length.try_into().expect("split at 8")) as usize;
     let header = &mut rest[..length];

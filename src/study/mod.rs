@@ -5,12 +5,14 @@
 //! | [`spec`] | the TOML specification, its defaults and ranges |
 //! | [`run`](run()) | the steps, from files to results |
 //! | [`probe`] | one probe, from its files to its weights and metrics |
+//! | [`pairs`] | all pairs of neurons, from files to correlations and clusters |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod clock;
 mod curves;
 mod layers;
 mod load;
+pub mod pairs;
 pub mod probe;
 mod records;
 pub mod results;

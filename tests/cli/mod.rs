@@ -1,10 +1,12 @@
 //! The command: exit codes, what goes to stdout and what to stderr, and what bad input is answered with.
 //!
 //! - `bad_input`     data, folders and devices that are refused, and odd data that are legal
+//! - `pairs`         correlations and clusters: files, flags, folders of shards
 //! - `probe`         one probe: its files, what each flag changes
 //! - `specification` what is wrong in the TOML is shown with its place
 
 mod bad_input;
+mod pairs;
 mod probe;
 mod specification;
 
@@ -81,6 +83,15 @@ impl Part {
                 part.values.push((shift + normal(&mut generator)) as f32);
             }
         }
+        part
+    }
+
+    /// Only the first neurons of each row.
+    fn with_neurons(&self, neurons: usize) -> Self {
+        let mut part = self.clone();
+        let rows = self.values.chunks_exact(self.neurons);
+        part.values = rows.flat_map(|row| row[..neurons].to_vec()).collect();
+        part.neurons = neurons;
         part
     }
 

@@ -226,7 +226,11 @@ const READ_HOME: &[&str] = &["src/data/", "src/study/spec/", "src/cli/report.rs"
 
 /// Making files and folders.
 const WRITE_WORDS: &[&str] = &["File::create", "fs::write", "fs::rename", "fs::create_dir"];
-const WRITE_HOME: &[&str] = &["src/report/mod.rs", "src/cli/output.rs"];
+const WRITE_HOME: &[&str] = &[
+    "src/report/mod.rs",
+    "src/report/matrix.rs",
+    "src/cli/output.rs",
+];
 
 #[test]
 fn only_the_gpu_layer_names_wgpu_and_only_readers_open_files() {

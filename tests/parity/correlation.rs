@@ -1,5 +1,7 @@
 //! Correlation: GPU = CPU = naive f64.
 
+mod scan;
+
 use ndarray::{Array2, ArrayView2};
 use neurosieve::ops::Backend;
 use neurosieve::ops::correlation::{Correlation, TOLERANCE, correlation};

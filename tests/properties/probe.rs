@@ -15,6 +15,14 @@ pub fn design(x: &Array2<f32>) -> Design {
 }
 
 /// Correlated neurons that carry three overlapping classes.
+/// Parameters that leave no doubt about the optimum.
+pub fn exact() -> Params {
+    Params {
+        stop: Stop::Certified,
+        ..Params::default()
+    }
+}
+
 pub fn learnable(samples: usize, neurons: usize, seed: u64) -> (Array2<f32>, Labels) {
     let mut random = random(seed);
     let ids: Vec<u32> = (0..samples).map(|i| (i * 7 % 3) as u32).collect();
@@ -45,10 +53,7 @@ fn above_lambda_max_every_weight_is_zero_and_below_it_one_is_not() {
     let (x, y) = learnable(150, 20, 1);
     let design = design(&x);
     for scale in [PenaltyScale::Standardised, PenaltyScale::Raw] {
-        let params = Params {
-            scale,
-            ..Params::default()
-        };
+        let params = Params { scale, ..exact() };
         let largest = lambda_max(&design, &y, scale).unwrap();
         let above = one(&design, &y, 1.001 * largest, 0.1 * largest, &params);
         let below = one(&design, &y, 0.99 * largest, 0.1 * largest, &params);
@@ -69,7 +74,7 @@ fn newton_and_fista_reach_the_same_optimum() {
                 let params = Params {
                     solver,
                     scale,
-                    ..Params::default()
+                    ..exact()
                 };
                 one(&design, &y, l1, l2, &params)
             };
@@ -107,11 +112,11 @@ fn certified_zeros_and_nonzeros_hold_at_a_much_tighter_optimum() {
     let largest = lambda_max(&design, &y, PenaltyScale::Standardised).unwrap();
     let loose = Params {
         stop: Stop::Gap(1e-3),
-        ..Params::default()
+        ..exact()
     };
     let tight = Params {
         stop: Stop::Gap(1e-7),
-        ..Params::default()
+        ..exact()
     };
     let (l1, l2) = (0.05 * largest, 0.05 * largest);
     let rough = one(&design, &y, l1, l2, &loose).certificate;
@@ -131,7 +136,7 @@ fn certified_zeros_and_nonzeros_hold_at_a_much_tighter_optimum() {
 fn a_batch_gives_what_its_problems_give_alone() {
     let (x, y) = learnable(200, 30, 4);
     let design = design(&x);
-    let params = Params::default();
+    let params = exact();
     let penalties = [(0.02, 0.01), (0.005, 0.02), (0.001, 0.0005)];
     let problems: Vec<Problem<'_>> = penalties
         .iter()
@@ -158,7 +163,7 @@ fn the_same_seed_gives_the_same_bits_whatever_the_number_of_threads() {
             .num_threads(threads)
             .build()
             .unwrap();
-        pool.install(|| one(&design, &y, 0.003, 0.001, &Params::default()))
+        pool.install(|| one(&design, &y, 0.003, 0.001, &exact()))
     };
     let (a, b, c) = (fitted(1), fitted(2), fitted(5));
     assert_eq!(a.weights, b.weights);
@@ -173,8 +178,8 @@ fn shift_and_scale_of_a_neuron_change_nothing_when_standardised_weights_are_pena
     for (j, mut column) in moved.columns_mut().into_iter().enumerate() {
         column.mapv_inplace(|v| v * 2f32.powi(j as i32 - 6) + 3.0);
     }
-    let plain = one(&design(&x), &y, 0.01, 0.01, &Params::default());
-    let other = one(&design(&moved), &y, 0.01, 0.01, &Params::default());
+    let plain = one(&design(&x), &y, 0.01, 0.01, &exact());
+    let other = one(&design(&moved), &y, 0.01, 0.01, &exact());
     assert_close(
         "objective",
         other.objective,
@@ -188,7 +193,7 @@ fn shift_and_scale_of_a_neuron_change_nothing_when_standardised_weights_are_pena
 fn a_warm_start_ends_at_the_same_optimum_in_fewer_passes() {
     let (x, y) = learnable(300, 40, 7);
     let design = design(&x);
-    let params = Params::default();
+    let params = exact();
     let near = one(&design, &y, 0.0021, 0.001, &params);
     let problem = |start| Problem {
         start,
@@ -219,7 +224,7 @@ fn a_warm_start_ends_at_the_same_optimum_in_fewer_passes() {
 fn constant_neurons_get_weight_zero_and_absent_classes_are_never_predicted() {
     let x = activations(300, 24, 9);
     let y = labels(300, 4, 10); // class 3 never occurs
-    let fit = one(&design(&x), &y, 0.002, 0.002, &Params::default());
+    let fit = one(&design(&x), &y, 0.002, 0.002, &exact());
     for column in [3, 11, 19] {
         assert!(
             fit.weights.column(column).iter().all(|w| *w == 0.0),
@@ -237,7 +242,7 @@ fn pure_l1_and_pure_l2_are_solved_and_certified() {
     let design = design(&x);
     let params = Params {
         stop: Stop::Gap(1e-5),
-        ..Params::default()
+        ..exact()
     };
     let lasso = one(&design, &y, 0.02, 0.0, &params);
     let ridge = one(&design, &y, 0.0, 0.02, &params);
@@ -252,7 +257,7 @@ fn running_out_of_passes_is_reported_not_hidden() {
     let (x, y) = learnable(300, 40, 12);
     let params = Params {
         max_passes: 3.0,
-        ..Params::default()
+        ..exact()
     };
     let fit = one(&design(&x), &y, 1e-4, 1e-4, &params);
     assert!(!fit.certificate.converged);
@@ -269,7 +274,7 @@ fn impossible_requests_say_what_to_change() {
             .unwrap_err()
             .to_string()
     };
-    let fine = Params::default();
+    let fine = exact();
     assert!(attempt(&y, -1.0, 0.1, &fine).contains("l1: it is -1"));
     assert!(attempt(&y, f64::NAN, 0.1, &fine).contains("NaN"));
     let short = Labels::new(vec![0, 1], vec!["a".into(), "b".into()]).unwrap();
@@ -278,7 +283,7 @@ fn impossible_requests_say_what_to_change() {
     assert!(attempt(&single, 0.1, 0.1, &fine).contains("one class"));
     let greedy = Params {
         stop: Stop::Gap(1e-12),
-        ..Params::default()
+        ..exact()
     };
     assert!(attempt(&y, 0.1, 0.1, &greedy).contains("1e-7"));
 }
@@ -292,7 +297,7 @@ fn a_problem_too_wide_for_a_working_set_goes_on_with_fista_and_is_certified() {
     let design = design(&x);
     let params = Params {
         stop: Stop::Gap(1e-2),
-        ..Params::default()
+        ..exact()
     };
     let largest = lambda_max(&design, &y, params.scale).unwrap();
     let fit = one(&design, &y, 2e-3 * largest, 0.2 * largest, &params);
@@ -318,7 +323,7 @@ fn no_gap_promises_more_than_the_true_distance_to_the_optimum() {
                 solver,
                 stop: Stop::Gap(relative_gap),
                 max_passes: 1500.0,
-                ..Params::default()
+                ..exact()
             };
             one(&design, y, ratio * largest, ratio * largest, &params)
         };

@@ -6,7 +6,7 @@ use neurosieve::labels::Labels;
 use neurosieve::ops::moments::moments;
 use neurosieve::ops::probe::{self, Design, Params, Problem, Response, Solver};
 
-use crate::properties::probe::{design, learnable, one};
+use crate::properties::probe::{design, exact, learnable, one};
 use crate::support::{assert_close, normal, random};
 
 #[test]
@@ -15,10 +15,7 @@ fn twin_neurons_share_a_weight_under_a_square_and_change_no_objective() {
     let twin = x.slice(s![.., 4..5]);
     let twins = concatenate![ndarray::Axis(1), x, twin];
     for solver in [Solver::Newton, Solver::Fista] {
-        let params = Params {
-            solver,
-            ..Params::default()
-        };
+        let params = Params { solver, ..exact() };
         let shared = one(&design(&twins), &y, 0.005, 0.01, &params);
         assert!(shared.certificate.converged);
         for class in shared.standardised.rows() {
@@ -42,10 +39,7 @@ fn one_sample_of_each_class_is_enough() {
     let (x, _) = learnable(3, 10, 42);
     let y = Labels::new(vec![2, 0, 1], ["a", "b", "c"].map(String::from).to_vec()).unwrap();
     for solver in [Solver::Newton, Solver::Fista] {
-        let params = Params {
-            solver,
-            ..Params::default()
-        };
+        let params = Params { solver, ..exact() };
         let fit = one(&design(&x), &y, 0.001, 0.001, &params);
         assert!(fit.certificate.converged);
         assert_eq!(fit.predict(x.view()), y.ids());
@@ -59,7 +53,7 @@ fn separable_classes_and_more_neurons_than_samples_have_an_optimum_under_a_tiny_
     for (l1, l2) in [(1e-6, 1e-6), (1e-6, 0.0), (0.0, 1e-6)] {
         let params = Params {
             stop: probe::Stop::Gap(1e-3),
-            ..Params::default()
+            ..exact()
         };
         let fit = one(&design, &y, l1, l2, &params);
         assert!(fit.certificate.converged, "l1 {l1}, l2 {l2}");
@@ -77,7 +71,7 @@ fn values_that_do_not_vary_need_no_neuron() {
         &Backend::Cpu,
         &design(&x),
         &[problem],
-        &Params::default(),
+        &exact(),
         &mut |_| {},
     )
     .unwrap()[0];

@@ -9,7 +9,7 @@ use neurosieve::ops::probe::{
     balanced_weights,
 };
 
-use crate::properties::probe::{design, learnable, one};
+use crate::properties::probe::{design, exact, learnable, one};
 use crate::support::{assert_close, normal, random};
 
 fn solve(design: &Design, problems: &[Problem<'_>], params: &Params) -> Vec<Fit> {
@@ -63,7 +63,7 @@ fn bits_depend_neither_on_the_batch_nor_on_the_memory_that_divides_it() {
         let params = Params {
             solver,
             stop: Stop::Gap(1e-4),
-            ..Params::default()
+            ..exact()
         };
         let design = design(&x);
         let together = solve(&design, &problems, &params);
@@ -107,10 +107,7 @@ fn a_goal_ends_a_fit_as_soon_as_its_objective_is_there() {
         (Solver::Fista, plain),
         (Solver::Auto, ridge),
     ] {
-        let params = Params {
-            solver,
-            ..Params::default()
-        };
+        let params = Params { solver, ..exact() };
         let exact = &solve(&design, &[plain], &params)[0];
         let goal = Some(1.05 * exact.objective);
         let early = &solve(&design, &[Problem { goal, ..plain }], &params)[0];
@@ -150,10 +147,7 @@ fn a_weight_of_two_is_a_sample_given_twice_and_a_weight_of_zero_one_left_out() {
                 Response::Values(&repeated_values),
             ),
         ] {
-            let params = Params {
-                solver,
-                ..Params::default()
-            };
+            let params = Params { solver, ..exact() };
             let weighted = Problem {
                 weights: Some(&weights),
                 ..Problem::of(response, 0.01, 0.005)
@@ -186,10 +180,10 @@ fn a_subset_in_a_batch_is_a_design_of_that_subset() {
             ..Problem::new(&y, 0.004, 0.002)
         },
     ];
-    let fits = solve(&all, &problems, &Params::default());
+    let fits = solve(&all, &problems, &exact());
     for (fit, columns) in fits.iter().zip([&scattered[..], &range[..]]) {
         let own = Design::new(&Backend::Cpu, x.view(), &found, columns).unwrap();
-        let alone = one(&own, &y, 0.004, 0.002, &Params::default());
+        let alone = one(&own, &y, 0.004, 0.002, &exact());
         assert_eq!(fit.weights, alone.weights);
         for (neuron, column) in fit.weights.columns().into_iter().enumerate() {
             assert!(columns.contains(&neuron) || column.iter().all(|w| *w == 0.0));
@@ -204,13 +198,7 @@ fn a_subset_in_a_batch_is_a_design_of_that_subset() {
             neurons,
             ..problems[0]
         };
-        let error = probe::fit(
-            &Backend::Cpu,
-            &all,
-            &[problem],
-            &Params::default(),
-            &mut |_| {},
-        );
+        let error = probe::fit(&Backend::Cpu, &all, &[problem], &exact(), &mut |_| {});
         assert!(error.unwrap_err().to_string().contains(complaint));
     }
 }
@@ -219,7 +207,7 @@ fn a_subset_in_a_batch_is_a_design_of_that_subset() {
 fn two_classes_solved_as_one_column_have_the_softmax_optimum() {
     let (x, y) = learnable(200, 20, 26);
     let two = two_classes(&y);
-    let fit = one(&design(&x), &two, 0.01, 0.02, &Params::default());
+    let fit = one(&design(&x), &two, 0.01, 0.02, &exact());
     assert!(fit.certificate.converged);
     let found = moments(&Backend::Cpu, x.view(), None).unwrap();
     // The softmax objective of both classes' weights, in f64 and from its definition.
@@ -260,10 +248,7 @@ fn least_squares_without_a_penalty_solves_the_normal_equations() {
     let (x, _) = learnable(120, 6, 27);
     let y = values(&x, 28);
     for solver in [Solver::Newton, Solver::Fista] {
-        let params = Params {
-            solver,
-            ..Params::default()
-        };
+        let params = Params { solver, ..exact() };
         let problem = Problem::of(Response::Values(&y), 0.0, 0.0);
         let fit = &solve(&design(&x), &[problem], &params)[0];
         assert!(fit.certificate.converged && fit.certificate.relative_gap == f64::INFINITY);
@@ -303,13 +288,13 @@ fn ridge_and_lasso_of_values_meet_their_certificates() {
         lasso(0.1 * largest),
         Problem::of(Response::Values(&y), 0.0, 0.3),
     ];
-    let newton = solve(&design, &problems, &Params::default());
+    let newton = solve(&design, &problems, &exact());
     let fista = solve(
         &design,
         &problems,
         &Params {
             solver: Solver::Fista,
-            ..Params::default()
+            ..exact()
         },
     );
     assert_eq!(newton[0].nonzero_weights(), 0);
@@ -325,10 +310,7 @@ fn ridge_and_lasso_of_values_meet_their_certificates() {
 fn an_unpenalised_probe_is_solved_where_it_has_an_optimum_and_refused_where_it_has_none() {
     let (x, y) = learnable(300, 8, 31);
     for solver in [Solver::Newton, Solver::Fista] {
-        let params = Params {
-            solver,
-            ..Params::default()
-        };
+        let params = Params { solver, ..exact() };
         let fit = one(&design(&x), &y, 0.0, 0.0, &params);
         assert!(fit.certificate.converged, "{solver:?}");
         assert!(fit.certificate.kkt_relative <= 1e-6);
@@ -361,7 +343,7 @@ fn the_norm_that_is_not_squared_is_a_square_whose_factor_fits_the_solution() {
                 norm: Norm::Frobenius,
                 ..Problem::new(labels, l1, l2)
             };
-            let params = Params::default();
+            let params = exact();
             let fit = &solve(&design, &[own], &params)[0];
             assert!(fit.certificate.converged, "{l1} {l2}");
             let square: f64 = fit.standardised.iter().map(|w| f64::from(*w).powi(2)).sum();
@@ -382,7 +364,7 @@ fn the_norm_that_is_not_squared_is_a_square_whose_factor_fits_the_solution() {
         scale: PenaltyScale::Raw,
         solver,
         stop: Stop::Gap(1e-5),
-        ..Params::default()
+        ..exact()
     };
     let raw = |s: f64, solver| {
         let scaled = super::probe::design(&x.mapv(|v| v * s as f32));
@@ -409,7 +391,7 @@ fn the_norm_that_is_not_squared_is_a_square_whose_factor_fits_the_solution() {
         norm: Norm::Frobenius,
         ..Problem::new(&y, 0.01, 1.0)
     };
-    let empty = &solve(&design, &[strong], &Params::default())[0];
+    let empty = &solve(&design, &[strong], &exact())[0];
     assert!(empty.certificate.converged);
     assert_eq!(empty.nonzero_weights(), 0);
 }
@@ -419,15 +401,9 @@ fn responses_and_weights_that_do_not_fit_the_design_are_refused() {
     let (x, y) = learnable(40, 5, 34);
     let design = design(&x);
     let complaint = |problem: Problem<'_>| {
-        probe::fit(
-            &Backend::Cpu,
-            &design,
-            &[problem],
-            &Params::default(),
-            &mut |_| {},
-        )
-        .unwrap_err()
-        .to_string()
+        probe::fit(&Backend::Cpu, &design, &[problem], &exact(), &mut |_| {})
+            .unwrap_err()
+            .to_string()
     };
     let plain = Problem::new(&y, 0.1, 0.1);
     let with = |weights| Problem {
@@ -469,7 +445,7 @@ fn ridge_beyond_a_working_set_has_the_optimum_that_fista_finds() {
     let solver = |solver| Params {
         solver,
         stop: Stop::Gap(1e-5),
-        ..Params::default()
+        ..exact()
     };
     let fits = solve(&design, &problems, &solver(Solver::Auto));
     let checks = solve(&design, &problems, &solver(Solver::Fista));

@@ -3,11 +3,11 @@
 mod summary;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::output::OutputFolder;
+use super::output::Destination;
 use super::progress::Bar;
 use super::{device, say};
 use crate::analysis::search::Penalties;
@@ -129,7 +129,7 @@ struct FitArguments {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     solver: SolverName,
     /// When a fit is good enough: screening, certified, gap=G (relative duality gap) or kkt=K (share of λ_max)
-    /// [default: certified]
+    /// [default: screening]
     #[arg(long, value_name = "RULE", value_parser = parse_stop)]
     stop: Option<Stop>,
     /// Leave a fit unconverged after so many passes over the activations [default: 3000]
@@ -229,8 +229,8 @@ fn parse_stop(text: &str) -> std::result::Result<Stop, String> {
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let job = job(arguments)?;
     // Whatever can fail fails before the work starts.
-    let (folder, stem) = output(&arguments.output)?;
-    spare_inputs(&job, &arguments.output)?;
+    let file = Destination::new(&arguments.output, &["safetensors"])?;
+    file.spare(&inputs(&job))?;
     let (backend, device) = device::choose(&arguments.device)?;
     let mut bar = Bar::new();
     let finished = run_job(&job, &backend, device, &mut |progress| bar.show(progress));
@@ -238,8 +238,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let probed = finished?;
     let document = report::probe::json(&probed.results)?;
     let weights = report::probe::safetensors(&probed)?;
-    folder.write(&format!("{stem}.safetensors"), &weights)?;
-    folder.write(&format!("{stem}.json"), &document)?;
+    file.write(&weights)?;
+    file.write_beside("json", &document)?;
     for warning in &probed.results.warnings {
         // A closed stderr must not cost the results; the warnings are in them as well.
         drop(writeln!(err, "warning: {warning}"));
@@ -250,51 +250,13 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     say(out, &summary::summary(&probed.results))
 }
 
-/// The folder of the output, and the file's name without extension.
-fn output(file: &Path) -> Result<(OutputFolder, String)> {
-    let stem = file.file_stem().and_then(|stem| stem.to_str());
-    let extension = file.extension().and_then(|extension| extension.to_str());
-    let (Some(stem), Some("safetensors")) = (stem, extension) else {
-        return Err(Error::invalid(
-            format!("output file {}", file.display()),
-            "its name does not end in .safetensors",
-            "Weights are written as safetensors: name it, say, probe.safetensors",
-        ));
-    };
-    let parent = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    Ok((OutputFolder::open(parent)?, stem.to_owned()))
-}
-
-/// Refuses an output that would replace a file that is read.
-fn spare_inputs(job: &Job, output: &Path) -> Result<()> {
+/// The files that are read.
+fn inputs(job: &Job) -> Vec<&PathBuf> {
     let parts = [Some(&job.train), job.dev.as_ref(), job.test.as_ref()];
-    let inputs = parts
-        .into_iter()
-        .flatten()
-        .flat_map(|part| {
-            std::iter::once(&part.activations).chain(part.labels.iter().map(|(_, file)| file))
-        })
-        .chain(&job.sample_weights);
-    for input in inputs {
-        for extension in ["safetensors", "json"] {
-            let written = output.with_extension(extension);
-            let same = match (written.canonicalize(), input.canonicalize()) {
-                (Ok(written), Ok(input)) => written == input,
-                _ => false, // what does not exist yet is no input
-            };
-            if same {
-                return Err(Error::invalid(
-                    format!("output file {}", output.display()),
-                    format!("{} would be replaced, which is an input", written.display()),
-                    "Name another output; the .json beside it is written too",
-                ));
-            }
-        }
-    }
-    Ok(())
+    let files = parts.into_iter().flatten().flat_map(|part| {
+        std::iter::once(&part.activations).chain(part.labels.iter().map(|(_, file)| file))
+    });
+    files.chain(&job.sample_weights).collect()
 }
 
 fn job(arguments: &Arguments) -> Result<Job> {

@@ -5,10 +5,12 @@ use std::ops::Range;
 use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
-use ndarray::{ArrayView2, s};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::{Centring, PARTIAL, rows};
+use super::columns::{Columns, Placed};
+use super::findings::{Reduction, correlations};
+use super::{Findings, PARTIAL, Wanted};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, blocks};
 
@@ -103,63 +105,128 @@ pub const KERNELS: &[Kernel] = &[
 const CENTRE: &Kernel = &KERNELS[0];
 const GRAM: &Kernel = &KERNELS[1];
 
-/// The packed triangle of r.
-pub(super) fn packed(gpu: &Gpu, x: ArrayView2<'_, f32>, centring: &Centring) -> Result<Vec<f32>> {
-    gpu.fitting(|gpu| attempt(gpu, x, centring))
+/// Hands every pair of left and right columns to the reduction, once.
+pub(super) fn scan(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Findings> {
+    gpu.fitting(|gpu| attempt(gpu, columns, wanted))
 }
 
-fn attempt(gpu: &Gpu, x: ArrayView2<'_, f32>, centring: &Centring) -> Result<Vec<f32>> {
-    let neurons = x.ncols();
-    let tiles = tile_list(neurons.div_ceil(TILE));
-    let mut run = Run::new(gpu, x, centring, &tiles)?;
-    let mut packed = vec![0f32; neurons * (neurons - 1) / 2];
-    let mut norm = Vec::new();
+fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Findings> {
+    let reduction = Reduction::new(wanted, columns);
+    let padded = Padded::new(columns);
+    let tiles = padded.tiles(columns.is_cross());
+    let mut run = Run::new(gpu, columns, &padded, &tiles)?;
+    let mut norm = vec![0.0; columns.all().len()];
+    let mut leavings = Vec::new();
     // The diagonal tiles come first, so that a later range finds the norms of all its neurons.
-    let diagonal = neurons.div_ceil(TILE);
+    let diagonal = padded.columns.len();
     let per_range = gpu.fit("tiles of the result", TILE * TILE * 4, 1)?;
-    for range in blocks(diagonal, per_range) {
+    let ranges = blocks(diagonal, per_range);
+    let others = blocks(tiles.len() - diagonal, per_range);
+    let others = others.map(|range| diagonal + range.start..diagonal + range.end);
+    for range in ranges.chain(others) {
         let products = run.mean_products(range.clone())?;
-        for (tile, products) in range.clone().zip(products.chunks_exact(TILE * TILE)) {
-            let columns = tile * TILE..neurons.min(tile * TILE + TILE);
-            norm.extend(
-                columns
-                    .enumerate()
-                    .map(|(at, neuron)| centring.norm(neuron, products[at * (TILE + 1)])),
-            );
-        }
-        store(&mut packed, &tiles[range], &products, centring, &norm);
-    }
-    for range in blocks(tiles.len() - diagonal, per_range) {
-        let range = diagonal + range.start..diagonal + range.end;
-        let products = run.mean_products(range.clone())?;
-        store(&mut packed, &tiles[range], &products, centring, &norm);
-    }
-    Ok(packed)
-}
-
-/// The upper triangle of tiles: first those on the diagonal, then the others in squares.
-fn tile_list(side: usize) -> Vec<[u32; 2]> {
-    let mut tiles: Vec<[u32; 2]> = (0..side as u32).map(|at| [at, at]).collect();
-    for left in blocks(side, SQUARE) {
-        for right in blocks(side, SQUARE).filter(|right| right.start >= left.start) {
-            for a in left.clone() {
-                for b in right.clone().filter(|&b| b > a) {
-                    tiles.push([a as u32, b as u32]);
+        let on_diagonal = range.end <= diagonal;
+        let each = || {
+            tiles[range.clone()]
+                .iter()
+                .zip(products.chunks_exact(TILE * TILE))
+        };
+        if on_diagonal {
+            for ([tile, _], products) in each() {
+                for (at, column) in padded.columns[*tile as usize].clone().enumerate() {
+                    norm[column] = columns.norm(column, products[at * (TILE + 1)]);
                 }
             }
         }
+        if on_diagonal && columns.is_cross() {
+            continue;
+        }
+        let reduced = |([a, b], products): (&[u32; 2], &[f64])| {
+            let (left, right) = (&padded.columns[*a as usize], &padded.columns[*b as usize]);
+            let products = ArrayView2::from_shape((TILE, TILE), products).expect("a tile");
+            let r = correlations(columns, left, right, products, &norm);
+            reduction.tile(left, right, r.view())
+        };
+        let each: Vec<_> = each().collect();
+        let found = each.into_par_iter().map(reduced);
+        leavings.extend(found.collect::<Result<Vec<_>>>()?);
     }
-    tiles
+    Ok(reduction.finish(leavings))
+}
+
+/// The columns on the device: each side begins with a tile of its own.
+struct Padded {
+    /// The columns of each tile.
+    columns: Vec<Range<usize>>,
+    /// Tiles of the left side.
+    left: usize,
+}
+
+impl Padded {
+    fn new(columns: &Columns<'_>) -> Self {
+        let [left, right] = columns.sides();
+        let tiles = |side: Range<usize>| {
+            let start = side.start;
+            blocks(side.len(), TILE).map(move |tile| start + tile.start..start + tile.end)
+        };
+        let mut all: Vec<Range<usize>> = tiles(left).collect();
+        let left = all.len();
+        if columns.is_cross() {
+            all.extend(tiles(right));
+        }
+        Self { columns: all, left }
+    }
+
+    /// The number of columns with those of the padding.
+    fn width(&self) -> usize {
+        self.columns.len() * TILE
+    }
+
+    /// Where the columns go.
+    fn placed(&self) -> Vec<Placed> {
+        let place = |(tile, columns): (usize, &Range<usize>)| Placed {
+            columns: columns.clone(),
+            to: tile * TILE,
+        };
+        self.columns.iter().enumerate().map(place).collect()
+    }
+
+    /// First the tiles on the diagonal, then, in squares, those above it, or those of the left side with the right one.
+    fn tiles(&self, cross: bool) -> Vec<[u32; 2]> {
+        let all = self.columns.len();
+        let mut tiles: Vec<[u32; 2]> = (0..all as u32).map(|at| [at, at]).collect();
+        let first = if cross { self.left } else { 0 };
+        for left in blocks(self.left, SQUARE) {
+            for right in blocks(all - first, SQUARE) {
+                for a in left.clone() {
+                    for b in right.clone().map(|b| first + b).filter(|&b| b > a) {
+                        tiles.push([a as u32, b as u32]);
+                    }
+                }
+            }
+        }
+        tiles
+    }
+
+    /// Values of every column, with zeros for the padding.
+    fn spread(&self, values: &[f32]) -> Vec<f32> {
+        let mut spread = vec![0.0; self.width()];
+        for Placed { columns, to } in self.placed() {
+            spread[to..to + columns.len()].copy_from_slice(&values[columns]);
+        }
+        spread
+    }
 }
 
 /// What stays on the device from one range of tiles to the next.
 struct Run<'a> {
     gpu: &'a Gpu,
-    x: ArrayView2<'a, f32>,
+    samples: &'a Columns<'a>,
+    placed: Vec<Placed>,
     shift: Buffer<f32>,
     scale: Buffer<f32>,
     tiles: Buffer<[u32; 2]>,
-    /// D rounded up to whole tiles.
+    /// Columns with the padding.
     columns: usize,
     /// Samples of one block.
     rows: usize,
@@ -171,21 +238,17 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(
         gpu: &'a Gpu,
-        x: ArrayView2<'a, f32>,
-        centring: &Centring,
+        samples: &'a Columns<'a>,
+        padded: &Padded,
         tiles: &[[u32; 2]],
     ) -> Result<Self> {
-        let columns = x.ncols().next_multiple_of(TILE);
-        let padded = |values: &[f32]| {
-            let mut values = values.to_vec();
-            values.resize(columns, 0.0);
-            values
-        };
+        let columns = padded.width();
         Ok(Self {
             gpu,
-            x,
-            shift: gpu.upload("shift", &padded(&centring.shift))?,
-            scale: gpu.upload("scale", &padded(&centring.scale))?,
+            samples,
+            placed: padded.placed(),
+            shift: gpu.upload("shift", &padded.spread(samples.shift()))?,
+            scale: gpu.upload("scale", &padded.spread(samples.scale()))?,
             tiles: gpu.upload("tiles", tiles)?,
             columns,
             rows: gpu.fit("samples", columns * 4, STEP)?.min(PLANE),
@@ -197,7 +260,7 @@ impl<'a> Run<'a> {
 
     /// G/N of a range of tiles, tile after tile.
     fn mean_products(&mut self, range: Range<usize>) -> Result<Vec<f64>> {
-        let samples = self.x.nrows();
+        let samples = self.samples.samples();
         let g = self
             .gpu
             .zeros::<f32>("tiles of the result", range.len() * TILE * TILE)?;
@@ -228,13 +291,15 @@ impl<'a> Run<'a> {
     /// z of a block of samples, padded to whole steps and tiles.
     fn centred(&self, block: Range<usize>) -> Result<Buffer<f32>> {
         let rows = block.len().next_multiple_of(STEP);
-        let samples = self.x.slice(s![block, ..]);
-        let values = samples.as_slice().expect("the caller made it contiguous");
-        let x = self.gpu.upload("samples", values)?;
+        let mut values = vec![0.0; block.len() * self.columns];
+        let samples = self.samples;
+        samples.read(block.start, &self.placed, self.columns, &mut values)?;
+        let x = self.gpu.upload("samples", &values)?;
+        drop(values);
         let z = self.gpu.zeros("centred samples", rows * self.columns)?;
         let params = self.gpu.uniform(&CentringParams {
-            samples: samples.nrows() as u32,
-            neurons: samples.ncols() as u32,
+            samples: block.len() as u32,
+            neurons: self.columns as u32,
             rows: rows as u32,
             columns: self.columns as u32,
         })?;
@@ -300,33 +365,4 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
-}
-
-/// Turns mean products into r and stores those above the diagonal.
-fn store(
-    packed: &mut [f32],
-    tiles: &[[u32; 2]],
-    products: &[f64],
-    centring: &Centring,
-    norm: &[f64],
-) {
-    let neurons = centring.shift.len();
-    let mut of_row = vec![Vec::new(); neurons.div_ceil(TILE)];
-    for (slot, [a, b]) in tiles.iter().enumerate() {
-        of_row[*a as usize].push((slot, *b as usize));
-    }
-    rows(neurons, packed)
-        .par_iter_mut()
-        .enumerate()
-        .for_each(|(i, row)| {
-            for &(slot, b) in &of_row[i / TILE] {
-                let from = (slot * TILE + i % TILE) * TILE;
-                for (at, product) in products[from..from + TILE].iter().enumerate() {
-                    let j = b * TILE + at;
-                    if i < j && j < neurons {
-                        row[j - i - 1] = centring.r((i, j), *product, norm);
-                    }
-                }
-            }
-        });
 }

@@ -1,4 +1,4 @@
-//! Pearson correlation of every pair of neurons.
+//! Pearson correlation of every pair of neurons: of one model, or of two over the same samples.
 //!
 //! Formula, for columns i and j of X (N × D): `r_ij = Σₙ (x_ni − mean_i)(x_nj − mean_j) / (N · sd_i · sd_j)`.
 //!
@@ -12,16 +12,31 @@
 //! [`Spread::NearlyConstant`] keeps its r, noise that it may be: that is what
 //! NumPy answers, and whoever clusters decides. On a GPU, values under 1.2e-38 in size may count as 0.
 //!
-//! Cost: N·D·(D+1) FLOP (the triangle alone); N·D·4 bytes read D/64 times from cache; compute bound from D ≈ 1,000 on.
+//! Samples are read in blocks and tiles of r are reduced as they come ([`scan`]), so neither the samples nor the matrix
+//! need fit into memory: [`Params::memory`] bounds what is in flight, and samples that do not fit it are read again for
+//! every square of tiles.
+//!
+//! Cost: N·D·(D+1) FLOP (the triangle alone; 2·N·D·D' for two sides); N·D·4 bytes read D/384 times from cache; compute
+//! bound from D ≈ 1,000 on.
+//!
+//! [`Spread::Constant`]: crate::ops::moments::Spread::Constant
+//! [`Spread::NearlyConstant`]: crate::ops::moments::Spread::NearlyConstant
 
+mod columns;
 mod cpu;
+mod findings;
 mod gpu;
+mod layers;
+mod triangle;
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
+use self::columns::{Columns, Held};
+use self::triangle::Triangle;
+use crate::activations::{LayerMap, Rows};
 use crate::error::{Error, Result};
 use crate::ops::Backend;
-use crate::ops::moments::{Moments, Spread};
+use crate::ops::moments::Moments;
 
 pub use gpu::KERNELS;
 
@@ -46,7 +61,10 @@ impl Correlation {
             self.neurons
         );
         match i.cmp(&j) {
-            std::cmp::Ordering::Less => self.packed[row_start(self.neurons, i) + j - i - 1],
+            std::cmp::Ordering::Less => {
+                let row = i * (2 * self.neurons - i - 1) / 2;
+                self.packed[row + j - i - 1]
+            }
             std::cmp::Ordering::Equal => 1.0,
             std::cmp::Ordering::Greater => self.get(j, i),
         }
@@ -60,6 +78,144 @@ pub const TOLERANCE: f64 = 5e-6;
 /// Samples of one product of matrices: the largest whose sums are f32 alone on the native path.
 const PARTIAL: usize = 2048;
 
+/// Neurons over some samples, and their moments over the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// N × D, every value finite.
+    pub rows: &'a dyn Rows,
+    /// Of these rows.
+    pub moments: &'a Moments,
+}
+
+/// Takes r tile by tile, from several threads at once and in any order.
+pub trait Matrix: std::fmt::Debug + Sync {
+    /// r of the left neurons from `at.0` on with the right ones from `at.1` on. Of one model every pair comes in a tile with
+    /// `at.0 <= at.1`; where these are equal the tile is square and has its diagonal of ones.
+    ///
+    /// # Errors
+    /// When it cannot be stored: the scan ends with that error.
+    fn tile(&self, at: (usize, usize), r: ArrayView2<'_, f32>) -> Result<()>;
+}
+
+/// What a scan keeps of the pairs.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Every pair with |r| of at least this.
+    pub at_least: Option<f32>,
+    /// So many edges at most: more are an error. 12 bytes each.
+    pub most_edges: u64,
+    /// For every neuron so many others with the largest |r| (all, where there are fewer); ties by id.
+    pub partners: usize,
+    /// Histogram and moments of r.
+    pub distribution: bool,
+    /// Sums by pair of layers: the layers of the left and of the right neurons.
+    pub layers: Option<[&'a LayerMap; 2]>,
+    /// All of r.
+    pub matrix: Option<&'a dyn Matrix>,
+}
+
+impl Default for Wanted<'_> {
+    fn default() -> Self {
+        Self {
+            at_least: None,
+            most_edges: u64::MAX,
+            partners: 0,
+            distribution: false,
+            layers: None,
+            matrix: None,
+        }
+    }
+}
+
+/// What a scan found. Nothing but the last bits of sums in f64 depends on the back end's tiles or on memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Findings {
+    /// The pairs above the threshold, by left neuron and then by right one; of one model i < j.
+    pub edges: Vec<Edge>,
+    /// The partners of each left neuron, the strongest first; empty where none were wanted.
+    pub partners: Vec<Vec<Partner>>,
+    /// The same of each right neuron, where there are two models.
+    pub partners_of_right: Vec<Vec<Partner>>,
+    /// Histogram and moments.
+    pub distribution: Option<Distribution>,
+    /// Sums by pair of layers.
+    pub layers: Option<LayerPairs>,
+}
+
+/// One pair of neurons.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Edge {
+    /// The left neuron.
+    pub i: u32,
+    /// The right neuron.
+    pub j: u32,
+    /// Their correlation.
+    pub r: f32,
+}
+
+/// One that a neuron correlates with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Partner {
+    /// Its id.
+    pub neuron: u32,
+    /// The correlation.
+    pub r: f32,
+}
+
+/// How r is distributed over all pairs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Number of pairs.
+    pub pairs: u64,
+    /// Pairs in each of 200 equally wide bins from −1 to 1; a bin holds its lower edge, the last one also 1.
+    pub counts: Vec<u64>,
+    /// Mean of r.
+    pub mean: f64,
+    /// Mean of |r|.
+    pub mean_size: f64,
+    /// Standard deviation of r (population).
+    pub sd: f64,
+    /// Third standardised moment; 0 where the sd is under 1e-6.
+    pub skewness: f64,
+    /// Fourth standardised moment (3 for a normal distribution); 0 where the sd is under 1e-6.
+    pub kurtosis: f64,
+}
+
+/// Sums over the pairs of neurons of two layers each: left layers × right layers. Of one model symmetric, and a pair of
+/// neurons of the same layer counts once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerPairs {
+    /// Layers of the left neurons.
+    pub left: Vec<u32>,
+    /// Layers of the right neurons.
+    pub right: Vec<u32>,
+    /// Pairs of neurons.
+    pub pairs: Array2<u64>,
+    /// Mean |r|.
+    pub mean: Array2<f64>,
+    /// Largest |r|.
+    pub largest: Array2<f32>,
+    /// Pairs at or above the threshold, where one was given.
+    pub at_least: Option<Array2<u64>>,
+    /// `‖X_aᵀX_b/N‖²` of the centred activations of layers a and b: every covariance squared, both ways and with the
+    /// variances where a = b. Linear CKA is made of it.
+    pub squares: Array2<f64>,
+}
+
+/// How a scan is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Params {
+    /// Bytes of host memory for samples and sums in flight; beside it stands what is wanted. A scan takes at least about
+    /// 64 MiB whatever it is allowed, and never needs more than the samples in f32 twice over.
+    pub memory: u64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { memory: 2 << 30 }
+    }
+}
+
 /// The correlation of every pair of neurons.
 ///
 /// `x` is N × D and `moments` are its own, over the same samples.
@@ -71,25 +227,107 @@ pub fn correlation(
     x: ArrayView2<'_, f32>,
     moments: &Moments,
 ) -> Result<Correlation> {
-    let (samples, neurons) = x.dim();
-    if samples == 0 || moments.samples != samples || moments.mean.len() != neurons {
+    let rows = &Held(x);
+    let params = Params { memory: u64::MAX };
+    packed(backend, Side { rows, moments }, &params)
+}
+
+/// As [`correlation`], of samples that are read block by block.
+///
+/// # Errors
+/// As [`scan`].
+pub fn packed(backend: &Backend, side: Side<'_>, params: &Params) -> Result<Correlation> {
+    let neurons = side.rows.shape().1;
+    let mut packed = vec![0f32; neurons * neurons.saturating_sub(1) / 2];
+    let triangle = Triangle::new(neurons, &mut packed);
+    let wanted = Wanted {
+        matrix: Some(&triangle),
+        ..Wanted::default()
+    };
+    scan(backend, side, None, &wanted, params)?;
+    drop(triangle);
+    Ok(Correlation { neurons, packed })
+}
+
+/// Reduces the correlations of all pairs as they come: of the neurons of `left`, or of each of them with each of `right`,
+/// another model's over the same samples.
+///
+/// # Errors
+/// When samples and moments do not belong together, a layer map is of other neurons, there are more edges than wanted,
+/// samples cannot be read, or the GPU fails.
+pub fn scan(
+    backend: &Backend,
+    left: Side<'_>,
+    right: Option<Side<'_>>,
+    wanted: &Wanted<'_>,
+    params: &Params,
+) -> Result<Findings> {
+    let sides: Vec<Side<'_>> = [Some(left), right].into_iter().flatten().collect();
+    check(&sides, wanted)?;
+    let columns = Columns::new(&sides);
+    match backend {
+        Backend::Cpu => cpu::scan(&columns, wanted, params.memory),
+        Backend::Gpu(gpu) => gpu::scan(gpu, &columns, wanted),
+    }
+}
+
+fn check(sides: &[Side<'_>], wanted: &Wanted<'_>) -> Result<()> {
+    let samples = sides[0].rows.shape().0;
+    for side in sides {
+        let (n, neurons) = side.rows.shape();
+        if n == 0 || side.moments.samples != n || side.moments.mean.len() != neurons {
+            return Err(Error::invalid(
+                "correlation",
+                format!(
+                    "the activations are {n} samples of {neurons} neurons but the moments {} of {}",
+                    side.moments.samples,
+                    side.moments.mean.len()
+                ),
+                "Take the moments of the same activations",
+            ));
+        }
+        if n != samples {
+            return Err(Error::invalid(
+                "correlation of two models",
+                format!("one has {samples} samples and the other {n}"),
+                "Give activations of the same samples, in the same order",
+            ));
+        }
+        if u32::try_from(neurons).is_err() {
+            return Err(Error::invalid(
+                "correlation",
+                format!("{neurons} neurons are more than 32 bits number"),
+                "Correlate fewer neurons",
+            ));
+        }
+    }
+    let last = sides.len() - 1;
+    for (map, side) in wanted
+        .layers
+        .iter()
+        .flatten()
+        .zip([&sides[0], &sides[last]])
+    {
+        if map.neurons() != side.rows.shape().1 {
+            return Err(Error::invalid(
+                "layers of a correlation",
+                format!(
+                    "a layer map of {} neurons for {}",
+                    map.neurons(),
+                    side.rows.shape().1
+                ),
+                "Take both from the same activations",
+            ));
+        }
+    }
+    if let Some(least) = wanted.at_least.filter(|t| !(0.0..=1.0).contains(t)) {
         return Err(Error::invalid(
-            "correlation",
-            format!(
-                "the activations are {samples} samples of {neurons} neurons but the moments {} of {}",
-                moments.samples,
-                moments.mean.len()
-            ),
-            "Take the moments of the same activations",
+            "threshold of |r|",
+            format!("{least} is not from 0 to 1"),
+            "Give a number from 0 to 1",
         ));
     }
-    let x = x.as_standard_layout();
-    let centring = Centring::new(moments);
-    let packed = match backend {
-        Backend::Cpu => cpu::packed(x.view(), &centring),
-        Backend::Gpu(gpu) => gpu::packed(gpu, x.view(), &centring)?,
-    };
-    Ok(Correlation { neurons, packed })
+    Ok(())
 }
 
 /// Bytes of memory that [`correlation`] takes beside its input on the host; a GPU takes at most four bindings.
@@ -97,73 +335,4 @@ pub fn bytes(samples: usize, neurons: usize) -> u64 {
     let (samples, neurons) = (samples as u64, neurons as u64);
     let packed = neurons * neurons.saturating_sub(1) / 2 * 4;
     packed + samples * neurons * 4 + rayon::current_num_threads() as u64 * cpu::SCRATCH_BYTES
-}
-
-/// Where row i of the packed triangle begins.
-fn row_start(neurons: usize, i: usize) -> usize {
-    i * (2 * neurons - i - 1) / 2
-}
-
-/// The rows of the packed triangle, row i of D − i − 1 values.
-fn rows(neurons: usize, packed: &mut [f32]) -> Vec<&mut [f32]> {
-    let mut rest = packed;
-    (0..neurons)
-        .map(|i| {
-            let (row, after) = std::mem::take(&mut rest).split_at_mut(neurons - i - 1);
-            rest = after;
-            row
-        })
-        .collect()
-}
-
-/// How each neuron is centred and scaled, exactly in f32, and what mean that leaves.
-struct Centring {
-    shift: Vec<f32>,
-    /// 0 for a constant neuron.
-    scale: Vec<f32>,
-    /// Mean of z, in f64: what the rounding of the shift leaves.
-    residual: Vec<f64>,
-}
-
-impl Centring {
-    fn new(moments: &Moments) -> Self {
-        let shift: Vec<f32> = moments.mean.iter().map(|&mean| mean as f32).collect();
-        let scale: Vec<f32> = moments
-            .sd
-            .iter()
-            .zip(&moments.spread)
-            .map(|(sd, spread)| match spread {
-                Spread::Constant => 0.0,
-                _ => 2f32.powi(-(sd.log2().round() as i32).clamp(-126, 126)),
-            })
-            .collect();
-        let residual = moments
-            .mean
-            .iter()
-            .zip(&shift)
-            .zip(&scale)
-            .map(|((mean, shift), scale)| (mean - f64::from(*shift)) * f64::from(*scale))
-            .collect();
-        Self {
-            shift,
-            scale,
-            residual,
-        }
-    }
-
-    /// 1/sd of z from the diagonal of G/N; 0 for a constant neuron.
-    fn norm(&self, neuron: usize, mean_square: f64) -> f64 {
-        let variance = mean_square - self.residual[neuron].powi(2);
-        if variance > 0.0 {
-            variance.sqrt().recip()
-        } else {
-            0.0
-        }
-    }
-
-    /// r of two neurons from G_ij/N and the norms.
-    fn r(&self, (i, j): (usize, usize), mean_product: f64, norm: &[f64]) -> f32 {
-        let covariance = mean_product - self.residual[i] * self.residual[j];
-        (covariance * norm[i] * norm[j]).clamp(-1.0, 1.0) as f32
-    }
 }

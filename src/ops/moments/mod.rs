@@ -15,6 +15,7 @@
 
 mod cpu;
 mod gpu;
+mod norms;
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -26,6 +27,7 @@ use crate::ops::Backend;
 
 pub use crate::activations::{CONSTANT, NEARLY_CONSTANT, Spread};
 pub use gpu::KERNELS;
+pub use norms::{LayerNorms, layer_norms};
 
 /// The first two moments of every neuron.
 #[derive(Debug, Clone)]

@@ -141,7 +141,7 @@ impl<'a> Problem<'a> {
 /// |---|---|---|---|
 /// | `solver` | Auto | how the optimum is found | |
 /// | `scale` | Standardised | what the penalty acts on | |
-/// | `stop` | Certified | when a fit is good enough | see [`Stop`] |
+/// | `stop` | Screening | when a fit is good enough | see [`Stop`] |
 /// | `max_passes` | 3000 | give up after so many passes over X | ≥ 1 |
 /// | `inner` | Auto | where a GPU's Newton steps are solved | |
 /// | `memory` | 4 GiB | bytes that the solver may take beside the design; decides how many problems are in flight at once, and nothing else | > 0 |
@@ -169,7 +169,7 @@ impl Default for Params {
         Self {
             solver: Solver::Auto,
             scale: PenaltyScale::Standardised,
-            stop: Stop::Certified,
+            stop: Stop::Screening,
             max_passes: 3000.0,
             inner: Inner::Auto,
             memory: 4 << 30,

@@ -34,7 +34,7 @@ fn at_one_penalty(study: &Study, extra: &[&str]) -> (Vec<f64>, Value) {
 fn every_flag_of_the_fit_changes_it() {
     let study = Study::new(&unbalanced(), "");
     let with = |extra: &[&str]| at_one_penalty(&study, extra);
-    let (plain, document) = with(&[]);
+    let (plain, document) = with(&["--stop", "certified"]);
     for extra in [
         &["--class-weight", "balanced"][..],
         &["--penalty", "neurox"],
@@ -49,7 +49,7 @@ fn every_flag_of_the_fit_changes_it() {
     }
     let objective = number(&document["objective"]);
     for solver in ["newton", "fista"] {
-        let (_, other) = with(&["--solver", solver]);
+        let (_, other) = with(&["--solver", solver, "--stop", "certified"]);
         assert_close(
             solver,
             number(&other["objective"]),

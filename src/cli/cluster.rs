@@ -1,0 +1,142 @@
+//! `neurosieve cluster`: neurons that say the same.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::output::{Destination, gibibytes};
+use super::progress::Bar;
+use super::{device, say};
+use crate::analysis::redundancy::{Distance, Linkage};
+use crate::data::ReadOptions;
+use crate::error::Result;
+use crate::report::pairs;
+use crate::study::pairs::results::ClusterResults;
+use crate::study::pairs::{ClusterJob, Inputs, cluster};
+use crate::study::spec::layers_units;
+
+/// Cluster neurons by their correlations; one representative stands for each cluster.
+///
+/// All pairs are needed for average and complete linkage. Where they do not fit --memory the clusters are the connected
+/// components of the near pairs (single linkage), and the result says so.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
+    data: PathBuf,
+    /// Distances to cut at, such as 0.3,0.5: neurons of a cluster are at most that far apart by the linkage
+    #[arg(long, value_name = "T,T…", value_delimiter = ',', required = true)]
+    threshold: Vec<f64>,
+    /// The file for the clusters, .json
+    #[arg(short, long, value_name = "FILE.json")]
+    output: PathBuf,
+    /// How the distance of two clusters follows from their members'
+    #[arg(long, value_name = "NAME", default_value = "average")]
+    linkage: LinkageName,
+    /// How far apart two neurons are
+    #[arg(long, value_name = "NAME", default_value = "absolute")]
+    distance: DistanceName,
+    /// Memory for pairs (12 bytes each), and as much again for samples in flight
+    #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
+    memory: u64,
+    /// Layers × units, such as 7x384, where the file does not say
+    #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
+    layers_units: Option<(usize, usize)>,
+    /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+    /// Print the JSON document to stdout instead of a summary
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LinkageName {
+    /// Mean over all pairs
+    Average,
+    /// Largest of all pairs
+    Complete,
+    /// Smallest of all pairs
+    Single,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DistanceName {
+    /// 1 − |r|
+    Absolute,
+    /// 1 − r
+    Signed,
+}
+
+fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
+    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+    let job = ClusterJob {
+        data: arguments.data.clone(),
+        options: ReadOptions {
+            layers_units: arguments.layers_units,
+        },
+        linkage: match arguments.linkage {
+            LinkageName::Average => Linkage::Average,
+            LinkageName::Complete => Linkage::Complete,
+            LinkageName::Single => Linkage::Single,
+        },
+        distance: match arguments.distance {
+            DistanceName::Absolute => Distance::OneMinusAbs,
+            DistanceName::Signed => Distance::OneMinus,
+        },
+        thresholds: arguments.threshold.clone(),
+        memory: arguments.memory,
+    };
+    let file = Destination::new(&arguments.output, &["json"])?;
+    file.spare(&job.inputs())?;
+    let (backend, device) = device::choose(&arguments.device)?;
+    let mut bar = Bar::new();
+    let finished = cluster(&job, &backend, device, &mut |p| bar.show(p));
+    bar.clear();
+    let results = finished?;
+    let document = pairs::json(&results)?;
+    file.write(&document)?;
+    for warning in &results.warnings {
+        // A closed stderr must not cost the results; the warnings are in them as well.
+        drop(writeln!(err, "warning: {warning}"));
+    }
+    if arguments.json {
+        return say(out, &String::from_utf8_lossy(&document));
+    }
+    let mut text = String::new();
+    summary(&mut text, &results).expect("writing to a String cannot fail");
+    say(out, &text)
+}
+
+fn summary(text: &mut String, results: &ClusterResults) -> std::fmt::Result {
+    writeln!(
+        text,
+        "{} neurons, {} linkage on {}, on {} ({})",
+        results.neurons,
+        results.linkage,
+        results.distance,
+        results.device.kind,
+        results.device.name
+    )?;
+    for cut in &results.thresholds {
+        let sizes: Vec<String> = cut
+            .sizes
+            .iter()
+            .filter(|bin| bin.clusters > 0)
+            .map(|bin| format!("{} of {}", bin.clusters, bin.size))
+            .collect();
+        let across: usize = cut.windows.iter().skip(1).sum();
+        writeln!(
+            text,
+            "  at {}: {} clusters ({}), {across} of them across layers",
+            cut.threshold,
+            cut.count,
+            sizes.join(", ")
+        )?;
+    }
+    Ok(())
+}

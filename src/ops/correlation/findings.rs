@@ -1,0 +1,338 @@
+//! What becomes of each tile of correlations, so that the matrix need not exist: edges, partners, a histogram, sums by pair
+//! of layers.
+//!
+//! Nothing here depends on the order in which tiles come or on how the pairs are cut into tiles, except sums in f64, which
+//! are added in the order of the tiles.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use ndarray::{Array2, ArrayView2};
+
+use super::columns::Columns;
+use super::{Distribution, Edge, Findings, Partner, Wanted};
+use crate::error::{Error, Result};
+use crate::ops::correlation::layers::{LayerSums, Layers};
+
+/// Neurons whose partners one lock guards.
+const GUARDED: usize = 64;
+/// Bins of the histogram, equally wide from −1 to 1.
+pub(super) const BINS: usize = 200;
+/// Correlations that differ by less do not vary: f32 holds no more digits of them.
+const RESOLUTION: f64 = 1e-6;
+
+/// Takes tiles from any thread.
+pub(super) struct Reduction<'a> {
+    wanted: &'a Wanted<'a>,
+    /// The first column of the left and of the right neurons.
+    starts: [usize; 2],
+    /// The same neurons are left and right.
+    same: bool,
+    partners: [Vec<Mutex<Vec<Best>>>; 2],
+    layers: Option<Layers>,
+    edges: AtomicU64,
+}
+
+/// What one tile leaves.
+#[derive(Default)]
+pub(super) struct Leavings {
+    edges: Vec<Edge>,
+    sums: Sums,
+    layers: LayerSums,
+}
+
+/// Counts and power sums of r.
+struct Sums {
+    counts: Vec<u64>,
+    powers: [f64; 4],
+    size: f64,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            counts: vec![0; BINS],
+            powers: [0.0; 4],
+            size: 0.0,
+        }
+    }
+}
+
+/// The partners of one neuron so far: the best first, ties by id.
+#[derive(Debug, Clone)]
+struct Best {
+    most: usize,
+    partners: Vec<Partner>,
+    /// |r| that a new one must have at least.
+    floor: f32,
+}
+
+impl Best {
+    fn consider(&mut self, neuron: usize, r: f32) {
+        let size = r.abs();
+        if size < self.floor {
+            return;
+        }
+        let neuron = neuron as u32;
+        let better = |p: &Partner| p.r.abs() > size || p.r.abs() == size && p.neuron < neuron;
+        let place = self.partners.partition_point(better);
+        if place == self.most {
+            return;
+        }
+        self.partners.truncate(self.most - 1);
+        self.partners.insert(place, Partner { neuron, r });
+        if self.partners.len() == self.most {
+            self.floor = self.partners[self.most - 1].r.abs();
+        }
+    }
+}
+
+impl<'a> Reduction<'a> {
+    pub(super) fn new(wanted: &'a Wanted<'a>, columns: &Columns<'_>) -> Self {
+        let [left, right] = columns.sides();
+        let same = !columns.is_cross();
+        let best = |neurons: &Range<usize>, others: usize| {
+            let most = wanted.partners.min(others);
+            let floor = if most == 0 { f32::INFINITY } else { 0.0 };
+            let empty = Best {
+                most,
+                partners: Vec::new(),
+                floor,
+            };
+            (0..neurons.len())
+                .step_by(GUARDED)
+                .map(|from| Mutex::new(vec![empty.clone(); GUARDED.min(neurons.len() - from)]))
+                .collect()
+        };
+        let of_right = if same { 0..0 } else { right.clone() };
+        Self {
+            partners: [
+                best(&left, right.len() - usize::from(same)),
+                best(&of_right, left.len()),
+            ],
+            layers: wanted
+                .layers
+                .map(|maps| Layers::new(maps, same, columns.sd(), wanted.at_least)),
+            wanted,
+            starts: [left.start, right.start],
+            same,
+            edges: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes r of the left columns `rows` with the right columns `columns`. A tile on the diagonal is a square whose pairs
+    /// above the diagonal count.
+    ///
+    /// # Errors
+    /// When there are more edges than wanted, or the matrix cannot be written.
+    pub(super) fn tile(
+        &self,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
+        r: ArrayView2<'_, f32>,
+    ) -> Result<Leavings> {
+        let at = (rows.start - self.starts[0], columns.start - self.starts[1]);
+        let square = self.same && rows == columns;
+        let mut leavings = Leavings::default();
+        if let Some(matrix) = self.wanted.matrix {
+            matrix.tile(at, r)?;
+        }
+        if let Some(least) = self.wanted.at_least {
+            leavings.edges = self.edges(at, square, least, r)?;
+        }
+        if self.wanted.partners > 0 {
+            self.partners(at, square, r);
+        }
+        if self.wanted.distribution {
+            leavings.sums = sums(square, r);
+        }
+        if let Some(layers) = &self.layers {
+            leavings.layers = layers.sums(at, square, r);
+        }
+        Ok(leavings)
+    }
+
+    fn edges(
+        &self,
+        at: (usize, usize),
+        square: bool,
+        least: f32,
+        r: ArrayView2<'_, f32>,
+    ) -> Result<Vec<Edge>> {
+        let mut edges = Vec::new();
+        for (i, row) in r.outer_iter().enumerate() {
+            let first = if square { i + 1 } else { 0 };
+            for (j, &r) in row.iter().enumerate().skip(first) {
+                if r.abs() >= least {
+                    let (i, j) = ((at.0 + i) as u32, (at.1 + j) as u32);
+                    edges.push(Edge { i, j, r });
+                }
+            }
+        }
+        let found = edges.len() as u64;
+        let before = self.edges.fetch_add(found, Ordering::Relaxed);
+        if before + found > self.wanted.most_edges {
+            return Err(Error::invalid(
+                format!("pairs with |r| of at least {least}"),
+                format!(
+                    "there are more than {}, which is as many as memory is planned for",
+                    self.wanted.most_edges
+                ),
+                "Raise the threshold, allow more memory, or ask for the best partners of each neuron instead",
+            ));
+        }
+        Ok(edges)
+    }
+
+    fn partners(&self, (top, left): (usize, usize), square: bool, r: ArrayView2<'_, f32>) {
+        for (chunk, rows) in guarded(top, r.nrows()) {
+            let mut best = lock(&self.partners[0][chunk]);
+            for i in rows {
+                let best = &mut best[i % GUARDED];
+                for (j, &r) in r.row(i - top).iter().enumerate() {
+                    if r.abs() >= best.floor && !(square && left + j == i) {
+                        best.consider(left + j, r);
+                    }
+                }
+            }
+        }
+        if square {
+            return; // the square has each pair both ways
+        }
+        for (chunk, columns) in guarded(left, r.ncols()) {
+            let mut best = lock(&self.partners[usize::from(!self.same)][chunk]);
+            let span = columns.start - left..columns.end - left;
+            let first = columns.start % GUARDED;
+            for (i, row) in r.outer_iter().enumerate() {
+                let row = row.slice_move(ndarray::s![span.clone()]);
+                for (best, &r) in best[first..].iter_mut().zip(row) {
+                    if r.abs() >= best.floor {
+                        best.consider(top + i, r);
+                    }
+                }
+            }
+        }
+    }
+
+    /// All tiles have been taken; `leavings` are in their order.
+    pub(super) fn finish(self, leavings: Vec<Leavings>) -> Findings {
+        let mut edges = Vec::new();
+        let mut sums = Sums::default();
+        let mut layers = self.layers.map(Layers::total);
+        for leaving in leavings {
+            edges.extend(leaving.edges);
+            sums.add(&leaving.sums);
+            if let Some(total) = &mut layers {
+                total.add(&leaving.layers);
+            }
+        }
+        edges.sort_unstable_by_key(|edge| (edge.i, edge.j));
+        let [left, right] = self.partners.map(|chunks| {
+            let chunks = chunks.into_iter().flat_map(|chunk| {
+                let best = chunk.into_inner().unwrap_or_else(PoisonError::into_inner);
+                best.into_iter().map(|best| best.partners)
+            });
+            chunks.collect()
+        });
+        Findings {
+            edges,
+            partners: left,
+            partners_of_right: right,
+            distribution: self.wanted.distribution.then(|| sums.distribution()),
+            layers: layers.map(|total| total.finish()),
+        }
+    }
+}
+
+/// The pieces of `len` neurons from `start` on that one lock guards each.
+fn guarded(start: usize, len: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let end = start + len;
+    (start / GUARDED..end.div_ceil(GUARDED)).map(move |chunk| {
+        let piece = chunk * GUARDED;
+        (chunk, start.max(piece)..end.min(piece + GUARDED))
+    })
+}
+
+fn lock(best: &Mutex<Vec<Best>>) -> std::sync::MutexGuard<'_, Vec<Best>> {
+    best.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn sums(square: bool, r: ArrayView2<'_, f32>) -> Sums {
+    let mut sums = Sums::default();
+    for (i, row) in r.outer_iter().enumerate() {
+        let first = if square { i + 1 } else { 0 };
+        // A row at a time: few enough terms for their sums to stay exact to many digits.
+        let mut powers = [0.0; 4];
+        let mut size = 0.0;
+        for &r in row.iter().skip(first) {
+            let bin = ((f64::from(r) + 1.0) * (BINS as f64 / 2.0)) as usize;
+            sums.counts[bin.min(BINS - 1)] += 1;
+            let r = f64::from(r);
+            let square = r * r;
+            let terms = [r, square, square * r, square * square];
+            powers.iter_mut().zip(terms).for_each(|(p, t)| *p += t);
+            size += r.abs();
+        }
+        sums.powers
+            .iter_mut()
+            .zip(powers)
+            .for_each(|(s, p)| *s += p);
+        sums.size += size;
+    }
+    sums
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        let counts = self.counts.iter_mut().zip(&other.counts);
+        counts.for_each(|(sum, count)| *sum += count);
+        let powers = self.powers.iter_mut().zip(other.powers);
+        powers.for_each(|(sum, power)| *sum += power);
+        self.size += other.size;
+    }
+
+    fn distribution(self) -> Distribution {
+        let pairs: u64 = self.counts.iter().sum();
+        let n = pairs.max(1) as f64;
+        let [mean, second, third, fourth] = self.powers.map(|power| power / n);
+        let variance = (second - mean * mean).max(0.0);
+        let sd = variance.sqrt();
+        let standardised = |moment: f64, order: i32| {
+            if sd > RESOLUTION {
+                moment / sd.powi(order)
+            } else {
+                0.0
+            }
+        };
+        let central3 = third - 3.0 * mean * second + 2.0 * mean.powi(3);
+        let central4 =
+            fourth - 4.0 * mean * third + 6.0 * mean * mean * second - 3.0 * mean.powi(4);
+        Distribution {
+            pairs,
+            counts: self.counts,
+            mean,
+            mean_size: self.size / n,
+            sd,
+            skewness: standardised(central3, 3),
+            kurtosis: standardised(central4, 4),
+        }
+    }
+}
+
+/// r of a tile from its sums of products.
+pub(super) fn correlations(
+    columns: &Columns<'_>,
+    rows: &Range<usize>,
+    right: &Range<usize>,
+    mean_products: ArrayView2<'_, f64>,
+    norm: &[f64],
+) -> Array2<f32> {
+    Array2::from_shape_fn((rows.len(), right.len()), |(i, j)| {
+        columns.r(
+            (rows.start + i, right.start + j),
+            mean_products[(i, j)],
+            norm,
+        )
+    })
+}

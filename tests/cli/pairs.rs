@@ -1,0 +1,313 @@
+//! `neurosieve correlate` and `neurosieve cluster`: their files, what each flag changes, and what is refused.
+
+use std::path::Path;
+
+use ndarray::Array2;
+use serde_json::Value;
+
+use super::{Part, assert_fails, code, neurosieve, stderr, stdout};
+
+/// Two models over the same samples, in one folder.
+fn models() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut one = Part::new(60, 2, 1);
+    one.set_column(4, 0.25);
+    one.write(&folder.path().join("one.safetensors"));
+    let mut other = one.clone();
+    // The other model has the first neuron of this one, negated and shifted, as its last.
+    for row in other.values.chunks_exact_mut(6) {
+        (row[5], row[0]) = (3.0 - row[0], 0.5 * row[1] + row[2]);
+    }
+    other.write(&folder.path().join("other.safetensors"));
+    folder
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+#[track_caller]
+fn works(arguments: &[&str]) -> String {
+    let output = neurosieve(arguments);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    stdout(&output)
+}
+
+fn document(file: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+fn npy(file: &str) -> Array2<f32> {
+    let bytes = std::fs::read(file).unwrap();
+    let array = npyz::NpyFile::new(&bytes[..]).unwrap();
+    let shape: Vec<usize> = array.shape().iter().map(|n| *n as usize).collect();
+    let values = array.into_vec().unwrap();
+    Array2::from_shape_vec((shape[0], shape[1]), values).unwrap()
+}
+
+fn tensor(file: &str, name: &str) -> Vec<f32> {
+    let bytes = std::fs::read(file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = tensors.tensor(name).unwrap();
+    let number = |bytes: &[u8]| {
+        let bytes = bytes.try_into().unwrap();
+        match tensor.dtype() {
+            safetensors::Dtype::I32 => i32::from_le_bytes(bytes) as f32,
+            _ => f32::from_le_bytes(bytes),
+        }
+    };
+    tensor.data().chunks_exact(4).map(number).collect()
+}
+
+/// r of every pair by its definition.
+fn reference(folder: &Path, other: &str) -> Array2<f64> {
+    let columns = |name: &str| -> Vec<Vec<f64>> {
+        let options = neurosieve::data::ReadOptions::default();
+        let source = neurosieve::data::open(&folder.join(name), &options).unwrap();
+        let x = source.activations().unwrap();
+        let column = |column: ndarray::ArrayView1<'_, f32>| {
+            let mean = column.iter().map(|v| f64::from(*v)).sum::<f64>() / column.len() as f64;
+            column.iter().map(|v| f64::from(*v) - mean).collect()
+        };
+        x.view().columns().into_iter().map(column).collect()
+    };
+    let (a, b) = (columns("one.safetensors"), columns(other));
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    Array2::from_shape_fn((a.len(), b.len()), |(i, j)| {
+        let norm = (dot(&a[i], &a[i]) * dot(&b[j], &b[j])).sqrt();
+        if norm > 0.0 {
+            dot(&a[i], &b[j]) / norm
+        } else {
+            0.0
+        }
+    })
+}
+
+#[test]
+fn the_whole_matrix_goes_to_npy_and_its_triangle_to_safetensors() {
+    let folder = models();
+    let folder = folder.path();
+    let (one, full) = (path(folder, "one.safetensors"), path(folder, "r.npy"));
+    let said = works(&["correlate", &one, "-o", &full, "--device", "cpu"]);
+    assert!(said.contains("15 pairs"), "{said}");
+    assert!(said.contains("1 constant neurons"), "{said}");
+    let (r, expected) = (npy(&full), reference(folder, "one.safetensors"));
+    for ((i, j), r) in r.indexed_iter() {
+        let expected = if i == j { 1.0 } else { expected[(i, j)] };
+        assert!((f64::from(*r) - expected).abs() < 5e-6, "{i}, {j}: {r}");
+    }
+    let packed = path(folder, "packed.safetensors");
+    works(&["correlate", &one, "-o", &packed, "--device", "cpu"]);
+    let upper = r.indexed_iter().filter(|((i, j), _)| i < j);
+    let upper: Vec<f32> = upper.map(|(_, r)| *r).collect();
+    assert_eq!(tensor(&packed, "packed"), upper);
+    let left: Vec<_> = std::fs::read_dir(folder).unwrap().collect();
+    assert_eq!(left.len(), 6, "nothing is left beside the files: {left:?}");
+}
+
+#[test]
+fn edges_and_partners_are_the_strong_entries_of_the_matrix() {
+    let folder = models();
+    let folder = folder.path();
+    let one = path(folder, "one.safetensors");
+    let (edges, top) = (path(folder, "e.safetensors"), path(folder, "k.safetensors"));
+    works(&[
+        "correlate",
+        &one,
+        "-o",
+        &edges,
+        "--threshold",
+        "0.3",
+        "--device",
+        "cpu",
+    ]);
+    let r = reference(folder, "one.safetensors");
+    let strong: Vec<(f32, f32)> = r
+        .indexed_iter()
+        .filter(|((i, j), r)| i < j && r.abs() >= 0.3)
+        .map(|((i, j), _)| (i as f32, j as f32))
+        .collect();
+    assert!(!strong.is_empty());
+    let [i, j] = ["i", "j"].map(|name| tensor(&edges, name));
+    assert_eq!(i.into_iter().zip(j).collect::<Vec<_>>(), strong);
+    assert_eq!(
+        document(&path(folder, "e.json"))["pairs_at_least"],
+        strong.len()
+    );
+    works(&[
+        "correlate",
+        &one,
+        "-o",
+        &top,
+        "--top-k",
+        "2",
+        "--device",
+        "cpu",
+    ]);
+    let (i, j) = (tensor(&top, "i"), tensor(&top, "j"));
+    assert_eq!(i, [0., 0., 1., 1., 2., 2., 3., 3., 4., 4., 5., 5.]);
+    assert_eq!(j[0], 3.0, "the class shifts neurons 0 and 3");
+}
+
+#[test]
+fn two_models_are_matched_and_compared_with_chance() {
+    let folder = models();
+    let folder = folder.path();
+    let [one, other] = ["one", "other"].map(|n| path(folder, &format!("{n}.safetensors")));
+    let out = path(folder, "cross.npy");
+    for baseline in ["rotation", "permutation"] {
+        works(&[
+            "correlate",
+            &one,
+            "--cross",
+            &other,
+            "-o",
+            &out,
+            "--baseline",
+            baseline,
+            "--device",
+            "cpu",
+        ]);
+        let (r, expected) = (npy(&out), reference(folder, "other.safetensors"));
+        assert!(
+            r.iter()
+                .zip(&expected)
+                .all(|(r, e)| (f64::from(*r) - e).abs() < 5e-6)
+        );
+        let found = document(&path(folder, "cross.json"));
+        assert_eq!(found["best"][0]["neuron"], 5, "the negated copy");
+        assert!((found["best"][0]["r"].as_f64().unwrap() + 1.0).abs() < 1e-6);
+        assert_eq!(found["best_of_cross"][5]["neuron"], 0);
+        assert_eq!(found["baseline"]["kind"], baseline);
+        let [best, chance] = ["mean_best", "mean_best_by_chance"]
+            .map(|key| found["baseline"][key].as_f64().unwrap());
+        assert!(
+            best > chance && chance > 0.0,
+            "{baseline}: {best} and {chance}"
+        );
+        assert!(found["layers"]["cka"].is_null());
+    }
+}
+
+#[test]
+fn clusters_say_when_memory_made_them_others_than_asked_for() {
+    let folder = models();
+    let folder = folder.path();
+    let (one, out) = (path(folder, "one.safetensors"), path(folder, "c.json"));
+    let base = [
+        "cluster",
+        &one,
+        "-o",
+        &out,
+        "--device",
+        "cpu",
+        "--threshold",
+        "0.6,0.2",
+    ];
+    works(&base);
+    let exact = document(&out);
+    assert_eq!(exact["linkage"], "average");
+    assert_eq!(exact["thresholds"][0]["threshold"], 0.2);
+    assert_eq!(
+        exact["thresholds"][1]["labels"][0],
+        exact["thresholds"][1]["labels"][3]
+    );
+    let single = [&base[..], &["--linkage", "single"]].concat();
+    works(&single);
+    let expected = document(&out);
+    let squeezed = [&base[..], &["--memory", "0.0000001"]].concat();
+    let output = neurosieve(&squeezed);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("not those of average linkage"),
+        "{}",
+        stderr(&output)
+    );
+    let found = document(&out);
+    assert_eq!(found["linkage"], "single");
+    assert_eq!(found["linkage_asked"], "average");
+    for cut in 0..2 {
+        let labels = |document: &Value| document["thresholds"][cut]["labels"].clone();
+        assert_eq!(labels(&found), labels(&expected));
+    }
+    assert_eq!(found["warnings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_folder_of_shards_is_one_file() {
+    let folder = models();
+    let folder = folder.path();
+    let shards = folder.join("shards");
+    std::fs::create_dir(&shards).unwrap();
+    let whole = Part::new(60, 2, 1);
+    for (number, rows) in [(2, 0..25), (10, 25..60)] {
+        let mut part = whole.clone();
+        part.values = whole.values[rows.start * 6..rows.end * 6].to_vec();
+        part.labels = whole.labels[rows].to_vec();
+        part.write(&shards.join(format!("part-{number}.safetensors")));
+    }
+    std::fs::write(shards.join("notes.txt"), "no shard").unwrap();
+    let single = path(folder, "single.safetensors");
+    whole.write(Path::new(&single));
+    let files = [path(folder, "a.npy"), path(folder, "b.npy")];
+    for (data, out) in [shards.to_str().unwrap(), &single].iter().zip(&files) {
+        works(&["correlate", data, "-o", out, "--device", "cpu"]);
+    }
+    assert_eq!(npy(&files[0]), npy(&files[1]));
+    let inspected = |data: &str| {
+        let said = works(&["inspect", data, "--json"]);
+        let mut found: Value = serde_json::from_str(&said).unwrap();
+        found["file"] = Value::Null;
+        found
+    };
+    let shards = shards.to_str().unwrap();
+    assert_eq!(
+        inspected(shards),
+        inspected(&single),
+        "labels and layers too"
+    );
+    Part::new(5, 2, 3)
+        .with_neurons(4)
+        .write(&Path::new(shards).join("part-3.safetensors"));
+    let refused = neurosieve(&["inspect", shards]);
+    assert_fails(&refused, &["part-3", "4 neurons", "shards"]);
+}
+
+#[test]
+fn outputs_and_flags_that_make_no_sense_are_refused() {
+    let folder = models();
+    let folder = folder.path();
+    let one = path(folder, "one.safetensors");
+    let refuse = |arguments: &[&str], parts: &[&str]| {
+        let output = neurosieve(&[&["correlate", &one, "--device", "cpu"], arguments].concat());
+        assert_fails(&output, parts);
+    };
+    refuse(&["-o", &path(folder, "r.csv")], &[".npy or .safetensors"]);
+    refuse(
+        &["-o", &path(folder, "r.npy"), "--top-k", "3"],
+        &["no matrix"],
+    );
+    refuse(&["-o", &one], &["would be replaced"]);
+    let (r, few) = (path(folder, "r.npy"), path(folder, "few.safetensors"));
+    Part::new(50, 2, 3).write(Path::new(&few));
+    refuse(&["-o", &r, "--cross", &few], &["60 samples", "50"]);
+    for usage in [
+        vec!["--threshold", "1.5"],
+        vec!["--threshold", "0.5", "--top-k", "3"],
+        vec!["--baseline", "rotation"],
+        vec!["--memory", "-1"],
+    ] {
+        let output = neurosieve(&[&["correlate", &one, "-o", &r], &usage[..]].concat());
+        assert_eq!(code(&output), 2, "{usage:?}");
+    }
+    let output = neurosieve(&[
+        "cluster",
+        &one,
+        "-o",
+        &path(folder, "c.json"),
+        "--threshold",
+        "2.5",
+    ]);
+    assert_fails(&output, &["2.5 is not a distance"]);
+    assert!(!Path::new(&r).exists());
+}
