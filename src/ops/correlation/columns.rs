@@ -90,6 +90,21 @@ impl<'a> Columns<'a> {
         [side(0), side(self.sides.len() - 1)]
     }
 
+    /// All columns, a span for each side.
+    pub(super) fn spans(&self) -> Vec<Range<usize>> {
+        self.split(std::iter::once(self.all()).collect())
+    }
+
+    /// The parts of ascending spans that lie in one side each.
+    pub(super) fn split(&self, spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
+        let of_side = |span: Range<usize>| {
+            let sides = self.starts.windows(2);
+            sides.map(move |side| span.start.max(side[0])..span.end.min(side[1]))
+        };
+        let parts = spans.into_iter().flat_map(of_side);
+        parts.filter(|part| !part.is_empty()).collect()
+    }
+
     pub(super) fn shift(&self) -> &[f32] {
         &self.shift
     }

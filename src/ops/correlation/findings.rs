@@ -320,7 +320,7 @@ impl Sums {
     }
 }
 
-/// r of a tile from its sums of products.
+/// r of a tile from its mean products.
 pub(super) fn correlations(
     columns: &Columns<'_>,
     rows: &Range<usize>,
@@ -328,11 +328,12 @@ pub(super) fn correlations(
     mean_products: ArrayView2<'_, f64>,
     norm: &[f64],
 ) -> Array2<f32> {
-    Array2::from_shape_fn((rows.len(), right.len()), |(i, j)| {
-        columns.r(
-            (rows.start + i, right.start + j),
-            mean_products[(i, j)],
-            norm,
-        )
-    })
+    let mut r = Array2::zeros((rows.len(), right.len()));
+    let each = rows.clone().zip(r.rows_mut()).zip(mean_products.rows());
+    for ((i, mut r), products) in each {
+        for ((r, product), j) in r.iter_mut().zip(products).zip(right.clone()) {
+            *r = columns.r((i, j), *product, norm);
+        }
+    }
+    r
 }

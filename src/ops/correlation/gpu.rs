@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::columns::{Columns, Placed};
 use super::findings::{Reduction, correlations};
-use super::{Findings, PARTIAL, Wanted};
+use super::{Findings, Wanted};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, blocks};
 
@@ -19,6 +19,9 @@ const TILE: usize = 64;
 
 /// Samples of one step of the kernel.
 const STEP: usize = 16;
+
+/// Samples of one dispatch.
+const PARTIAL: usize = 2048;
 
 /// Samples whose partial sums are added in f32 on the device; beyond them the host adds in f64.
 const PLANE: usize = 32 * PARTIAL;

@@ -3,8 +3,8 @@
 //! Formula, for columns i and j of X (N × D): `r_ij = Σₙ (x_ni − mean_i)(x_nj − mean_j) / (N · sd_i · sd_j)`.
 //!
 //! How: `z = (x − shift) · scale` with the mean rounded to f32 as the shift and a power of two near 1/sd as the scale
-//! (both exact in f32, so centring loses nothing), `G = ZᵀZ` from partial sums of 256 samples in f32, which are added in f32
-//! up to 2,048 samples (65,536 on a GPU) and beyond them in f64, and `r_ij = (G_ij/N − m_i·m_j) / √((G_ii/N − m_i²)(G_jj/N − m_j²))`
+//! (both exact in f32, so centring loses nothing), `G = ZᵀZ` from partial sums of 256 samples in f32, which are added in f64
+//! (on a GPU in f32 up to 65,536 samples), and `r_ij = (G_ij/N − m_i·m_j) / √((G_ii/N − m_i²)(G_jj/N − m_j²))`
 //! with `m` the mean of z: normalised by its own diagonal, so that what rounding does to G it does to both sides. The raw
 //! moments `E[xy] − E[x]E[y]` in f32 are wrong by 2e-2 where the mean is a hundred times the sd; this is not.
 //!
@@ -26,6 +26,7 @@ mod columns;
 mod cpu;
 mod findings;
 mod gpu;
+mod kernel;
 mod layers;
 mod triangle;
 
@@ -74,9 +75,6 @@ impl Correlation {
 /// |Δr| against f64 on either back end, whatever the means and scales: f32 rounds each sum by 6e-8 of itself, and at most
 /// 256 of these roundings go the same way (where sparse neurons repeat a product). 5e-7 is typical.
 pub const TOLERANCE: f64 = 5e-6;
-
-/// Samples of one product of matrices: the largest whose sums are f32 alone on the native path.
-const PARTIAL: usize = 2048;
 
 /// Neurons over some samples, and their moments over the same.
 #[derive(Debug, Clone, Copy)]
