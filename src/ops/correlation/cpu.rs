@@ -1,52 +1,178 @@
-//! The native path: blocks of the triangle in parallel, a GEMM crate for the f32 partial sums, f64 between them.
+//! The native path: blocks of the triangle in parallel, by the kernel beside it.
 //!
-//! Samples that fit into the memory are centred once and each tile is finished at once. Others come in blocks of rows, once
-//! for every round of tiles whose sums fit; the order of the sums, and so every bit, is the same.
+//! Either the samples are held, and each tile is finished at once, or the sums are, while samples pass by in blocks: once,
+//! or once for every square of tiles whose sums fit into the memory. The order of the sums, and so every bit, is the same.
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::columns::Columns;
-use super::findings::{Leavings, Reduction, correlations};
-use super::kernel::{ALIGNED, Panels, RUN};
+use super::findings::{Reduction, correlations};
+use super::kernel::{ALIGNED, Panels, RUN, Sums};
 use super::{Findings, Wanted};
 use crate::error::Result;
 
-/// Neurons of one block at most: wide enough for the GEMM to run at full speed.
+/// Neurons of one block at most: wide enough for what is packed to be used often.
 const BLOCK: usize = 384;
 
 /// Scratch memory of one thread: sums in f64, correlations, and a run of left columns.
-pub(super) const SCRATCH_BYTES: u64 = (BLOCK * BLOCK * (8 + 4) + 2 * BLOCK * RUN * 4) as u64;
+const SCRATCH_BYTES: u64 = (BLOCK * BLOCK * (8 + 4) + 2 * BLOCK * RUN * 4) as u64;
 
 /// Left columns and right columns.
 type Tile = (Range<usize>, Range<usize>);
 
+/// Samples in flight at once, where the memory allows it: the sums pass through the caches once for each such block.
+const FLIGHT: usize = 2048;
+
 /// Hands every pair of left and right columns to the reduction, once.
-pub(super) fn scan(columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -> Result<Findings> {
+pub(super) fn scan(
+    columns: &Columns<'_>,
+    wanted: &Wanted<'_>,
+    memory: u64,
+) -> Result<Findings> {
     let reduction = Reduction::new(wanted, columns);
-    let samples = Samples::new(columns, memory)?;
-    let norm = samples.norms()?;
+    let mut norm = Norm::new(columns);
+    let finished = |sums: &Sums, tile: &Tile, norm: &[f64]| {
+        let products = sums.divided(columns.samples() as f64);
+        let (left, right) = tile;
+        let r = correlations(columns, left, right, products.view(), norm);
+        reduction.tile(left, right, r.view())
+    };
     let mut leavings = Vec::new();
-    for tiles in tiles(columns, samples.square) {
-        let found = samples.each(&tiles, &|tile, products| {
-            reduced(columns, tile, products, &norm, &reduction)
-        })?;
-        leavings.extend(found);
+    match Plan::of(columns, memory) {
+        Plan::Hold => {
+            let mut held = Panels::new(&columns.spans(), columns.samples());
+            held.fill(columns, 0, columns.samples())?;
+            held.add_squares(&mut norm.squares);
+            let norm = norm.taken();
+            let one = |tile: &Tile| {
+                let mut sums = Sums::new(&tile.0, &tile.1);
+                held.add(&mut sums);
+                finished(&sums, tile, &norm)
+            };
+            for tiles in tiles(columns, usize::MAX) {
+                let found = tiles.par_iter().map(one);
+                leavings.extend(found.collect::<Result<Vec<_>>>()?);
+            }
+        }
+        Plan::Stream { side } => {
+            let rounds = tiles(columns, side);
+            let at_once = rounds.len() == 1;
+            if !at_once {
+                pass(columns, memory, &[], Some(&mut norm.squares))?;
+            }
+            for tiles in rounds {
+                let squares = at_once.then_some(&mut norm.squares);
+                let sums = pass(columns, memory, &tiles, squares)?;
+                let norm = norm.taken();
+                let each = sums.into_par_iter().zip(&tiles);
+                let found = each.map(|(sums, tile)| finished(&sums, tile, &norm));
+                leavings.extend(found.collect::<Result<Vec<_>>>()?);
+            }
+        }
     }
     Ok(reduction.finish(leavings))
 }
 
-fn reduced(
+/// 1/sd of z of every column, from the diagonal of G as the kernel sums it: the same roundings on both sides of a quotient.
+struct Norm<'a> {
+    columns: &'a Columns<'a>,
+    squares: Vec<f64>,
+}
+
+impl<'a> Norm<'a> {
+    fn new(columns: &'a Columns<'a>) -> Self {
+        let squares = vec![0.0; columns.all().len()];
+        Self { columns, squares }
+    }
+
+    fn taken(&self) -> Vec<f64> {
+        let samples = self.columns.samples() as f64;
+        let each = self.squares.iter().enumerate();
+        each.map(|(column, sum)| self.columns.norm(column, sum / samples))
+            .collect()
+    }
+}
+
+/// What is kept: the samples, so that each tile is finished at once, or the sums, while samples pass by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    Hold,
+    /// Squares of so many blocks along a side, each with a pass over the samples of its own.
+    Stream {
+        side: usize,
+    },
+}
+
+impl Plan {
+    /// The one that takes less, where it fits; else as large squares as fit.
+    fn of(columns: &Columns<'_>, memory: u64) -> Self {
+        let [left, right] = columns.sides();
+        let (held, streamed) = needs(columns.samples(), (left.len(), right.len()), columns.is_cross());
+        if streamed <= held.min(memory) {
+            return Self::Stream { side: usize::MAX };
+        }
+        if held <= memory {
+            return Self::Hold;
+        }
+        if streamed <= memory {
+            return Self::Stream { side: usize::MAX };
+        }
+        // 8·s² for the sums of a square of s columns a side, and 2·4·s a sample in flight.
+        let flight = (FLIGHT / 2) as f64;
+        let side = (flight * flight + memory as f64 / 8.0).sqrt() - flight;
+        Self::Stream {
+            side: (side as usize / BLOCK).max(1),
+        }
+    }
+}
+
+/// Bytes to hold the samples, and to hold all sums while samples pass by.
+fn needs(samples: usize, (left, right): (usize, usize), cross: bool) -> (u64, u64) {
+    let width = if cross { left + right } else { left };
+    let pairs = if cross {
+        left as u64 * right as u64
+    } else {
+        left as u64 * (left + BLOCK) as u64 / 2
+    };
+    let held = Panels::bytes(samples, width);
+    (held, pairs * 8 + Panels::bytes(samples.min(FLIGHT), width))
+}
+
+/// Bytes that a scan of one side takes when it may take what it likes, beside what is wanted.
+pub(super) fn bytes(samples: usize, neurons: usize) -> u64 {
+    let (held, streamed) = needs(samples, (neurons, neurons), false);
+    held.min(streamed) + rayon::current_num_threads() as u64 * SCRATCH_BYTES
+}
+
+/// The sums of some tiles over all samples, and the columns' sums of squares where these are wanted.
+fn pass(
     columns: &Columns<'_>,
-    (left, right): &Tile,
-    products: ArrayView2<'_, f64>,
-    norm: &[f64],
-    reduction: &Reduction<'_>,
-) -> Result<Leavings> {
-    let r = correlations(columns, left, right, products, norm);
-    reduction.tile(left, right, r.view())
+    memory: u64,
+    tiles: &[Tile],
+    mut squares: Option<&mut Vec<f64>>,
+) -> Result<Vec<Sums>> {
+    let samples = columns.samples();
+    let spans = match squares {
+        Some(_) => columns.spans(),
+        None => columns.split(spans(tiles)),
+    };
+    let width: usize = spans.iter().map(Range::len).sum();
+    let most = memory / 2 / (width.next_multiple_of(ALIGNED) as u64 * 4);
+    let rows = usize::try_from(most).unwrap_or(FLIGHT).min(FLIGHT) / RUN * RUN;
+    let rows = rows.max(RUN).min(samples);
+    let new = |(left, right): &Tile| Sums::new(left, right);
+    let mut sums: Vec<Sums> = tiles.iter().map(new).collect();
+    let mut panels = Panels::new(&spans, rows);
+    for from in (0..samples).step_by(rows) {
+        panels.fill(columns, from, rows.min(samples - from))?;
+        sums.par_iter_mut().for_each(|sums| panels.add(sums));
+        if let Some(squares) = squares.as_deref_mut() {
+            panels.add_squares(squares);
+        }
+    }
+    Ok(sums)
 }
 
 /// The tiles of all pairs, in squares of `side` blocks. Those on the diagonal, which are half the work, come last in theirs:
@@ -87,108 +213,6 @@ fn divided(range: &Range<usize>, parts: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The samples: held, or read block by block.
-struct Samples<'a> {
-    columns: &'a Columns<'a>,
-    held: Option<Panels>,
-    /// Blocks along the side of a square of tiles whose sums fit into the memory.
-    square: usize,
-    /// Bytes for samples in flight.
-    bytes: u64,
-}
-
-impl<'a> Samples<'a> {
-    fn new(columns: &'a Columns<'a>, memory: u64) -> Result<Self> {
-        let (samples, width) = (columns.samples(), columns.all().len());
-        let half = memory / 2;
-        if Panels::bytes(samples, width) <= memory - memory / 4 {
-            let mut held = Panels::new(&columns.spans(), samples);
-            held.fill(columns, 0, samples)?;
-            return Ok(Self {
-                columns,
-                held: Some(held),
-                square: usize::MAX,
-                bytes: half,
-            });
-        }
-        // Half for the sums of a square of tiles, half for blocks of samples of its rows and columns.
-        let by_sums = (half / 8).isqrt() as usize;
-        let by_samples = half as usize / (2 * RUN * 4);
-        Ok(Self {
-            columns,
-            held: None,
-            square: (by_sums.min(by_samples) / BLOCK).max(1),
-            bytes: half,
-        })
-    }
-
-    /// 1/sd of z of every column, from the diagonal of G as the kernel sums it.
-    fn norms(&self) -> Result<Vec<f64>> {
-        let columns = self.columns;
-        let (samples, width) = (columns.samples(), columns.all().len());
-        let mut sums = vec![0.0; width];
-        match &self.held {
-            Some(held) => held.add_squares(&mut sums),
-            None => {
-                let rows = self.rows(width);
-                let mut panels = Panels::new(&columns.spans(), rows);
-                for from in (0..samples).step_by(rows) {
-                    panels.fill(columns, from, rows.min(samples - from))?;
-                    panels.add_squares(&mut sums);
-                }
-            }
-        }
-        let norm = |(column, sum): (usize, f64)| columns.norm(column, sum / samples as f64);
-        Ok(sums.into_iter().enumerate().map(norm).collect())
-    }
-
-    /// Samples of so many columns that are in flight together.
-    fn rows(&self, width: usize) -> usize {
-        let rows = self.bytes / (width.next_multiple_of(ALIGNED) as u64 * 4);
-        let whole = usize::try_from(rows).unwrap_or(usize::MAX) / RUN * RUN;
-        whole.max(RUN).min(self.columns.samples())
-    }
-
-    /// What `done` makes of the mean products of each tile, in the order of the tiles.
-    fn each<T: Send>(
-        &self,
-        tiles: &[Tile],
-        done: &(dyn Fn(&Tile, ArrayView2<'_, f64>) -> Result<T> + Sync),
-    ) -> Result<Vec<T>> {
-        let samples = self.columns.samples();
-        let mean = |mut sums: Array2<f64>, tile: &Tile| {
-            sums.mapv_inplace(|sum| sum / samples as f64);
-            if tile.0 == tile.1 {
-                mirror(&mut sums);
-            }
-            done(tile, sums.view())
-        };
-        let empty = |(left, right): &Tile| Array2::<f64>::zeros((left.len(), right.len()));
-        if let Some(held) = &self.held {
-            let one = |tile: &Tile| {
-                let mut sums = empty(tile);
-                add_products(held, tile, &mut sums);
-                mean(sums, tile)
-            };
-            return tiles.par_iter().map(one).collect();
-        }
-        let spans = self.columns.split(spans(tiles));
-        let rows = self.rows(spans.iter().map(Range::len).sum());
-        let mut sums: Vec<Array2<f64>> = tiles.iter().map(empty).collect();
-        let mut panels = Panels::new(&spans, rows);
-        for from in (0..samples).step_by(rows) {
-            panels.fill(self.columns, from, rows.min(samples - from))?;
-            tiles
-                .par_iter()
-                .zip(&mut sums)
-                .for_each(|(tile, sums)| add_products(&panels, tile, sums));
-        }
-        drop(panels);
-        let finished = tiles.par_iter().zip(sums);
-        finished.map(|(tile, sums)| mean(sums, tile)).collect()
-    }
-}
-
 /// The columns that some tiles need: as one range, or as two where left and right ones are apart.
 fn spans(tiles: &[Tile]) -> Vec<Range<usize>> {
     let hull = |ranges: &dyn Fn(&Tile) -> Range<usize>| {
@@ -201,19 +225,4 @@ fn spans(tiles: &[Tile]) -> Vec<Range<usize>> {
         return std::iter::once(left.start..right.end.max(left.end)).collect();
     }
     vec![left, right]
-}
-
-/// What is above the diagonal, below it as well.
-fn mirror(square: &mut Array2<f64>) {
-    for i in 0..square.nrows() {
-        for j in 0..i {
-            square[(i, j)] = square[(j, i)];
-        }
-    }
-}
-
-/// Adds the products of a tile over the samples.
-fn add_products(panels: &Panels, (left, right): &Tile, sums: &mut Array2<f64>) {
-    let sums = sums.as_slice_mut().expect("a standard array");
-    panels.add(left, right, sums);
 }

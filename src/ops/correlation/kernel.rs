@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use multiversion::{multiversion, target::target_cfg_f};
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::columns::{Columns, Placed};
@@ -18,7 +19,7 @@ const TILE: (usize, usize) = (6, 16);
 pub(super) const ALIGNED: usize = 48;
 /// Samples that are summed in registers before they are added to the result. A panel of so many right columns takes half of
 /// a core's nearest cache.
-pub(super) const RUN: usize = 256;
+pub(super) const RUN: usize = 128;
 /// From one tile of left columns to the next: a cache line more than it needs, since tiles a multiple of 2 KiB apart would
 /// share few places in a core's nearest cache.
 const SPACING: usize = RUN * TILE.0 + 16;
@@ -125,51 +126,83 @@ impl Panels {
         first..first + block.len().div_ceil(TILE.1)
     }
 
-    /// Adds Σ z_i·z_j over the samples to `sums` (left × right). Of a block with itself, tiles below the diagonal are left
-    /// out.
-    pub(super) fn add(&self, left: &Range<usize>, right: &Range<usize>, sums: &mut [f64]) {
-        let width = right.len();
-        let [of_left, of_right] = [left, right].map(|block| self.of(block));
-        let mut tiles = vec![0.0; left.len().div_ceil(ALIGNED) * (ALIGNED / TILE.0) * SPACING];
+    /// Adds Σ z_i·z_j over the samples. Of a block with itself, tiles below the diagonal are left out.
+    pub(super) fn add(&self, sums: &mut Sums) {
+        let same = sums.left == sums.right;
+        let [of_left, of_right] = [&sums.left, &sums.right].map(|block| self.of(block));
+        let mut tiles = vec![0.0; sums.tiles * SPACING];
         let size = RUN * TILE.1;
         let runs = self.values.chunks_exact(self.panels * size);
         for (run, first) in runs.zip((0..self.samples).step_by(RUN)) {
             let rows = RUN.min(self.samples - first);
-            pack(
-                &run[of_left.start * size..of_left.end * size],
-                rows,
-                &mut tiles,
-            );
+            let panels = run[of_left.start * size..of_left.end * size].chunks_exact(size);
+            pack(panels, rows, &mut tiles);
             let panels = run[of_right.start * size..of_right.end * size].chunks_exact(size);
-            for (panel, from) in panels.zip((0..).step_by(TILE.1)) {
-                let wide = TILE.1.min(width - from);
-                for (tile, top) in tiles
-                    .chunks_exact(SPACING)
-                    .zip((0..left.len()).step_by(TILE.0))
-                {
-                    if left == right && from + TILE.1 <= top {
+            let of_panels = sums.values.chunks_exact_mut(sums.tiles * TILE.0 * TILE.1);
+            for ((panel, out), from) in panels.zip(of_panels).zip((0..).step_by(TILE.1)) {
+                let out = out.chunks_exact_mut(TILE.0 * TILE.1);
+                for ((tile, out), top) in tiles.chunks_exact(SPACING).zip(out).zip((0..).step_by(TILE.0)) {
+                    if same && from + TILE.1 <= top {
                         break;
                     }
-                    let high = TILE.0.min(left.len() - top);
-                    let out = &mut sums[top * width + from..];
-                    let (tile, panel) = (&tile[..rows * TILE.0], &panel[..rows * TILE.1]);
-                    add_tile(tile, panel, out, width, (high, wide));
+                    add_tile(&tile[..rows * TILE.0], &panel[..rows * TILE.1], out);
                 }
             }
         }
     }
 }
 
+/// Sums of products of a block of left columns with one of right columns, tile after tile in the order in which they are
+/// computed: so they pass through the caches as a stream.
+pub(super) struct Sums {
+    left: Range<usize>,
+    right: Range<usize>,
+    /// Tiles of left columns.
+    tiles: usize,
+    values: Vec<f64>,
+}
+
+impl Sums {
+    pub(super) fn new(left: &Range<usize>, right: &Range<usize>) -> Self {
+        let tiles = left.len().div_ceil(ALIGNED) * (ALIGNED / TILE.0);
+        let panels = right.len().div_ceil(TILE.1);
+        Self {
+            left: left.clone(),
+            right: right.clone(),
+            tiles,
+            values: vec![0.0; panels * tiles * TILE.0 * TILE.1],
+        }
+    }
+
+    /// The sums, left × right, divided by `by`; of a block with itself on both sides of the diagonal.
+    pub(super) fn divided(&self, by: f64) -> Array2<f64> {
+        let mut products = Array2::zeros((self.left.len(), self.right.len()));
+        for (i, mut row) in products.rows_mut().into_iter().enumerate() {
+            for (panel, mut row) in row.axis_chunks_iter_mut(Axis(0), TILE.1).enumerate() {
+                let tile = panel * self.tiles + i / TILE.0;
+                let sums = &self.values[(tile * TILE.0 + i % TILE.0) * TILE.1..];
+                row.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum / by);
+            }
+        }
+        if self.left == self.right {
+            for i in 0..self.left.len() {
+                for j in 0..i {
+                    products[(i, j)] = products[(j, i)];
+                }
+            }
+        }
+        products
+    }
+}
+
 /// Panels as tiles of [`TILE`]`.0` columns, each row after row.
-fn pack(panels: &[f32], rows: usize, tiles: &mut [f32]) {
-    const PANELS: usize = ALIGNED / TILE.1;
-    const TILES: usize = ALIGNED / TILE.0;
-    let groups = panels.chunks(PANELS * RUN * TILE.1);
-    for (group, tiles) in groups.zip(tiles.chunks_exact_mut(TILES * SPACING)) {
+fn pack<'a>(panels: impl Iterator<Item = &'a [f32]>, rows: usize, tiles: &mut [f32]) {
+    let panels: Vec<&[f32]> = panels.collect();
+    let groups = panels.chunks(ALIGNED / TILE.1);
+    for (group, tiles) in groups.zip(tiles.chunks_exact_mut(ALIGNED / TILE.0 * SPACING)) {
         let mut row = [0.0; ALIGNED];
         for sample in 0..rows {
-            let pieces = group.chunks_exact(RUN * TILE.1);
-            for (to, panel) in row.chunks_exact_mut(TILE.1).zip(pieces) {
+            for (to, panel) in row.chunks_exact_mut(TILE.1).zip(group) {
                 to.copy_from_slice(&panel[sample * TILE.1..][..TILE.1]);
             }
             let (pieces, _) = row.as_chunks::<{ TILE.0 }>();
@@ -199,9 +232,9 @@ fn add_squares(panel: &[f32], out: &mut [f64]) {
     }
 }
 
-/// One tile of sums over a run, added to `out`, whose rows are `width` apart; `size` of it count.
+/// One tile of sums over a run, added to `out`, row after row.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn add_tile(left: &[f32], right: &[f32], out: &mut [f64], width: usize, size: (usize, usize)) {
+fn add_tile(left: &[f32], right: &[f32], out: &mut [f64]) {
     let fused = target_cfg_f!(target_feature = "fma");
     let mut sums = [[0f32; TILE.1]; TILE.0];
     for (a, b) in left.chunks_exact(TILE.0).zip(right.chunks_exact(TILE.1)) {
@@ -217,19 +250,7 @@ fn add_tile(left: &[f32], right: &[f32], out: &mut [f64], width: usize, size: (u
             }
         }
     }
-    let (high, wide) = size;
-    if size == TILE {
-        // The same loop, of a length that the compiler knows.
-        for (row, sums) in sums.iter().enumerate() {
-            let out = &mut out[row * width..][..TILE.1];
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out += f64::from(*sum);
-            }
-        }
-        return;
-    }
-    for (row, sums) in sums.iter().take(high).enumerate() {
-        let out = &mut out[row * width..][..wide];
+    for (out, sums) in out.chunks_exact_mut(TILE.1).zip(&sums) {
         for (out, sum) in out.iter_mut().zip(sums) {
             *out += f64::from(*sum);
         }

@@ -3,8 +3,8 @@
 //! Formula, for columns i and j of X (N × D): `r_ij = Σₙ (x_ni − mean_i)(x_nj − mean_j) / (N · sd_i · sd_j)`.
 //!
 //! How: `z = (x − shift) · scale` with the mean rounded to f32 as the shift and a power of two near 1/sd as the scale
-//! (both exact in f32, so centring loses nothing), `G = ZᵀZ` from partial sums of 256 samples in f32, which are added in f64
-//! (on a GPU in f32 up to 65,536 samples), and `r_ij = (G_ij/N − m_i·m_j) / √((G_ii/N − m_i²)(G_jj/N − m_j²))`
+//! (both exact in f32, so centring loses nothing), `G = ZᵀZ` from partial sums of 128 samples in f32 (256 on a GPU), which are added in
+//! f64 (on a GPU in f32 up to 65,536 samples), and `r_ij = (G_ij/N − m_i·m_j) / √((G_ii/N − m_i²)(G_jj/N − m_j²))`
 //! with `m` the mean of z: normalised by its own diagonal, so that what rounding does to G it does to both sides. The raw
 //! moments `E[xy] − E[x]E[y]` in f32 are wrong by 2e-2 where the mean is a hundred times the sd; this is not.
 //!
@@ -330,7 +330,6 @@ fn check(sides: &[Side<'_>], wanted: &Wanted<'_>) -> Result<()> {
 
 /// Bytes of memory that [`correlation`] takes beside its input on the host; a GPU takes at most four bindings.
 pub fn bytes(samples: usize, neurons: usize) -> u64 {
-    let (samples, neurons) = (samples as u64, neurons as u64);
-    let packed = neurons * neurons.saturating_sub(1) / 2 * 4;
-    packed + samples * neurons * 4 + rayon::current_num_threads() as u64 * cpu::SCRATCH_BYTES
+    let packed = neurons as u64 * neurons.saturating_sub(1) as u64 / 2 * 4;
+    packed + cpu::bytes(samples, neurons)
 }
