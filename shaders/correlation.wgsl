@@ -1,13 +1,14 @@
 // Correlation: the Gram matrix of centred and scaled neurons, in packed tiles of its upper triangle.
 //
 //   z_ij = (x_ij - shift_j) * scale_j          centre    N x D  ->  N' x D', padded with zeros
-//   G_ab (+)= sum over i of z_ia * z_ib        gram      N' x D' ->  one 64 x 64 tile a workgroup
+//   G_ab (+)= sum over i of z_ia * z_ib        gram      N' x D' ->  one tile a workgroup
 //
-// D' is a multiple of 64 and N' of 16. The host divides by N and normalises by the diagonal of the same G.
+// A tile is 64 x 64 (SIDE 8) or 128 x 128 (SIDE 16); D' is a multiple of it and N' of 16. The host divides by N and
+// normalises by the diagonal of the same G.
 //
-// `gram`: 64 threads, 8 x 8 values each as 2 x 2 quads of 4 x 4 (the halves are 32 apart, so that neighbours read
-// neighbouring words), 16 samples a step through 8 KiB of workgroup memory, the next step's samples fetched into
-// registers meanwhile. The samples-major z is already what both operands need. Sums of 256 samples stay in registers and
+// `gram`: SIDE x SIDE threads, 8 x 8 values each as 2 x 2 quads of 4 x 4 (the halves are half a tile apart, so that
+// neighbours read neighbouring words), 16 samples a step through 8 or 16 KiB of workgroup memory, the next step's samples
+// fetched into registers meanwhile: four words of each side a thread, or two where there are four times as many threads. The samples-major z is already what both operands need. Sums of 256 samples stay in registers and
 // are added to the tile at once: sparse neurons repeat products, whose roundings all go the same way, so longer sums
 // would be eight times less exact. Every tile has one owner, so the order of all sums is fixed. Unrolled in the source:
 // the translation to SPIR-V, MSL and HLSL leaves loops as they are.
@@ -61,15 +62,22 @@ struct Params {
   padding: u32,
 }
 
+// Threads along a side of a workgroup, 8 or 16, and all of them.
+override SIDE: u32 = 8u;
+override THREADS: u32 = 64u;
+// Words of four f32 in a row of a tile, and in 16 rows.
+override WORDS: u32 = 16u;
+override PANEL: u32 = 256u;
+
 @group(0) @binding(0) var<storage, read> z: array<vec4<f32>>; // N' x D'
-@group(0) @binding(1) var<storage, read> tiles: array<vec2<u32>>; // row and column of each tile, in units of 64
-@group(0) @binding(2) var<storage, read_write> g: array<vec4<f32>>; // tiles x 64 x 64, row by row
+@group(0) @binding(1) var<storage, read> tiles: array<vec2<u32>>; // row and column of each tile, in tiles
+@group(0) @binding(2) var<storage, read_write> g: array<vec4<f32>>; // tiles, each row by row
 @group(0) @binding(3) var<uniform> p: Params;
 
-var<workgroup> left: array<vec4<f32>, 256>; // 16 samples x 64 neurons
-var<workgroup> right: array<vec4<f32>, 256>;
+var<workgroup> left: array<vec4<f32>, PANEL>; // 16 samples x the neurons of a tile's side
+var<workgroup> right: array<vec4<f32>, PANEL>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn gram(
   @builtin(workgroup_id) id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
@@ -81,11 +89,13 @@ fn gram(
   }
   let slot = p.first + group;
   let tile = tiles[slot];
-  let tx = thread % 8u;
-  let ty = thread / 8u;
-  let corner = (p.start + thread / 16u) * p.stride + thread % 16u;
-  var at_left = corner + tile.x * 16u;
-  var at_right = corner + tile.y * 16u;
+  let tx = thread % SIDE;
+  let ty = thread / SIDE;
+  let corner = (p.start + thread / WORDS) * p.stride + thread % WORDS;
+  var at_left = corner + tile.x * WORDS;
+  var at_right = corner + tile.y * WORDS;
+  // From one word that a thread fetches to its next: the rows that all threads fetch together.
+  let jump = THREADS / WORDS * p.stride;
   var s0 = vec4<f32>();
   var s1 = vec4<f32>();
   var s2 = vec4<f32>();
@@ -102,43 +112,58 @@ fn gram(
   var s13 = vec4<f32>();
   var s14 = vec4<f32>();
   var s15 = vec4<f32>();
-  var left0 = z[at_left + 0u * p.stride];
-  var left1 = z[at_left + 4u * p.stride];
-  var left2 = z[at_left + 8u * p.stride];
-  var left3 = z[at_left + 12u * p.stride];
-  var right0 = z[at_right + 0u * p.stride];
-  var right1 = z[at_right + 4u * p.stride];
-  var right2 = z[at_right + 8u * p.stride];
-  var right3 = z[at_right + 12u * p.stride];
-  let to = (slot - p.base) * 1024u + ty * 64u + tx;
+  var left0 = vec4<f32>();
+  var left1 = vec4<f32>();
+  var left2 = vec4<f32>();
+  var left3 = vec4<f32>();
+  var right0 = vec4<f32>();
+  var right1 = vec4<f32>();
+  var right2 = vec4<f32>();
+  var right3 = vec4<f32>();
+  left0 = z[at_left + 0u * jump];
+  left1 = z[at_left + 1u * jump];
+  right0 = z[at_right + 0u * jump];
+  right1 = z[at_right + 1u * jump];
+  if (SIDE == 8u) {
+    left2 = z[at_left + 2u * jump];
+    left3 = z[at_left + 3u * jump];
+    right2 = z[at_right + 2u * jump];
+    right3 = z[at_right + 3u * jump];
+  }
+  let to = (slot - p.base) * 16u * THREADS + ty * 4u * WORDS + tx;
+  let low = to + 4u * SIDE * WORDS;
   for (var start = p.start; start < p.end; start += 256u) {
     let end = min(start + 256u, p.end);
     for (var k = start; k < end; k += 16u) {
       workgroupBarrier();
-      left[thread + 0u] = left0;
-      left[thread + 64u] = left1;
-      left[thread + 128u] = left2;
-      left[thread + 192u] = left3;
-      right[thread + 0u] = right0;
-      right[thread + 64u] = right1;
-      right[thread + 128u] = right2;
-      right[thread + 192u] = right3;
+      left[thread + 0u * THREADS] = left0;
+      left[thread + 1u * THREADS] = left1;
+      right[thread + 0u * THREADS] = right0;
+      right[thread + 1u * THREADS] = right1;
+      if (SIDE == 8u) {
+        left[thread + 2u * THREADS] = left2;
+        left[thread + 3u * THREADS] = left3;
+        right[thread + 2u * THREADS] = right2;
+        right[thread + 3u * THREADS] = right3;
+      }
       workgroupBarrier();
       at_left += 16u * p.stride;
       at_right += 16u * p.stride;
       if (k + 16u < p.end) {
-        left0 = z[at_left + 0u * p.stride];
-        left1 = z[at_left + 4u * p.stride];
-        left2 = z[at_left + 8u * p.stride];
-        left3 = z[at_left + 12u * p.stride];
-        right0 = z[at_right + 0u * p.stride];
-        right1 = z[at_right + 4u * p.stride];
-        right2 = z[at_right + 8u * p.stride];
-        right3 = z[at_right + 12u * p.stride];
+        left0 = z[at_left + 0u * jump];
+        left1 = z[at_left + 1u * jump];
+        right0 = z[at_right + 0u * jump];
+        right1 = z[at_right + 1u * jump];
+        if (SIDE == 8u) {
+          left2 = z[at_left + 2u * jump];
+          left3 = z[at_left + 3u * jump];
+          right2 = z[at_right + 2u * jump];
+          right3 = z[at_right + 3u * jump];
+        }
       }
       {
-        let a0 = left[0u + ty]; let a1 = left[8u + ty];
-        let b0 = right[0u + tx]; let b1 = right[8u + tx];
+        let a0 = left[0u * WORDS + ty]; let a1 = left[0u * WORDS + SIDE + ty];
+        let b0 = right[0u * WORDS + tx]; let b1 = right[0u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -149,8 +174,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[16u + ty]; let a1 = left[24u + ty];
-        let b0 = right[16u + tx]; let b1 = right[24u + tx];
+        let a0 = left[1u * WORDS + ty]; let a1 = left[1u * WORDS + SIDE + ty];
+        let b0 = right[1u * WORDS + tx]; let b1 = right[1u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -161,8 +186,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[32u + ty]; let a1 = left[40u + ty];
-        let b0 = right[32u + tx]; let b1 = right[40u + tx];
+        let a0 = left[2u * WORDS + ty]; let a1 = left[2u * WORDS + SIDE + ty];
+        let b0 = right[2u * WORDS + tx]; let b1 = right[2u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -173,8 +198,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[48u + ty]; let a1 = left[56u + ty];
-        let b0 = right[48u + tx]; let b1 = right[56u + tx];
+        let a0 = left[3u * WORDS + ty]; let a1 = left[3u * WORDS + SIDE + ty];
+        let b0 = right[3u * WORDS + tx]; let b1 = right[3u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -185,8 +210,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[64u + ty]; let a1 = left[72u + ty];
-        let b0 = right[64u + tx]; let b1 = right[72u + tx];
+        let a0 = left[4u * WORDS + ty]; let a1 = left[4u * WORDS + SIDE + ty];
+        let b0 = right[4u * WORDS + tx]; let b1 = right[4u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -197,8 +222,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[80u + ty]; let a1 = left[88u + ty];
-        let b0 = right[80u + tx]; let b1 = right[88u + tx];
+        let a0 = left[5u * WORDS + ty]; let a1 = left[5u * WORDS + SIDE + ty];
+        let b0 = right[5u * WORDS + tx]; let b1 = right[5u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -209,8 +234,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[96u + ty]; let a1 = left[104u + ty];
-        let b0 = right[96u + tx]; let b1 = right[104u + tx];
+        let a0 = left[6u * WORDS + ty]; let a1 = left[6u * WORDS + SIDE + ty];
+        let b0 = right[6u * WORDS + tx]; let b1 = right[6u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -221,8 +246,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[112u + ty]; let a1 = left[120u + ty];
-        let b0 = right[112u + tx]; let b1 = right[120u + tx];
+        let a0 = left[7u * WORDS + ty]; let a1 = left[7u * WORDS + SIDE + ty];
+        let b0 = right[7u * WORDS + tx]; let b1 = right[7u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -233,8 +258,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[128u + ty]; let a1 = left[136u + ty];
-        let b0 = right[128u + tx]; let b1 = right[136u + tx];
+        let a0 = left[8u * WORDS + ty]; let a1 = left[8u * WORDS + SIDE + ty];
+        let b0 = right[8u * WORDS + tx]; let b1 = right[8u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -245,8 +270,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[144u + ty]; let a1 = left[152u + ty];
-        let b0 = right[144u + tx]; let b1 = right[152u + tx];
+        let a0 = left[9u * WORDS + ty]; let a1 = left[9u * WORDS + SIDE + ty];
+        let b0 = right[9u * WORDS + tx]; let b1 = right[9u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -257,8 +282,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[160u + ty]; let a1 = left[168u + ty];
-        let b0 = right[160u + tx]; let b1 = right[168u + tx];
+        let a0 = left[10u * WORDS + ty]; let a1 = left[10u * WORDS + SIDE + ty];
+        let b0 = right[10u * WORDS + tx]; let b1 = right[10u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -269,8 +294,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[176u + ty]; let a1 = left[184u + ty];
-        let b0 = right[176u + tx]; let b1 = right[184u + tx];
+        let a0 = left[11u * WORDS + ty]; let a1 = left[11u * WORDS + SIDE + ty];
+        let b0 = right[11u * WORDS + tx]; let b1 = right[11u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -281,8 +306,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[192u + ty]; let a1 = left[200u + ty];
-        let b0 = right[192u + tx]; let b1 = right[200u + tx];
+        let a0 = left[12u * WORDS + ty]; let a1 = left[12u * WORDS + SIDE + ty];
+        let b0 = right[12u * WORDS + tx]; let b1 = right[12u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -293,8 +318,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[208u + ty]; let a1 = left[216u + ty];
-        let b0 = right[208u + tx]; let b1 = right[216u + tx];
+        let a0 = left[13u * WORDS + ty]; let a1 = left[13u * WORDS + SIDE + ty];
+        let b0 = right[13u * WORDS + tx]; let b1 = right[13u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -305,8 +330,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[224u + ty]; let a1 = left[232u + ty];
-        let b0 = right[224u + tx]; let b1 = right[232u + tx];
+        let a0 = left[14u * WORDS + ty]; let a1 = left[14u * WORDS + SIDE + ty];
+        let b0 = right[14u * WORDS + tx]; let b1 = right[14u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -317,8 +342,8 @@ fn gram(
         s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
       }
       {
-        let a0 = left[240u + ty]; let a1 = left[248u + ty];
-        let b0 = right[240u + tx]; let b1 = right[248u + tx];
+        let a0 = left[15u * WORDS + ty]; let a1 = left[15u * WORDS + SIDE + ty];
+        let b0 = right[15u * WORDS + tx]; let b1 = right[15u * WORDS + SIDE + tx];
         s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
         s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
         s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
@@ -330,38 +355,38 @@ fn gram(
       }
     }
     if (p.accumulate != 0u || start > p.start) {
-      s0 += g[to + 0u];
-      s1 += g[to + 8u];
-      s2 += g[to + 16u];
-      s3 += g[to + 24u];
-      s4 += g[to + 32u];
-      s5 += g[to + 40u];
-      s6 += g[to + 48u];
-      s7 += g[to + 56u];
-      s8 += g[to + 512u];
-      s9 += g[to + 520u];
-      s10 += g[to + 528u];
-      s11 += g[to + 536u];
-      s12 += g[to + 544u];
-      s13 += g[to + 552u];
-      s14 += g[to + 560u];
-      s15 += g[to + 568u];
+      s0 += g[to + 0u * WORDS];
+      s1 += g[to + 0u * WORDS + SIDE];
+      s2 += g[to + 1u * WORDS];
+      s3 += g[to + 1u * WORDS + SIDE];
+      s4 += g[to + 2u * WORDS];
+      s5 += g[to + 2u * WORDS + SIDE];
+      s6 += g[to + 3u * WORDS];
+      s7 += g[to + 3u * WORDS + SIDE];
+      s8 += g[low + 0u * WORDS];
+      s9 += g[low + 0u * WORDS + SIDE];
+      s10 += g[low + 1u * WORDS];
+      s11 += g[low + 1u * WORDS + SIDE];
+      s12 += g[low + 2u * WORDS];
+      s13 += g[low + 2u * WORDS + SIDE];
+      s14 += g[low + 3u * WORDS];
+      s15 += g[low + 3u * WORDS + SIDE];
     }
-    g[to + 0u] = s0; s0 = vec4<f32>();
-    g[to + 8u] = s1; s1 = vec4<f32>();
-    g[to + 16u] = s2; s2 = vec4<f32>();
-    g[to + 24u] = s3; s3 = vec4<f32>();
-    g[to + 32u] = s4; s4 = vec4<f32>();
-    g[to + 40u] = s5; s5 = vec4<f32>();
-    g[to + 48u] = s6; s6 = vec4<f32>();
-    g[to + 56u] = s7; s7 = vec4<f32>();
-    g[to + 512u] = s8; s8 = vec4<f32>();
-    g[to + 520u] = s9; s9 = vec4<f32>();
-    g[to + 528u] = s10; s10 = vec4<f32>();
-    g[to + 536u] = s11; s11 = vec4<f32>();
-    g[to + 544u] = s12; s12 = vec4<f32>();
-    g[to + 552u] = s13; s13 = vec4<f32>();
-    g[to + 560u] = s14; s14 = vec4<f32>();
-    g[to + 568u] = s15; s15 = vec4<f32>();
+    g[to + 0u * WORDS] = s0; s0 = vec4<f32>();
+    g[to + 0u * WORDS + SIDE] = s1; s1 = vec4<f32>();
+    g[to + 1u * WORDS] = s2; s2 = vec4<f32>();
+    g[to + 1u * WORDS + SIDE] = s3; s3 = vec4<f32>();
+    g[to + 2u * WORDS] = s4; s4 = vec4<f32>();
+    g[to + 2u * WORDS + SIDE] = s5; s5 = vec4<f32>();
+    g[to + 3u * WORDS] = s6; s6 = vec4<f32>();
+    g[to + 3u * WORDS + SIDE] = s7; s7 = vec4<f32>();
+    g[low + 0u * WORDS] = s8; s8 = vec4<f32>();
+    g[low + 0u * WORDS + SIDE] = s9; s9 = vec4<f32>();
+    g[low + 1u * WORDS] = s10; s10 = vec4<f32>();
+    g[low + 1u * WORDS + SIDE] = s11; s11 = vec4<f32>();
+    g[low + 2u * WORDS] = s12; s12 = vec4<f32>();
+    g[low + 2u * WORDS + SIDE] = s13; s13 = vec4<f32>();
+    g[low + 3u * WORDS] = s14; s14 = vec4<f32>();
+    g[low + 3u * WORDS + SIDE] = s15; s15 = vec4<f32>();
   }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::budget::OUT_OF_MEMORY;
 use super::kernel::Pipelines;
+use super::tuning::Tuned;
 use crate::error::{Error, Result};
 
 /// What sort of device an adapter is.
@@ -139,6 +140,7 @@ pub struct Gpu {
     pub(super) pipelines: Arc<Pipelines>,
     pub(super) shaders: Arc<HashMap<&'static str, String>>,
     pub(super) binding_limit: u64,
+    pub(super) tuned: Arc<Tuned>,
     report: Arc<AdapterReport>,
     faults: Arc<Faults>,
 }
@@ -383,6 +385,7 @@ fn open(adapter: &wgpu::Adapter, report: &AdapterReport) -> std::result::Result<
         queue,
         pipelines: Arc::default(),
         shaders: Arc::default(),
+        tuned: Arc::default(),
         binding_limit: has.binding_bytes.min(has.buffer_bytes).min(LARGEST_BINDING),
         report: Arc::new(report.clone()),
         faults,

@@ -9,12 +9,14 @@
 //! | `device` | which adapters there are, which one to take, opening it, errors and loss |
 //! | `buffer` | typed buffers: upload, download, ranges to bind |
 //! | `kernel` | a WGSL entry point with its bindings, the pipeline cache, dispatching |
+//! | `tuning` | which variant of a kernel is fastest here, measured once |
 //! | `budget` | how much fits into one binding, cutting work into blocks, bounded submissions |
 
 mod budget;
 mod buffer;
 mod device;
 mod kernel;
+mod tuning;
 
 pub use budget::{Pace, blocks};
 pub use buffer::{Buffer, Slot};

@@ -82,13 +82,14 @@ fn the_gpu_equals_the_naive_reference_in_every_shape() {
     };
     for (samples, neurons) in SHAPES {
         let x = activations(samples, neurons, 11);
-        // Also in blocks of samples and ranges of tiles, as when they do not fit one binding.
-        for limit in [u64::MAX, 3 << 14] {
-            let backend = Backend::Gpu(gpu.with_binding_limit(limit));
+        // Also in blocks of samples and ranges of tiles, as when they do not fit one binding; tiles of 64 and of 128.
+        for (limit, side) in [(u64::MAX, 8), (3 << 14, 8), (u64::MAX, 16), (3 << 16, 16)] {
+            let chosen = gpu.with_choice("correlation", side);
+            let backend = Backend::Gpu(chosen.with_binding_limit(limit));
             let off = deviation(x.view(), &both(&backend, x.view()));
             assert!(
                 off <= TOLERANCE,
-                "{samples} x {neurons}, bindings of {limit}: {off:e}"
+                "{samples} x {neurons}, bindings of {limit}, side {side}: {off:e}"
             );
         }
     }
@@ -135,7 +136,7 @@ fn breaking_the_correlation_kernels_is_noticed() {
         return;
     };
     let source = include_str!("../../shaders/correlation.wgsl");
-    let x = activations(2100, 70, 13);
+    let x = activations(2100, 150, 13);
     for (right, wrong) in [
         ("row < c.samples && ", "row + 1u < c.samples && "),
         ("- shift[column]", ""),
@@ -144,18 +145,49 @@ fn breaking_the_correlation_kernels_is_noticed() {
             "s15 = fma(vec4(a1.w), b0, s15);",
         ),
         ("p.accumulate != 0u", "p.accumulate == 2u"),
-        ("left[240u + ty]", "left[224u + ty]"),
+        ("left[15u * WORDS + ty]", "left[14u * WORDS + ty]"),
         ("k + 16u < p.end", "k + 32u < p.end"),
         ("at_right = corner + tile.y", "at_right = corner + tile.x"),
     ] {
         assert!(source.contains(right), "the kernel no longer says {right}");
         let broken = gpu.with_shader("correlation", source.replace(right, wrong));
-        let off = deviation(x.view(), &both(&Backend::Gpu(broken), x.view()));
-        assert!(
-            off > TOLERANCE,
-            "{wrong} instead of {right}: only {off:e} off"
-        );
+        for side in [8, 16] {
+            let broken = broken.with_choice("correlation", side);
+            let off = deviation(x.view(), &both(&Backend::Gpu(broken), x.view()));
+            assert!(
+                off > TOLERANCE,
+                "{wrong} instead of {right}, side {side}: only {off:e} off"
+            );
+        }
     }
+}
+
+#[test]
+fn the_variant_is_measured_once_and_only_where_it_pays() {
+    use std::cell::Cell;
+    let Some(gpu) = support::own_gpu("the_variant_is_measured_once_and_only_where_it_pays") else {
+        return;
+    };
+    let runs = Cell::new(0);
+    let run = |variant: usize| {
+        runs.set(runs.get() + 1);
+        if variant == 1 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Ok(())
+    };
+    assert_eq!(gpu.tuned("test", &[1, 2], false, &run).unwrap(), 1);
+    assert_eq!(runs.get(), 0, "a small job takes the first one");
+    assert_eq!(gpu.tuned("test", &[1, 2], true, &run).unwrap(), 2);
+    let measured = runs.get();
+    assert_eq!(gpu.clone().tuned("test", &[1, 2], true, &run).unwrap(), 2);
+    assert_eq!(runs.get(), measured, "what was measured is remembered");
+    assert_eq!(
+        gpu.with_choice("test", 1)
+            .tuned("test", &[1, 2], true, &run)
+            .unwrap(),
+        1
+    );
 }
 
 #[test]

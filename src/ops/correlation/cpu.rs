@@ -26,11 +26,7 @@ type Tile = (Range<usize>, Range<usize>);
 const FLIGHT: usize = 2048;
 
 /// Hands every pair of left and right columns to the reduction, once.
-pub(super) fn scan(
-    columns: &Columns<'_>,
-    wanted: &Wanted<'_>,
-    memory: u64,
-) -> Result<Findings> {
+pub(super) fn scan(columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -> Result<Findings> {
     let reduction = Reduction::new(wanted, columns);
     let mut norm = Norm::new(columns);
     let finished = |sums: &Sums, tile: &Tile, norm: &[f64]| {
@@ -109,7 +105,11 @@ impl Plan {
     /// The one that takes less, where it fits; else as large squares as fit.
     fn of(columns: &Columns<'_>, memory: u64) -> Self {
         let [left, right] = columns.sides();
-        let (held, streamed) = needs(columns.samples(), (left.len(), right.len()), columns.is_cross());
+        let (held, streamed) = needs(
+            columns.samples(),
+            (left.len(), right.len()),
+            columns.is_cross(),
+        );
         if streamed <= held.min(memory) {
             return Self::Stream { side: usize::MAX };
         }

@@ -14,8 +14,15 @@ use super::{Findings, Wanted};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, blocks};
 
-/// Neurons along a side of a tile.
-const TILE: usize = 64;
+/// Threads along a side of a workgroup; each computes eight by eight values of a tile. Which is faster depends on the
+/// device: it is measured once.
+const SIDES: [usize; 2] = [8, 16];
+
+/// FLOP from which on it pays to measure.
+const WORTH_MEASURING: f64 = 2e10;
+
+/// Samples and neurons of the measurement.
+const MEASURED: (usize, usize) = (2048, 1024);
 
 /// Samples of one step of the kernel.
 const STEP: usize = 16;
@@ -115,14 +122,16 @@ pub(super) fn scan(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Res
 
 fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Findings> {
     let reduction = Reduction::new(wanted, columns);
-    let padded = Padded::new(columns);
+    let side = side(gpu, columns)?;
+    let padded = Padded::new(columns, 8 * side);
+    let values = padded.tile * padded.tile;
     let tiles = padded.tiles(columns.is_cross());
-    let mut run = Run::new(gpu, columns, &padded, &tiles)?;
+    let mut run = Run::new(gpu, columns, &padded, &tiles, side)?;
     let mut norm = vec![0.0; columns.all().len()];
     let mut leavings = Vec::new();
     // The diagonal tiles come first, so that a later range finds the norms of all its neurons.
     let diagonal = padded.columns.len();
-    let per_range = gpu.fit("tiles of the result", TILE * TILE * 4, 1)?;
+    let per_range = gpu.fit("tiles of the result", values * 4, 1)?;
     let ranges = blocks(diagonal, per_range);
     let others = blocks(tiles.len() - diagonal, per_range);
     let others = others.map(|range| diagonal + range.start..diagonal + range.end);
@@ -132,12 +141,12 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Find
         let each = || {
             tiles[range.clone()]
                 .iter()
-                .zip(products.chunks_exact(TILE * TILE))
+                .zip(products.chunks_exact(values))
         };
         if on_diagonal {
             for ([tile, _], products) in each() {
                 for (at, column) in padded.columns[*tile as usize].clone().enumerate() {
-                    norm[column] = columns.norm(column, products[at * (TILE + 1)]);
+                    norm[column] = columns.norm(column, products[at * (padded.tile + 1)]);
                 }
             }
         }
@@ -146,7 +155,8 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Find
         }
         let reduced = |([a, b], products): (&[u32; 2], &[f64])| {
             let (left, right) = (&padded.columns[*a as usize], &padded.columns[*b as usize]);
-            let products = ArrayView2::from_shape((TILE, TILE), products).expect("a tile");
+            let products =
+                ArrayView2::from_shape((padded.tile, padded.tile), products).expect("a tile");
             let r = correlations(columns, left, right, products, &norm);
             reduction.tile(left, right, r.view())
         };
@@ -157,8 +167,54 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Find
     Ok(reduction.finish(leavings))
 }
 
+/// The better side of a workgroup for this device.
+fn side(gpu: &Gpu, columns: &Columns<'_>) -> Result<usize> {
+    let work = columns.samples() as f64 * (columns.all().len() as f64).powi(2);
+    gpu.tuned("correlation", &SIDES, work >= WORTH_MEASURING, &|side| {
+        let tile = 8 * side;
+        let z = gpu.zeros::<f32>("samples", MEASURED.0 * MEASURED.1)?;
+        let tiles: Vec<[u32; 2]> = (0..MEASURED.1 / tile)
+            .flat_map(|a| (a..MEASURED.1 / tile).map(move |b| [a as u32, b as u32]))
+            .collect();
+        let g = gpu.zeros::<f32>("tiles of the result", tiles.len() * tile * tile)?;
+        let params = gpu.uniform(&Params {
+            stride: (MEASURED.1 / 4) as u32,
+            start: 0,
+            end: MEASURED.0 as u32,
+            count: tiles.len() as u32,
+            first: 0,
+            base: 0,
+            accumulate: 0,
+            padding: 0,
+        })?;
+        let groups = tiles.len();
+        let tiles = gpu.upload("tiles", &tiles)?;
+        let dispatch = Dispatch {
+            kernel: GRAM,
+            constants: &constants(side),
+            slots: vec![z.all(), tiles.all(), g.all(), params.all()],
+            groups,
+        };
+        gpu.submit("correlation", &[dispatch])?;
+        gpu.wait("correlation")
+    })
+}
+
+/// The constants of the kernel for a side.
+fn constants(side: usize) -> [(&'static str, f64); 4] {
+    let side = side as f64;
+    [
+        ("SIDE", side),
+        ("THREADS", side * side),
+        ("WORDS", 2.0 * side),
+        ("PANEL", 32.0 * side),
+    ]
+}
+
 /// The columns on the device: each side begins with a tile of its own.
 struct Padded {
+    /// Neurons along a side of a tile.
+    tile: usize,
     /// The columns of each tile.
     columns: Vec<Range<usize>>,
     /// Tiles of the left side.
@@ -166,30 +222,34 @@ struct Padded {
 }
 
 impl Padded {
-    fn new(columns: &Columns<'_>) -> Self {
+    fn new(columns: &Columns<'_>, tile: usize) -> Self {
         let [left, right] = columns.sides();
         let tiles = |side: Range<usize>| {
             let start = side.start;
-            blocks(side.len(), TILE).map(move |tile| start + tile.start..start + tile.end)
+            blocks(side.len(), tile).map(move |tile| start + tile.start..start + tile.end)
         };
         let mut all: Vec<Range<usize>> = tiles(left).collect();
         let left = all.len();
         if columns.is_cross() {
             all.extend(tiles(right));
         }
-        Self { columns: all, left }
+        Self {
+            tile,
+            columns: all,
+            left,
+        }
     }
 
     /// The number of columns with those of the padding.
     fn width(&self) -> usize {
-        self.columns.len() * TILE
+        self.columns.len() * self.tile
     }
 
     /// Where the columns go.
     fn placed(&self) -> Vec<Placed> {
         let place = |(tile, columns): (usize, &Range<usize>)| Placed {
             columns: columns.clone(),
-            to: tile * TILE,
+            to: tile * self.tile,
         };
         self.columns.iter().enumerate().map(place).collect()
     }
@@ -226,6 +286,8 @@ struct Run<'a> {
     gpu: &'a Gpu,
     samples: &'a Columns<'a>,
     placed: Vec<Placed>,
+    /// Threads along a side of a workgroup.
+    side: usize,
     shift: Buffer<f32>,
     scale: Buffer<f32>,
     tiles: Buffer<[u32; 2]>,
@@ -244,11 +306,13 @@ impl<'a> Run<'a> {
         samples: &'a Columns<'a>,
         padded: &Padded,
         tiles: &[[u32; 2]],
+        side: usize,
     ) -> Result<Self> {
         let columns = padded.width();
         Ok(Self {
             gpu,
             samples,
+            side,
             placed: padded.placed(),
             shift: gpu.upload("shift", &padded.spread(samples.shift()))?,
             scale: gpu.upload("scale", &padded.spread(samples.scale()))?,
@@ -264,9 +328,10 @@ impl<'a> Run<'a> {
     /// G/N of a range of tiles, tile after tile.
     fn mean_products(&mut self, range: Range<usize>) -> Result<Vec<f64>> {
         let samples = self.samples.samples();
-        let g = self
-            .gpu
-            .zeros::<f32>("tiles of the result", range.len() * TILE * TILE)?;
+        let g = self.gpu.zeros::<f32>(
+            "tiles of the result",
+            range.len() * 64 * self.side * self.side,
+        )?;
         let mut sums = vec![0f64; g.len()];
         for plane in blocks(samples, PLANE) {
             for block in blocks(plane.len(), self.rows) {
@@ -351,11 +416,12 @@ impl<'a> Run<'a> {
                     })
                 })
                 .collect::<Result<Vec<_>>>()?;
+            let constants = constants(self.side);
             let dispatches: Vec<_> = params
                 .iter()
                 .map(|params| Dispatch {
                     kernel: GRAM,
-                    constants: &[],
+                    constants: &constants,
                     slots: vec![z.all(), self.tiles.all(), g.all(), params.all()],
                     groups: count,
                 })

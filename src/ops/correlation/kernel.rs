@@ -141,7 +141,11 @@ impl Panels {
             let of_panels = sums.values.chunks_exact_mut(sums.tiles * TILE.0 * TILE.1);
             for ((panel, out), from) in panels.zip(of_panels).zip((0..).step_by(TILE.1)) {
                 let out = out.chunks_exact_mut(TILE.0 * TILE.1);
-                for ((tile, out), top) in tiles.chunks_exact(SPACING).zip(out).zip((0..).step_by(TILE.0)) {
+                for ((tile, out), top) in tiles
+                    .chunks_exact(SPACING)
+                    .zip(out)
+                    .zip((0..).step_by(TILE.0))
+                {
                     if same && from + TILE.1 <= top {
                         break;
                     }
@@ -181,7 +185,9 @@ impl Sums {
             for (panel, mut row) in row.axis_chunks_iter_mut(Axis(0), TILE.1).enumerate() {
                 let tile = panel * self.tiles + i / TILE.0;
                 let sums = &self.values[(tile * TILE.0 + i % TILE.0) * TILE.1..];
-                row.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum / by);
+                row.iter_mut()
+                    .zip(sums)
+                    .for_each(|(to, sum)| *to = sum / by);
             }
         }
         if self.left == self.right {

@@ -248,7 +248,7 @@ fn a_scan_keeps_what_a_loop_over_the_whole_matrix_keeps() {
     let name = "a_scan_keeps_what_a_loop_over_the_whole_matrix_keeps";
     if let Some(gpu) = support::gpu(name) {
         backends.push(Backend::Gpu(gpu.with_binding_limit(3 << 15)));
-        backends.push(Backend::Gpu(gpu));
+        backends.push(Backend::Gpu(gpu.with_choice("correlation", 16)));
     }
     for (samples, neurons) in SHAPES {
         let model = Model::new(activations(samples, neurons, 21), 3.min(neurons as u32));
@@ -272,13 +272,14 @@ fn a_scan_keeps_what_a_loop_over_the_whole_matrix_keeps() {
 
 #[test]
 fn samples_that_do_not_fit_the_memory_give_the_same_bits() {
-    // Three blocks of neurons and three of samples.
-    let model = Model::new(activations(4500, 900, 23), 4);
-    let other = Model::new(activations(4500, 500, 24), 2);
-    for right in [None, Some(&other)] {
-        let (held, found) = run(&Backend::Cpu, &model, right, u64::MAX);
+    // Three blocks of neurons; so many samples that all sums are held, and so few that the samples are.
+    let many = [(900, 4), (500, 2)].map(|(d, layers)| Model::new(activations(4500, d, 23), layers));
+    let few = [(900, 4), (500, 2)].map(|(d, layers)| Model::new(activations(300, d, 24), layers));
+    for ([model, other], cross) in [(&many, false), (&many, true), (&few, false), (&few, true)] {
+        let right = cross.then_some(other);
+        let (held, found) = run(&Backend::Cpu, model, right, u64::MAX);
         for memory in [0, 13 << 20] {
-            let (streamed, again) = run(&Backend::Cpu, &model, right, memory);
+            let (streamed, again) = run(&Backend::Cpu, model, right, memory);
             assert_eq!(held, streamed, "{memory} bytes");
             assert_eq!(found.edges, again.edges);
             assert_eq!(found.partners, again.partners);
