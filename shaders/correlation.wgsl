@@ -8,9 +8,9 @@
 //
 // `gram`: SIDE x SIDE threads, 8 x 8 values each as 2 x 2 quads of 4 x 4 (the halves are half a tile apart, so that
 // neighbours read neighbouring words), 16 samples a step through 8 or 16 KiB of workgroup memory, the next step's samples
-// fetched into registers meanwhile: four words of each side a thread, or two where there are four times as many threads. The samples-major z is already what both operands need. Sums of 256 samples stay in registers and
-// are added to the tile at once: sparse neurons repeat products, whose roundings all go the same way, so longer sums
-// would be eight times less exact. Every tile has one owner, so the order of all sums is fixed. Unrolled in the source:
+// fetched into registers meanwhile: four words of each side a thread, or two where there are four times as many threads.
+// The samples-major z is already what both operands need. Sums of 256 samples stay in registers and are added to the tile
+// at once: sparse neurons repeat products, whose roundings all go the same way, so longer sums would be less exact. Every tile has one owner, so the order of all sums is fixed. Unrolled in the source:
 // the translation to SPIR-V, MSL and HLSL leaves loops as they are.
 
 struct Centring {
@@ -42,7 +42,8 @@ fn centre(
   let column = at % c.columns;
   var value = 0.0;
   if (row < c.samples && column < c.neurons) {
-    value = (x[row * c.neurons + column] - shift[column]) * scale[column];
+    // As (x - shift) * scale, since the scale is a power of two, but without overflow.
+    value = x[row * c.neurons + column] * scale[column] - shift[column] * scale[column];
   }
   centred[at] = value;
 }

@@ -5,6 +5,9 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
 
+/// Layers are numbered up to this: results count by the layers that something spans.
+const LAST_LAYER: u32 = 65_535;
+
 /// Which layer and unit each neuron (column) is.
 ///
 /// Columns are grouped by layer in ascending order. The *id* of a neuron is its column; where a file holds all units of
@@ -39,6 +42,13 @@ impl LayerMap {
                     layer[at]
                 ),
                 "Order the columns by layer",
+            ));
+        }
+        if let Some(beyond) = layer.last().filter(|layer| **layer > LAST_LAYER) {
+            return Err(Error::invalid(
+                "layer map",
+                format!("there is a layer {beyond}, but layers are numbered 0 to {LAST_LAYER}"),
+                "Number the layers of the model from 0",
             ));
         }
         Ok(Self { layer, unit })

@@ -29,8 +29,8 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 const REPEATS: usize = 5;
-/// Samples and neurons that growth starts from.
-const SMALLEST: (usize, usize) = (2_000, 1_000);
+/// Samples and neurons that growth starts from: from here on products of matrices outweigh what grows less.
+const SMALLEST: (usize, usize) = (4_000, 2_000);
 /// How many times as many, over a decade.
 const STEPS: [f64; 5] = [1.0, 1.78, 3.16, 5.62, 10.0];
 
@@ -217,8 +217,8 @@ fn growth() -> Result<Value> {
     let mut rows = Vec::new();
     for step in STEPS {
         for (axis, samples, neurons) in [
-            ("samples", SMALLEST.0 as f64 * step, 2.0 * SMALLEST.1 as f64),
-            ("neurons", 2.0 * SMALLEST.0 as f64, SMALLEST.1 as f64 * step),
+            ("samples", SMALLEST.0 as f64 * step, SMALLEST.1 as f64),
+            ("neurons", SMALLEST.0 as f64, SMALLEST.1 as f64 * step),
         ] {
             let (n, d) = (samples as usize, neurons as usize);
             let seconds = seconds(n, d)?;
@@ -229,5 +229,23 @@ fn growth() -> Result<Value> {
             }));
         }
     }
-    Ok(json!({ "threads": rayon::current_num_threads(), "rows": rows }))
+    let fits: Vec<Value> = ["samples", "neurons"].map(|axis| fit(axis, &rows)).into();
+    Ok(json!({ "threads": rayon::current_num_threads(), "rows": rows, "fits": fits }))
+}
+
+/// c of seconds = c·N·D² that leaves the least largest share, and that share.
+fn fit(axis: &str, rows: &[Value]) -> Value {
+    let number = |row: &Value, key: &str| row[key].as_f64().expect("a number");
+    let costs: Vec<f64> = rows
+        .iter()
+        .filter(|row| row["axis"] == axis)
+        .map(|row| {
+            let work = number(row, "samples") * number(row, "neurons").powi(2);
+            number(row, "seconds") / work
+        })
+        .collect();
+    let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = costs.iter().copied().fold(0.0, f64::max);
+    let c = 0.5 * (least + most);
+    json!({ "axis": axis, "seconds_per_n_d2": c, "largest_share_off": (most - c) / c })
 }

@@ -57,6 +57,17 @@ pub struct Rotated<'a> {
 }
 
 impl<'a> Rotated<'a> {
+    /// Bytes that the matrices of these layers take, one of them also in f64 for each thread while they are made.
+    pub fn bytes(map: &LayerMap) -> u64 {
+        let sizes = map
+            .layers()
+            .into_iter()
+            .map(|layer| map.columns(layer).len() as u64);
+        let largest = sizes.clone().max().unwrap_or(0);
+        let threads = rayon::current_num_threads() as u64;
+        sizes.map(|units| 4 * units * units).sum::<u64>() + threads * 12 * largest * largest
+    }
+
     /// `mean` of the neurons that `map` describes. Takes 4·U² bytes and about 4·U³ FLOP for a layer of U neurons.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
+use crate::labels::Labels;
 use crate::ops::moments::{Moments, Spread};
 
 /// A complete ordering of D neurons.
@@ -164,6 +165,54 @@ pub fn probeless(group_mean: ArrayView2<'_, f64>, present: &[u32]) -> Result<Ran
         order: descending(ArrayView1::from(&scores)),
         scores,
         per_class,
+    })
+}
+
+/// The ordering by F of the one-way analysis of variance, `(Σ_c n_c (μ_c − μ)² / (C − 1)) / (Σ_i (x_i − μ_{y_i})² / (N − C))`
+/// over the C classes that occur: scikit-learn's `f_classif`. Descending, ties by id; 0 for neurons that do not vary. No class
+/// has an ordering of its own. From the moments that were taken with the same labels: it costs no pass over the samples.
+///
+/// # Errors
+/// When the moments are without class means, fewer than two classes occur, or there are no more samples than classes.
+pub fn anova(moments: &Moments, labels: &Labels) -> Result<Ranking> {
+    let refused = |problem: String, fix: &str| Err(Error::invalid("ANOVA ranking", problem, fix));
+    let counts = labels.counts();
+    let fits = |means: &&Array2<f64>| means.nrows() == counts.len();
+    let Some(means) = moments.group_mean.as_ref().filter(fits) else {
+        return refused(
+            "the moments are without classes, or of others".into(),
+            "Take the moments with these labels",
+        );
+    };
+    let (samples, classes) = (labels.len(), labels.present().len());
+    if classes < 2 {
+        return refused(
+            format!("{classes} classes occur"),
+            "It compares classes: give at least two",
+        );
+    }
+    if samples <= classes {
+        return refused(
+            format!("{samples} samples of {classes} classes"),
+            "Give more samples than classes",
+        );
+    }
+    let score = |neuron: usize| {
+        if moments.spread[neuron] == Spread::Constant {
+            return 0.0;
+        }
+        let mean = moments.mean[neuron];
+        let of_class = means.column(neuron);
+        let apart = of_class.iter().zip(&counts);
+        let between: f64 = apart.map(|(m, n)| *n as f64 * (m - mean).powi(2)).sum();
+        let within = (samples as f64 * moments.sd[neuron].powi(2) - between).max(0.0);
+        between / (classes - 1) as f64 / (within / (samples - classes) as f64)
+    };
+    let scores: Vec<f64> = (0..moments.mean.len()).map(score).collect();
+    Ok(Ranking {
+        order: descending(ArrayView1::from(&scores)),
+        scores,
+        per_class: vec![Vec::new(); counts.len()],
     })
 }
 

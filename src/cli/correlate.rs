@@ -44,12 +44,16 @@ pub(super) struct Arguments {
     /// Seed of the baseline
     #[arg(long, value_name = "N", default_value_t = 0, requires = "baseline")]
     seed: u64,
-    /// Memory for samples and sums in flight; samples that do not fit are read again for every part of the matrix
+    /// Memory for samples and sums in flight, and as much for the pairs that are kept; samples that do not fit are read again
+    /// for every part of the matrix
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
     memory: u64,
-    /// Layers × units, such as 7x384, where the files do not say
+    /// Layers × units of DATA, such as 7x384, where the file does not say
     #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
     layers_units: Option<(usize, usize)>,
+    /// Layers × units of OTHER, where the file does not say
+    #[arg(long, value_name = "LxU", value_parser = parse_layers_units, requires = "cross")]
+    cross_layers_units: Option<(usize, usize)>,
     /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
@@ -60,7 +64,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum BaselineName {
-    /// The other model's layers rotated at random
+    /// The other model's layers rotated at random: 4 bytes and about 4·units FLOP for every pair of units of a layer
     Rotation,
     /// The other model's samples in a random order
     Permutation,
@@ -83,6 +87,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         cross: arguments.cross.clone(),
         options: ReadOptions {
             layers_units: arguments.layers_units,
+        },
+        cross_options: ReadOptions {
+            layers_units: arguments.cross_layers_units,
         },
         threshold: arguments.threshold,
         top: arguments.top_k.unwrap_or(0) as usize,

@@ -88,6 +88,15 @@ impl Destination {
                 ),
             ));
         };
+        for written in [file.to_owned(), file.with_extension("json")] {
+            if written.is_dir() {
+                return Err(Error::invalid(
+                    format!("output file {}", file.display()),
+                    format!("{} is a folder", written.display()),
+                    "Name another output; the .json beside it is written too",
+                ));
+            }
+        }
         let parent = match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -105,20 +114,29 @@ impl Destination {
         &self.extension
     }
 
-    /// Refuses to replace a file that is read.
+    /// Refuses to replace a file that is read, or to write among the shards of a folder that is.
     pub(super) fn spare(&self, inputs: &[&PathBuf]) -> Result<()> {
+        let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false, // what does not exist yet is no input
+        };
+        let refused = |problem: String, fix: &str| {
+            let what = format!("output file {}", self.file.display());
+            Err(Error::invalid(what, problem, fix))
+        };
         for input in inputs {
+            if input.is_dir() && same(input, self.folder.path()) {
+                return refused(
+                    format!("{} is a folder of shards that is read", input.display()),
+                    "Name an output elsewhere: every file of activations in there is a shard",
+                );
+            }
             for written in [self.file.clone(), self.file.with_extension("json")] {
-                let same = match (written.canonicalize(), input.canonicalize()) {
-                    (Ok(written), Ok(input)) => written == input,
-                    _ => false, // what does not exist yet is no input
-                };
-                if same {
-                    return Err(Error::invalid(
-                        format!("output file {}", self.file.display()),
+                if same(&written, input) {
+                    return refused(
                         format!("{} would be replaced, which is an input", written.display()),
                         "Name another output; the .json beside it is written too",
-                    ));
+                    );
                 }
             }
         }

@@ -105,6 +105,9 @@ impl<C> Opened<C> {
 /// [`Error::Io`] when it cannot be opened, [`Error::File`] when its extension is unknown, its header is broken, or
 /// header and size contradict each other.
 pub fn open(path: &Path, options: &ReadOptions) -> Result<Source> {
+    if let Err(absent) = std::fs::metadata(path) {
+        return Err(Error::io("read", path, absent));
+    }
     if path.is_dir() {
         return Ok(shards::open(path, options)?.into_source(path, Contents::Shards));
     }

@@ -1,7 +1,8 @@
 //! A folder of shards: files of the same neurons, whose samples follow one another in the order of the files' names.
 //!
 //! Numbers in names count as numbers, so `part-2` comes before `part-10`. Every file that has the extension of a format of
-//! activations is a shard; others (words, labels, notes) are passed over, and hidden ones too.
+//! activations is a shard (labels in `.npy` have to lie elsewhere); others (`.word`, `.label`, `.tsv`, notes) are passed
+//! over, and hidden ones too.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -73,7 +73,8 @@ impl MatrixFile {
                 ));
             }
         };
-        let beside = path.with_extension(format!("partial-{}", std::process::id()));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
         let mut made = Self {
             path: path.to_owned(),
             file: Mutex::new(File::create(&beside).map_err(|e| Error::io("create", &beside, e))?),

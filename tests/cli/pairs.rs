@@ -105,6 +105,98 @@ fn the_whole_matrix_goes_to_npy_and_its_triangle_to_safetensors() {
     assert_eq!(left.len(), 6, "nothing is left beside the files: {left:?}");
 }
 
+/// Writes a matrix as NumPy does.
+fn write_npy(file: &Path, values: &Array2<f32>) {
+    let mut text = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}",
+        values.nrows(),
+        values.ncols()
+    );
+    while (10 + text.len() + 1) % 64 != 0 {
+        text.push(' ');
+    }
+    text.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((text.len() as u16).to_le_bytes());
+    bytes.extend(text.as_bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn matrices_of_many_tiles_have_every_pair_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let x = crate::support::activations(20, 805, 81);
+    let y = crate::support::activations(20, 423, 82);
+    write_npy(&folder.join("x.npy"), &x);
+    write_npy(&folder.join("y.npy"), &y);
+    let [x_file, y_file] = ["x.npy", "y.npy"].map(|name| path(folder, name));
+    let found =
+        neurosieve::ops::moments::moments(&neurosieve::Backend::Cpu, x.view(), None).unwrap();
+    let r = neurosieve::ops::correlation::correlation(&neurosieve::Backend::Cpu, x.view(), &found);
+    let r = r.unwrap();
+    let out = path(folder, "r.npy");
+    for memory in ["2", "0.000001"] {
+        let base = ["--device", "cpu", "--memory", memory];
+        works(&[&["correlate", &x_file, "-o", &out][..], &base].concat());
+        let square = npy(&out);
+        assert_eq!(square.dim(), (805, 805));
+        assert!(
+            square
+                .indexed_iter()
+                .all(|((i, j), value)| *value == r.get(i, j))
+        );
+        let packed = path(folder, "packed.safetensors");
+        works(&[&["correlate", &x_file, "-o", &packed][..], &base].concat());
+        assert_eq!(tensor(&packed, "packed"), r.packed);
+        works(
+            &[
+                &["correlate", &x_file, "--cross", &y_file, "-o", &out][..],
+                &base,
+            ]
+            .concat(),
+        );
+        let cross = npy(&out);
+        let swapped = path(folder, "swapped.safetensors");
+        works(
+            &[
+                &["correlate", &y_file, "--cross", &x_file, "-o", &swapped][..],
+                &base,
+            ]
+            .concat(),
+        );
+        let swapped = tensor(&swapped, "correlations");
+        let swapped = Array2::from_shape_vec((423, 805), swapped).unwrap();
+        assert_eq!(cross.t(), swapped);
+        assert!(cross.iter().any(|r| r.abs() > 0.5));
+    }
+}
+
+#[test]
+fn values_near_the_end_of_f32_correlate_as_others_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut x = crate::support::activations(8, 3, 83);
+    for (row, mut values) in x.rows_mut().into_iter().enumerate() {
+        values[0] = if row % 3 == 0 { 3.4e38 } else { -3.4e38 };
+        values[2] = if row % 3 == 0 { 1.0 } else { -1.0 };
+    }
+    write_npy(&folder.join("x.npy"), &x);
+    let out = path(folder, "r.npy");
+    works(&[
+        "correlate",
+        &path(folder, "x.npy"),
+        "-o",
+        &out,
+        "--device",
+        "cpu",
+    ]);
+    let r = npy(&out);
+    assert!((r[(0, 2)] - 1.0).abs() < 1e-6, "{r}");
+    assert!(r.iter().all(|r| r.is_finite()));
+}
+
 #[test]
 fn edges_and_partners_are_the_strong_entries_of_the_matrix() {
     let folder = models();
@@ -288,6 +380,25 @@ fn outputs_and_flags_that_make_no_sense_are_refused() {
         &["no matrix"],
     );
     refuse(&["-o", &one], &["would be replaced"]);
+    std::fs::create_dir(folder.join("taken.npy")).unwrap();
+    refuse(&["-o", &path(folder, "taken.npy")], &["is a folder"]);
+    let shards = folder.join("shards");
+    std::fs::create_dir(&shards).unwrap();
+    Part::new(9, 2, 3).write(&shards.join("a.safetensors"));
+    let (shards, inside) = (path(folder, "shards"), path(&shards, "r.npy"));
+    let among = neurosieve(&["correlate", &shards, "-o", &inside]);
+    assert_fails(&among, &["folder of shards"]);
+    let absent = neurosieve(&["correlate", &path(folder, "none"), "-o", &inside]);
+    assert_fails(&absent, &["cannot read", "none"]);
+    let many = [
+        "-o",
+        &path(folder, "k.safetensors"),
+        "--top-k",
+        "5",
+        "--memory",
+        "0.0000001",
+    ];
+    refuse(&many, &["number of partners", "allow more memory"]);
     let (r, few) = (path(folder, "r.npy"), path(folder, "few.safetensors"));
     Part::new(50, 2, 3).write(Path::new(&few));
     refuse(&["-o", &r, "--cross", &few], &["60 samples", "50"]);
@@ -309,5 +420,17 @@ fn outputs_and_flags_that_make_no_sense_are_refused() {
         "2.5",
     ]);
     assert_fails(&output, &["2.5 is not a distance"]);
+    let everything = ["--threshold", "1", "--memory", "0.0000001"];
+    let output = neurosieve(
+        &[
+            &["cluster", &one, "-o", &path(folder, "c.json")],
+            &everything[..],
+        ]
+        .concat(),
+    );
+    assert_fails(
+        &output,
+        &["every pair is within 1", "lower the largest threshold"],
+    );
     assert!(!Path::new(&r).exists());
 }

@@ -6,6 +6,7 @@ mod clustering;
 mod concepts;
 mod correlation;
 mod metrics;
+mod moments;
 mod peers;
 mod probe;
 mod ranking;

@@ -139,7 +139,7 @@ fn breaking_the_correlation_kernels_is_noticed() {
     let x = activations(2100, 150, 13);
     for (right, wrong) in [
         ("row < c.samples && ", "row + 1u < c.samples && "),
-        ("- shift[column]", ""),
+        ("- shift[column] * scale[column]", ""),
         (
             "s15 = fma(vec4(a1.w), b1, s15);",
             "s15 = fma(vec4(a1.w), b0, s15);",

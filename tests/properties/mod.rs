@@ -7,5 +7,6 @@ mod probe;
 mod probe_degenerate;
 mod probe_problems;
 mod selection;
+mod similarity;
 mod stream;
 mod tuning;

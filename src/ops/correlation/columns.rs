@@ -161,7 +161,8 @@ impl<'a> Columns<'a> {
         self.each(from, placed, width, out, &|columns, stored, out| {
             let centring = self.shift[columns.clone()].iter().zip(&self.scale[columns]);
             for ((out, stored), (shift, scale)) in out.iter_mut().zip(stored).zip(centring) {
-                *out = (stored - shift) * scale;
+                // The scale is a power of two, so this rounds as (stored − shift) · scale does, and cannot overflow.
+                *out = stored * scale - shift * scale;
             }
         })
     }

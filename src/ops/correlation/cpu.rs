@@ -35,7 +35,7 @@ pub(super) fn scan(columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -> R
         let r = correlations(columns, left, right, products.view(), norm);
         reduction.tile(left, right, r.view())
     };
-    let mut leavings = Vec::new();
+    let mut collected = reduction.nothing();
     match Plan::of(columns, memory) {
         Plan::Hold => {
             let mut held = Panels::new(&columns.spans(), columns.samples());
@@ -49,26 +49,38 @@ pub(super) fn scan(columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -> R
             };
             for tiles in tiles(columns, usize::MAX) {
                 let found = tiles.par_iter().map(one);
-                leavings.extend(found.collect::<Result<Vec<_>>>()?);
+                collected.add(found.collect::<Result<_>>()?);
             }
         }
         Plan::Stream { side } => {
             let rounds = tiles(columns, side);
             let at_once = rounds.len() == 1;
             if !at_once {
-                pass(columns, memory, &[], Some(&mut norm.squares))?;
+                // In groups of columns: all of them in flight at once might be more than the memory.
+                let most = (memory / 2 / (RUN as u64 * 4)).max(BLOCK as u64);
+                let most = usize::try_from(most).unwrap_or(usize::MAX) / ALIGNED * ALIGNED;
+                for side in columns.spans() {
+                    for from in side.clone().step_by(most) {
+                        let group = from..side.end.min(from.saturating_add(most));
+                        pass(columns, memory, &[], &[group], Some(&mut norm.squares))?;
+                    }
+                }
             }
             for tiles in rounds {
                 let squares = at_once.then_some(&mut norm.squares);
-                let sums = pass(columns, memory, &tiles, squares)?;
+                let spans = match at_once {
+                    true => columns.spans(),
+                    false => columns.split(spans(&tiles)),
+                };
+                let sums = pass(columns, memory, &tiles, &spans, squares)?;
                 let norm = norm.taken();
                 let each = sums.into_par_iter().zip(&tiles);
                 let found = each.map(|(sums, tile)| finished(&sums, tile, &norm));
-                leavings.extend(found.collect::<Result<Vec<_>>>()?);
+                collected.add(found.collect::<Result<_>>()?);
             }
         }
     }
-    Ok(reduction.finish(leavings))
+    Ok(reduction.finish(collected))
 }
 
 /// 1/sd of z of every column, from the diagonal of G as the kernel sums it: the same roundings on both sides of a quotient.
@@ -146,25 +158,22 @@ pub(super) fn bytes(samples: usize, neurons: usize) -> u64 {
     held.min(streamed) + rayon::current_num_threads() as u64 * SCRATCH_BYTES
 }
 
-/// The sums of some tiles over all samples, and the columns' sums of squares where these are wanted.
+/// The sums of some tiles over all samples, which lie in `spans`, and these columns' sums of squares where they are wanted.
 fn pass(
     columns: &Columns<'_>,
     memory: u64,
     tiles: &[Tile],
+    spans: &[Range<usize>],
     mut squares: Option<&mut Vec<f64>>,
 ) -> Result<Vec<Sums>> {
     let samples = columns.samples();
-    let spans = match squares {
-        Some(_) => columns.spans(),
-        None => columns.split(spans(tiles)),
-    };
     let width: usize = spans.iter().map(Range::len).sum();
     let most = memory / 2 / (width.next_multiple_of(ALIGNED) as u64 * 4);
     let rows = usize::try_from(most).unwrap_or(FLIGHT).min(FLIGHT) / RUN * RUN;
     let rows = rows.max(RUN).min(samples);
     let new = |(left, right): &Tile| Sums::new(left, right);
     let mut sums: Vec<Sums> = tiles.iter().map(new).collect();
-    let mut panels = Panels::new(&spans, rows);
+    let mut panels = Panels::new(spans, rows);
     for from in (0..samples).step_by(rows) {
         panels.fill(columns, from, rows.min(samples - from))?;
         sums.par_iter_mut().for_each(|sums| panels.add(sums));

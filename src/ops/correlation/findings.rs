@@ -13,7 +13,7 @@ use ndarray::{Array2, ArrayView2};
 use super::columns::Columns;
 use super::{Distribution, Edge, Findings, Partner, Wanted};
 use crate::error::{Error, Result};
-use crate::ops::correlation::layers::{LayerSums, Layers};
+use crate::ops::correlation::layers::{LayerSums, Layers, Total};
 
 /// Neurons whose partners one lock guards.
 const GUARDED: usize = 64;
@@ -38,8 +38,15 @@ pub(super) struct Reduction<'a> {
 #[derive(Default)]
 pub(super) struct Leavings {
     edges: Vec<Edge>,
-    sums: Sums,
+    sums: Option<Sums>,
     layers: LayerSums,
+}
+
+/// What all tiles so far have left.
+pub(super) struct Collected {
+    edges: Vec<Edge>,
+    sums: Sums,
+    layers: Option<Total>,
 }
 
 /// Counts and power sums of r.
@@ -145,7 +152,7 @@ impl<'a> Reduction<'a> {
             self.partners(at, square, r);
         }
         if self.wanted.distribution {
-            leavings.sums = sums(square, r);
+            leavings.sums = Some(sums(square, r));
         }
         if let Some(layers) = &self.layers {
             leavings.layers = layers.sums(at, square, r);
@@ -179,7 +186,7 @@ impl<'a> Reduction<'a> {
                     "there are more than {}, which is as many as memory is planned for",
                     self.wanted.most_edges
                 ),
-                "Raise the threshold, allow more memory, or ask for the best partners of each neuron instead",
+                "Ask for stronger pairs only, or allow more memory",
             ));
         }
         Ok(edges)
@@ -215,18 +222,22 @@ impl<'a> Reduction<'a> {
         }
     }
 
-    /// All tiles have been taken; `leavings` are in their order.
-    pub(super) fn finish(self, leavings: Vec<Leavings>) -> Findings {
-        let mut edges = Vec::new();
-        let mut sums = Sums::default();
-        let mut layers = self.layers.map(Layers::total);
-        for leaving in leavings {
-            edges.extend(leaving.edges);
-            sums.add(&leaving.sums);
-            if let Some(total) = &mut layers {
-                total.add(&leaving.layers);
-            }
+    /// Nothing yet.
+    pub(super) fn nothing(&self) -> Collected {
+        Collected {
+            edges: Vec::new(),
+            sums: Sums::default(),
+            layers: self.layers.as_ref().map(Layers::total),
         }
+    }
+
+    /// All tiles have been taken.
+    pub(super) fn finish(self, collected: Collected) -> Findings {
+        let Collected {
+            mut edges,
+            sums,
+            layers,
+        } = collected;
         edges.sort_unstable_by_key(|edge| (edge.i, edge.j));
         let [left, right] = self.partners.map(|chunks| {
             let chunks = chunks.into_iter().flat_map(|chunk| {
@@ -240,7 +251,24 @@ impl<'a> Reduction<'a> {
             partners: left,
             partners_of_right: right,
             distribution: self.wanted.distribution.then(|| sums.distribution()),
-            layers: layers.map(|total| total.finish()),
+            layers: layers
+                .zip(self.layers)
+                .map(|(total, layers)| total.finish(layers)),
+        }
+    }
+}
+
+impl Collected {
+    /// What some tiles have left, in their order.
+    pub(super) fn add(&mut self, leavings: Vec<Leavings>) {
+        for leaving in leavings {
+            self.edges.extend(leaving.edges);
+            if let Some(sums) = &leaving.sums {
+                self.sums.add(sums);
+            }
+            if let Some(total) = &mut self.layers {
+                total.add(&leaving.layers);
+            }
         }
     }
 }

@@ -116,22 +116,29 @@ const CENTRE: &Kernel = &KERNELS[0];
 const GRAM: &Kernel = &KERNELS[1];
 
 /// Hands every pair of left and right columns to the reduction, once.
-pub(super) fn scan(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Findings> {
-    gpu.fitting(|gpu| attempt(gpu, columns, wanted))
+pub(super) fn scan(
+    gpu: &Gpu,
+    columns: &Columns<'_>,
+    wanted: &Wanted<'_>,
+    memory: u64,
+) -> Result<Findings> {
+    gpu.fitting(|gpu| attempt(gpu, columns, wanted, memory))
 }
 
-fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Findings> {
+fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -> Result<Findings> {
     let reduction = Reduction::new(wanted, columns);
     let side = side(gpu, columns)?;
     let padded = Padded::new(columns, 8 * side);
     let values = padded.tile * padded.tile;
     let tiles = padded.tiles(columns.is_cross());
-    let mut run = Run::new(gpu, columns, &padded, &tiles, side)?;
+    let mut run = Run::new(gpu, columns, &padded, &tiles, memory)?;
     let mut norm = vec![0.0; columns.all().len()];
-    let mut leavings = Vec::new();
+    let mut collected = reduction.nothing();
     // The diagonal tiles come first, so that a later range finds the norms of all its neurons.
     let diagonal = padded.columns.len();
     let per_range = gpu.fit("tiles of the result", values * 4, 1)?;
+    // On the host a value takes 8 bytes of sums and 4 of what is downloaded.
+    let per_range = per_range.min(within(memory / 2, values * 12)).max(1);
     let ranges = blocks(diagonal, per_range);
     let others = blocks(tiles.len() - diagonal, per_range);
     let others = others.map(|range| diagonal + range.start..diagonal + range.end);
@@ -162,9 +169,9 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>) -> Result<Find
         };
         let each: Vec<_> = each().collect();
         let found = each.into_par_iter().map(reduced);
-        leavings.extend(found.collect::<Result<Vec<_>>>()?);
+        collected.add(found.collect::<Result<_>>()?);
     }
-    Ok(reduction.finish(leavings))
+    Ok(reduction.finish(collected))
 }
 
 /// The better side of a workgroup for this device.
@@ -281,6 +288,11 @@ impl Padded {
     }
 }
 
+/// How many items of so many bytes fit.
+fn within(memory: u64, item: usize) -> usize {
+    usize::try_from(memory / item as u64).unwrap_or(usize::MAX)
+}
+
 /// What stays on the device from one range of tiles to the next.
 struct Run<'a> {
     gpu: &'a Gpu,
@@ -306,19 +318,21 @@ impl<'a> Run<'a> {
         samples: &'a Columns<'a>,
         padded: &Padded,
         tiles: &[[u32; 2]],
-        side: usize,
+        memory: u64,
     ) -> Result<Self> {
         let columns = padded.width();
+        let rows = gpu.fit("samples", columns * 4, STEP)?.min(PLANE);
+        let rows = rows.min(within(memory / 2, columns * 4) / STEP * STEP);
         Ok(Self {
             gpu,
             samples,
-            side,
+            side: padded.tile / 8,
             placed: padded.placed(),
             shift: gpu.upload("shift", &padded.spread(samples.shift()))?,
             scale: gpu.upload("scale", &padded.spread(samples.scale()))?,
             tiles: gpu.upload("tiles", tiles)?,
             columns,
-            rows: gpu.fit("samples", columns * 4, STEP)?.min(PLANE),
+            rows: rows.max(STEP),
             resident: None,
             // A tile's partial sum is 17 MFLOP: 0.1 s on a device of 10 GFLOP/s, and the pace adapts from there.
             pace: Pace::starting_with(64),

@@ -34,10 +34,7 @@ struct Sum {
 pub(super) struct LayerSums(Vec<((usize, usize), Sum)>);
 
 /// The sums of all tiles so far.
-pub(super) struct Total {
-    layers: Layers,
-    sums: Array2<Sum>,
-}
+pub(super) struct Total(Array2<Sum>);
 
 impl Layers {
     /// `sds` are of all columns, side after side.
@@ -117,9 +114,9 @@ impl Layers {
         LayerSums(sums)
     }
 
-    pub(super) fn total(self) -> Total {
-        let sums = Array2::default((self.names[0].len(), self.names[1].len()));
-        Total { layers: self, sums }
+    /// Nothing yet.
+    pub(super) fn total(&self) -> Total {
+        Total(Array2::default((self.names[0].len(), self.names[1].len())))
     }
 }
 
@@ -146,12 +143,12 @@ impl Sum {
 impl Total {
     pub(super) fn add(&mut self, tile: &LayerSums) {
         for (at, sum) in &tile.0 {
-            self.sums[*at].add(sum);
+            self.0[*at].add(sum);
         }
     }
 
-    pub(super) fn finish(self) -> LayerPairs {
-        let Self { layers, mut sums } = self;
+    pub(super) fn finish(self, layers: Layers) -> LayerPairs {
+        let Self(mut sums) = self;
         if layers.same {
             // Each pair was seen once, with its left neuron in the lower layer.
             for a in 0..sums.nrows() {

@@ -203,8 +203,8 @@ pub struct LayerPairs {
 /// How a scan is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
-    /// Bytes of host memory for samples and sums in flight; beside it stands what is wanted. A scan takes at least about
-    /// 64 MiB whatever it is allowed, and never needs more than the samples in f32 twice over.
+    /// Bytes of host memory for samples and sums in flight; beside them stands what is wanted. A scan takes 256 samples of 384
+    /// neurons, a tile of sums and a few rows a thread whatever it is allowed, and stays far below this where less is enough.
     pub memory: u64,
 }
 
@@ -265,7 +265,7 @@ pub fn scan(
     let columns = Columns::new(&sides);
     match backend {
         Backend::Cpu => cpu::scan(&columns, wanted, params.memory),
-        Backend::Gpu(gpu) => gpu::scan(gpu, &columns, wanted),
+        Backend::Gpu(gpu) => gpu::scan(gpu, &columns, wanted, params.memory),
     }
 }
 

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 
 /// Values that a thread reads at a time.
 const READ: usize = 1 << 16;
+/// Blocks that are read between two additions.
+const TOGETHER: usize = 64;
 
 /// `k_na = Σ_{j in layer a} (x_nj − mean_j)²` of sample n, summed over the samples: what unbiased CKA needs beside the
 /// covariances.
@@ -68,13 +70,16 @@ pub fn layer_norms(rows: &dyn Rows, moments: &Moments, map: &LayerMap) -> Result
         }
         Ok((sums, products))
     };
-    let blocks: Vec<(Vec<f64>, Array2<f64>)> =
-        starts.par_iter().map(block).collect::<Result<_>>()?;
     let mut sums = vec![0.0; layers.len()];
     let mut products = Array2::zeros((layers.len(), layers.len()));
-    for (of_block, products_of_block) in blocks {
-        sums.iter_mut().zip(of_block).for_each(|(s, b)| *s += b);
-        products += &products_of_block;
+    // Some blocks at a time, added in their order: what they leave would otherwise grow with the samples.
+    for starts in starts.chunks(TOGETHER) {
+        let blocks: Vec<(Vec<f64>, Array2<f64>)> =
+            starts.par_iter().map(block).collect::<Result<_>>()?;
+        for (of_block, products_of_block) in blocks {
+            sums.iter_mut().zip(of_block).for_each(|(s, b)| *s += b);
+            products += &products_of_block;
+        }
     }
     Ok(LayerNorms {
         samples,

@@ -125,7 +125,15 @@ fn near_pairs(
     job: &ClusterJob,
     farthest: f64,
 ) -> Result<Vec<Edge>> {
-    // A little lower, since the threshold is rounded to f32; what is too far is left out again below.
+    let lower = "Allow more memory, or lower the largest threshold";
+    if farthest >= 1.0 {
+        return Err(Error::invalid(
+            "threshold",
+            format!("every pair is within {farthest}, and memory does not hold them all"),
+            lower,
+        ));
+    }
+    // A little lower, since the threshold is rounded to f32.
     let least = (1.0 - farthest - 1e-6).clamp(0.0, 1.0) as f32;
     let wanted = Wanted {
         at_least: Some(least),
@@ -133,7 +141,16 @@ fn near_pairs(
         ..Wanted::default()
     };
     let params = Params { memory: job.memory };
-    Ok(scan(backend, data.side(), None, &wanted, &params)?.edges)
+    let found = scan(backend, data.side(), None, &wanted, &params);
+    let mut edges = match found {
+        Ok(found) => found.edges,
+        Err(Error::Invalid { what, problem, .. }) => {
+            return Err(Error::invalid(what, problem, lower));
+        }
+        Err(other) => return Err(other),
+    };
+    edges.retain(|edge| job.distance.between(edge.r) <= farthest);
+    Ok(edges)
 }
 
 fn partitions(
@@ -199,6 +216,6 @@ fn warnings(job: &ClusterJob, pairs: &Pairs, neurons: usize) -> Vec<String> {
     }
     vec![
         said,
-        "representatives are the members with the largest sum of |r| over the pairs within the largest threshold".into(),
+        "representatives are the members that are most like the others over the pairs within the largest threshold".into(),
     ]
 }

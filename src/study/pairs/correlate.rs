@@ -11,7 +11,7 @@ use super::{Inputs, Opened};
 use crate::analysis::chance::{Permuted, Rotated};
 use crate::analysis::similarity::{Cka, linear_cka};
 use crate::data::ReadOptions;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::Backend;
 use crate::ops::correlation::{self, Findings, Matrix, Params, Partner, Side, Wanted, scan};
 use crate::ops::moments::{self, layer_norms};
@@ -35,8 +35,10 @@ pub struct CorrelateJob {
     pub data: PathBuf,
     /// Another model's over the same samples.
     pub cross: Option<PathBuf>,
-    /// What the files do not say about themselves.
+    /// What the file of activations does not say about itself.
     pub options: ReadOptions,
+    /// The same of the other model's.
+    pub cross_options: ReadOptions,
     /// Keep pairs with |r| of at least this.
     pub threshold: Option<f32>,
     /// Keep so many partners of each neuron; 0: only the best, in the document.
@@ -45,7 +47,7 @@ pub struct CorrelateJob {
     pub baseline: Option<Baseline>,
     /// Seed of the baseline.
     pub seed: u64,
-    /// Bytes of memory for samples and sums in flight, and as many for edges.
+    /// Bytes of memory: for samples and sums in flight, and as many for what is kept of the pairs.
     pub memory: u64,
 }
 
@@ -82,7 +84,7 @@ pub fn correlate<M: Matrix>(
     let data = Opened::new(&job.data, &job.options)?;
     let cross = job.cross.as_ref();
     let cross = cross
-        .map(|path| Opened::new(path, &job.options))
+        .map(|path| Opened::new(path, &job.cross_options))
         .transpose()?;
     let other = cross.as_ref().unwrap_or(&data);
     clock.step("correlations");
@@ -90,8 +92,8 @@ pub fn correlate<M: Matrix>(
     let matrix = matrix.map(|make| make(neurons.0, neurons.1)).transpose()?;
     let wanted = Wanted {
         at_least: job.threshold,
-        most_edges: job.memory / size_of::<correlation::Edge>() as u64,
-        partners: job.top.max(1),
+        most_edges: job.memory / (COPIES * size_of::<correlation::Edge>() as u64),
+        partners: kept(job, neurons)?,
         distribution: true,
         layers: Some([&data.layers, &other.layers]),
         matrix: matrix.as_ref().map(|matrix| matrix as &dyn Matrix),
@@ -123,6 +125,29 @@ pub fn correlate<M: Matrix>(
     Ok((Correlated { results, findings }, matrix))
 }
 
+/// How often what is kept is in memory while it is written: as found, as columns, as a file.
+const COPIES: u64 = 3;
+
+/// Partners of each neuron, where memory allows so many.
+fn kept(job: &CorrelateJob, (left, right): (usize, usize)) -> Result<usize> {
+    let wanted = job.top.max(1);
+    let of = |neurons: usize, others: usize| neurons as u64 * wanted.min(others) as u64;
+    let partners = of(left, right) + job.cross.as_ref().map_or(0, |_| of(right, left));
+    let bytes = partners * COPIES * size_of::<correlation::Edge>() as u64;
+    if job.top > 1 && bytes > job.memory {
+        return Err(Error::invalid(
+            "number of partners",
+            format!(
+                "{wanted} of each neuron take {} MiB, and {} MiB are allowed",
+                bytes.div_ceil(1 << 20),
+                job.memory.div_ceil(1 << 20)
+            ),
+            "Keep fewer, or allow more memory",
+        ));
+    }
+    Ok(wanted)
+}
+
 /// CKA of the layers; none where there are too few samples for it.
 fn similarity(data: &Opened, findings: &Findings) -> Result<Option<Cka>> {
     let (Some(pairs), true) = (&findings.layers, data.summary.samples >= 4) else {
@@ -145,6 +170,18 @@ fn by_chance(
     let (rotated, permuted);
     let rows: &dyn crate::activations::Rows = match kind {
         Baseline::Rotation => {
+            let bytes = Rotated::bytes(&cross.layers);
+            if bytes > job.memory {
+                return Err(Error::invalid(
+                    "rotation of the other model's layers",
+                    format!(
+                        "its matrices take {} MiB, and {} MiB are allowed",
+                        bytes.div_ceil(1 << 20),
+                        job.memory.div_ceil(1 << 20)
+                    ),
+                    "Allow more memory, say of which layers the file is (--cross-layers-units), or take a permutation",
+                ));
+            }
             rotated = Rotated::new(rows, &cross.layers, &cross.moments.mean, seed)?;
             &rotated
         }

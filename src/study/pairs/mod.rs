@@ -12,7 +12,7 @@ use std::sync::Arc;
 use self::results::DataSummary;
 use crate::activations::{LayerMap, Rows};
 use crate::data::{self, ReadOptions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::correlation::Side;
 use crate::ops::moments::{self, Moments, Spread};
 
@@ -33,7 +33,11 @@ impl Opened {
         let layers = source.layers().clone();
         let dtype = source.dtype().name();
         let rows = source.into_rows()?;
-        let moments = moments::streamed(rows.as_ref(), None)?;
+        let moments = moments::streamed(rows.as_ref(), None).map_err(|error| match error {
+            // An operation knows no files.
+            Error::Invalid { what, problem, fix } => Error::file(path, what, problem, fix),
+            other => other,
+        })?;
         let with = |wanted: Spread| {
             let spread = moments.spread.iter().enumerate();
             let found = spread.filter(|(_, spread)| **spread == wanted);
