@@ -1,10 +1,11 @@
 """All pairs of neurons by neurosieve, NumPy and PyTorch, side by side: seconds, peak memory and error, in one run.
 
-python benches/peers_pairs.py FILE NEUROSIEVE [--repeats 5] > RESULT.json
+python benches/peers_pairs.py FILE NEUROSIEVE PAIRS [--repeats 5] > RESULT.json
 
-FILE: safetensors with `activations`. NEUROSIEVE: the built command. Each contender runs in a process of its own, in turns;
+FILE: safetensors with `activations`. NEUROSIEVE: the built command; PAIRS: the built bench `pairs`, whose `rate` times moments
+and correlations alone, on float32 that is in memory already, as the peers' calls are timed. Each contender runs in a process of its own, in turns;
 seconds are medians. For NumPy and PyTorch they are those of the call alone, on float32 that is in memory already (PyTorch
-gets its transposed view, NumPy makes its own float64); for neurosieve those of all that its command does between opening
+gets its transposed view, NumPy makes its own float64); for neurosieve's command those of all that it does between opening
 the file and closing the output: reading float16, moments, correlations, writing the square matrix, CKA. Peak memory is
 the whole process's (ru_maxrss). The error is the largest |difference| from NumPy's float64, pairs with a constant neuron
 left out. Needs numpy, torch and safetensors.
@@ -61,6 +62,12 @@ def ours(command, file, out):
     return json.loads(done.stdout)
 
 
+def in_memory(bench, file):
+    done = subprocess.run([bench, "rate", file], check=True, capture_output=True, text=True)
+    rate = json.loads(done.stdout)
+    return dict(seconds=rate["moments_seconds"] + rate["correlation_seconds"], peak_bytes=0, rate=rate)
+
+
 def error(path, exact):
     import numpy as np
 
@@ -81,12 +88,15 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("file")
     arguments.add_argument("neurosieve")
+    arguments.add_argument("pairs")
     arguments.add_argument("--repeats", type=int, default=5)
     arguments = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "r.npy")
-        runs = {name: [] for name in ["neurosieve", *PEERS]}
+        alone = "neurosieve, in memory"
+        runs = {name: [] for name in [alone, "neurosieve", *PEERS]}
         for _ in range(arguments.repeats):
+            runs[alone].append(in_memory(arguments.pairs, arguments.file))
             runs["neurosieve"].append(ours(arguments.neurosieve, arguments.file, out))
             for name in PEERS:
                 runs[name].append(peer(name, arguments.file))
@@ -98,6 +108,9 @@ def main():
                 seconds_of_each=[round(run["seconds"], 3) for run in all_runs],
                 peak_bytes=max(run["peak_bytes"] for run in all_runs),
             )
+        del summary[alone]["peak_bytes"]
+        middle = sorted(runs[alone], key=lambda run: run["seconds"])[len(runs[alone]) // 2]
+        summary[alone]["rate"] = middle["rate"]
         summary["neurosieve"]["steps"] = runs["neurosieve"][-1]["steps"]
         import numpy as np
 
@@ -110,7 +123,8 @@ def main():
         summary["torch.corrcoef, float32"]["error"] = error(paths["torch.corrcoef, float32"], exact)
     mine = summary["neurosieve"]
     for name in PEERS:
-        summary[name]["times_as_long"] = round(summary[name]["seconds"] / mine["seconds"], 2)
+        summary[name]["times_as_long"] = round(summary[name]["seconds"] / summary[alone]["seconds"], 2)
+        summary[name]["times_as_long_as_the_command"] = round(summary[name]["seconds"] / mine["seconds"], 2)
         summary[name]["times_the_memory"] = round(summary[name]["peak_bytes"] / mine["peak_bytes"], 2)
     import torch
 
