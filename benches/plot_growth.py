@@ -24,6 +24,8 @@ for axis, fit in zip(axes, document["fits"]):
     fixed = {"samples": f"D = {rows[0]['neurons']:,}", "neurons": f"N = {rows[0]['samples']:,}"}[fit["axis"]]
     axis.set_xlabel({"samples": "samples N", "neurons": "neurons D"}[fit["axis"]] + f" ({fixed})")
     axis.set_title(f"within {100 * fit['largest_share_off']:.0f} % of the fit", fontsize=10)
+    axis.set_xticks(at, [f"{value:,}" for value in at])
+    axis.minorticks_off()
     axis.grid(True, which="both", alpha=0.2)
 axes[0].set_ylabel("seconds")
 axes[0].legend()

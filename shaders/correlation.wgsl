@@ -14,19 +14,39 @@
 // the translation to SPIR-V, MSL and HLSL leaves loops as they are.
 
 struct Centring {
-  // Samples and neurons of x.
+  // Samples of x.
   samples: u32,
-  neurons: u32,
-  // Samples and neurons of z.
+  // What x holds: 0 f32, 1 f16, 2 bf16; of the last two a word holds two, the first in its lower half.
+  format: u32,
+  // Samples of z, and neurons of both.
   rows: u32,
   columns: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>; // samples x neurons
+@group(0) @binding(0) var<storage, read> x: array<u32>; // samples x columns, as they are stored
 @group(0) @binding(1) var<storage, read> shift: array<f32>; // columns
 @group(0) @binding(2) var<storage, read> scale: array<f32>; // columns
 @group(0) @binding(3) var<storage, read_write> centred: array<f32>; // rows x columns
 @group(0) @binding(4) var<uniform> c: Centring;
+
+// The f32 of a stored value, exactly. f16 by its bits: a device may flush what is subnormal there.
+fn stored(at: u32) -> f32 {
+  if (c.format == 0u) {
+    return bitcast<f32>(x[at]);
+  }
+  let word = x[at / 2u];
+  let bits = select(word & 0xffffu, word >> 16u, at % 2u == 1u);
+  if (c.format == 2u) {
+    return bitcast<f32>(bits << 16u);
+  }
+  let sign = (bits & 0x8000u) << 16u;
+  let exponent = (bits >> 10u) & 31u;
+  let fraction = bits & 1023u;
+  if (exponent == 0u) {
+    return bitcast<f32>(bitcast<u32>(f32(fraction) * 5.9604644775390625e-8) | sign);
+  }
+  return bitcast<f32>(sign | ((exponent + 112u) << 23u) | (fraction << 13u));
+}
 
 @compute @workgroup_size(256)
 fn centre(
@@ -41,9 +61,9 @@ fn centre(
   let row = at / c.columns;
   let column = at % c.columns;
   var value = 0.0;
-  if (row < c.samples && column < c.neurons) {
+  if (row < c.samples) {
     // As (x - shift) * scale, since the scale is a power of two, but without overflow.
-    value = x[row * c.neurons + column] * scale[column] - shift[column] * scale[column];
+    value = stored(at) * scale[column] - shift[column] * scale[column];
   }
   centred[at] = value;
 }

@@ -182,6 +182,34 @@ pub trait Rows: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When `out` is not a whole number of rows or reaches past the last one, or they cannot be read.
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()>;
+
+    /// The type that values are stored in, where [`Rows::read_bits`] hands them out as they are; F32 where it does not.
+    fn stored(&self) -> Stored {
+        Stored::F32
+    }
+
+    /// As [`Rows::read_rows`], the bits of values stored in 16 bits: half of what a GPU has to be sent.
+    ///
+    /// # Errors
+    /// As [`Rows::read_rows`]; when [`Rows::stored`] is F32.
+    fn read_bits(&self, _start: usize, _out: &mut [u16]) -> Result<()> {
+        Err(Error::invalid(
+            "bits of activations",
+            "they are stored in 32 bits",
+            "Read them as f32",
+        ))
+    }
+}
+
+/// The type that values are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// IEEE single precision, or a type that is read as it.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an f32.
+    Bf16,
 }
 
 impl Rows for Activations {
@@ -202,6 +230,14 @@ impl Rows for Array2<f16> {
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
         copy_rows(self, start, out, f16::to_f32)
     }
+
+    fn stored(&self) -> Stored {
+        Stored::F16
+    }
+
+    fn read_bits(&self, start: usize, out: &mut [u16]) -> Result<()> {
+        copy_rows(self, start, out, f16::to_bits)
+    }
 }
 
 impl Rows for Array2<bf16> {
@@ -212,14 +248,22 @@ impl Rows for Array2<bf16> {
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
         copy_rows(self, start, out, bf16::to_f32)
     }
+
+    fn stored(&self) -> Stored {
+        Stored::Bf16
+    }
+
+    fn read_bits(&self, start: usize, out: &mut [u16]) -> Result<()> {
+        copy_rows(self, start, out, bf16::to_bits)
+    }
 }
 
 /// Rows of a matrix at hand, converted.
-fn copy_rows<T: Copy>(
+fn copy_rows<T: Copy, U>(
     from: &Array2<T>,
     start: usize,
-    out: &mut [f32],
-    convert: impl Fn(T) -> f32,
+    out: &mut [U],
+    convert: impl Fn(T) -> U,
 ) -> Result<()> {
     let rows = rows_of(from.dim(), start, out.len())?;
     let from = from.slice(ndarray::s![rows, ..]);

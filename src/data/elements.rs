@@ -3,6 +3,8 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
+use crate::activations::Stored;
+
 /// Element type of activations as they are stored. Computation is in `f32` whatever the file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {
@@ -23,6 +25,15 @@ impl Dtype {
             Self::F16 | Self::BF16 => 2,
             Self::F32 => 4,
             Self::F64 => 8,
+        }
+    }
+
+    /// How values of it are handed out as they are.
+    pub(super) fn stored(self) -> Stored {
+        match self {
+            Self::F16 => Stored::F16,
+            Self::BF16 => Stored::Bf16,
+            Self::F32 | Self::F64 => Stored::F32,
         }
     }
 
@@ -60,6 +71,14 @@ pub(super) fn to_f32(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
         },
         Dtype::F32 => each(bytes, out, f32::from_le_bytes),
         Dtype::F64 => each(bytes, out, |b| f64::from_le_bytes(b) as f32),
+    }
+}
+
+/// Little-endian elements of two bytes as their bits; `bytes` holds exactly as many as `out`.
+pub(super) fn to_bits(bytes: &[u8], out: &mut [u16]) {
+    assert_eq!(bytes.len(), out.len() * 2, "caller's bounds");
+    for (bits, element) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *bits = u16::from_le_bytes(*element);
     }
 }
 

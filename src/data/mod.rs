@@ -44,7 +44,7 @@ pub use self::inspect::{
     ClassCount, ConstantNeuron, Inspection, LayerSummary, NonFinite, TaskSummary, inspect,
 };
 pub use self::labels::{read_labels, read_values};
-use crate::activations::{Activations, LayerMap, Rows, rows_of};
+use crate::activations::{Activations, LayerMap, Rows, Stored, rows_of};
 use crate::error::{Error, Result};
 use crate::split::Tokens;
 
@@ -320,6 +320,17 @@ impl Rows for NativeRows {
         self.file.read_rows(start, out);
         Ok(())
     }
+
+    fn stored(&self) -> Stored {
+        self.file.dtype().stored()
+    }
+
+    fn read_bits(&self, start: usize, out: &mut [u16]) -> Result<()> {
+        in_bits(self.stored())?;
+        rows_of(self.shape, start, out.len())?;
+        self.file.read_bits(start, out);
+        Ok(())
+    }
 }
 
 impl Rows for MatrixRows {
@@ -331,6 +342,29 @@ impl Rows for MatrixRows {
         rows_of(self.shape, start, out.len())?;
         self.matrix.read_rows(start, out);
         Ok(())
+    }
+
+    fn stored(&self) -> Stored {
+        self.matrix.by_row().map_or(Stored::F32, Dtype::stored)
+    }
+
+    fn read_bits(&self, start: usize, out: &mut [u16]) -> Result<()> {
+        in_bits(self.stored())?;
+        rows_of(self.shape, start, out.len())?;
+        self.matrix.read_bits(start, out);
+        Ok(())
+    }
+}
+
+/// Refuses to hand out the bits of values of 32 bits.
+fn in_bits(stored: Stored) -> Result<()> {
+    match stored {
+        Stored::F16 | Stored::Bf16 => Ok(()),
+        Stored::F32 => Err(Error::invalid(
+            "bits of activations",
+            "they are not stored in 16 bits, row by row",
+            "Read them as f32",
+        )),
     }
 }
 

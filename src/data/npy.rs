@@ -142,6 +142,17 @@ pub(super) fn read_labels(path: &Path) -> Result<LabelColumn> {
 }
 
 impl Matrix {
+    /// The type of the elements where whole rows of them are contiguous.
+    pub fn by_row(&self) -> Option<Dtype> {
+        (!self.fortran).then_some(self.dtype)
+    }
+
+    /// As [`Matrix::read_rows`], the bits of elements of two bytes in contiguous rows.
+    pub fn read_bits(&self, start: usize, out: &mut [u16]) {
+        let from = self.data + start * self.neurons * 2;
+        elements::to_bits(&self.bytes.get()[from..from + out.len() * 2], out);
+    }
+
     /// Fills `out` with whole rows from `start` on; the caller has checked the range.
     pub fn read_rows(&self, start: usize, out: &mut [f32]) {
         let width = self.dtype.bytes();

@@ -137,6 +137,18 @@ impl NativeFile {
         elements::to_f32(self.dtype, bytes, out);
     }
 
+    /// As [`NativeFile::read_rows`], the bits of elements of two bytes.
+    pub fn read_bits(&self, start: usize, out: &mut [u16]) {
+        let info = self.header.info(MATRIX).expect("checked when opened");
+        let from = start * self.neurons * 2;
+        elements::to_bits(&self.tensor(info)[from..from + out.len() * 2], out);
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
     /// Tasks, the primary one first, the others in the order of `classes`, then by name.
     pub fn tasks(&self) -> Result<Vec<String>> {
         let declared = self.classes()?;

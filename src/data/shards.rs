@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::classes::{LabelColumn, joined};
 use super::elements::Dtype;
 use super::{Opened, ReadOptions, Source, extension};
-use crate::activations::{Rows, rows_of};
+use crate::activations::{Rows, Stored, rows_of};
 use crate::error::{Error, Result};
 use crate::split::Tokens;
 
@@ -204,15 +204,32 @@ impl Rows for ShardRows {
             |shard, from, out| self.rows[shard].read_rows(from, out),
         )
     }
+
+    fn stored(&self) -> Stored {
+        let first = self.rows[0].stored();
+        let same = self.rows.iter().all(|rows| rows.stored() == first);
+        if same { first } else { Stored::F32 }
+    }
+
+    fn read_bits(&self, start: usize, out: &mut [u16]) -> Result<()> {
+        rows_of(self.shape(), start, out.len())?;
+        each(
+            &self.starts,
+            self.neurons,
+            start,
+            out,
+            |shard, from, out| self.rows[shard].read_bits(from, out),
+        )
+    }
 }
 
 /// Hands out the pieces of `out` by shard, with the row of the shard that each begins with.
-fn each(
+fn each<T>(
     starts: &[usize],
     neurons: usize,
     start: usize,
-    out: &mut [f32],
-    read: impl Fn(usize, usize, &mut [f32]) -> Result<()>,
+    out: &mut [T],
+    read: impl Fn(usize, usize, &mut [T]) -> Result<()>,
 ) -> Result<()> {
     let (mut at, mut rest) = (start, out);
     let mut shard = starts.partition_point(|first| *first <= start) - 1;

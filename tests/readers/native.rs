@@ -121,3 +121,43 @@ fn options_that_contradict_the_file_are_refused() {
     };
     assert!(data::open(&path, &options).is_ok());
 }
+
+#[test]
+fn halves_are_handed_out_as_they_are_stored() {
+    use half::f16;
+    use neurosieve::activations::Stored;
+    let shards = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        let to = shards.path().join(format!("{name}.safetensors"));
+        std::fs::copy(fixture("python-tokens/test.safetensors"), to).unwrap();
+    }
+    for path in [
+        fixture("python-tokens/test.safetensors"),
+        fixture("python-tokens/test.activations.npy"),
+        shards.path().to_owned(),
+    ] {
+        let rows = data::open(&path, &ReadOptions::default())
+            .unwrap()
+            .into_rows()
+            .unwrap();
+        assert_eq!(rows.stored(), Stored::F16, "{path:?}");
+        let neurons = rows.shape().1;
+        let (first, count) = (rows.shape().0 - 30, 30);
+        let (mut values, mut bits) = (vec![0.0; count * neurons], vec![0; count * neurons]);
+        rows.read_rows(first, &mut values).unwrap();
+        rows.read_bits(first, &mut bits).unwrap();
+        assert!(values.iter().any(|v| *v != 0.0));
+        for (value, bits) in values.iter().zip(&bits) {
+            assert_eq!(f16::from_bits(*bits).to_f32(), *value);
+        }
+        assert!(
+            rows.read_bits(first + 1, &mut bits).is_err(),
+            "past the end"
+        );
+    }
+    let whole = open(&fixture("python-tokens/test.safetensors"))
+        .activations()
+        .unwrap();
+    let refused = neurosieve::activations::Rows::read_bits(&whole, 0, &mut [0; 336]);
+    assert!(refused.unwrap_err().to_string().contains("32 bits"));
+}

@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::Side;
-use crate::activations::{Rows, rows_of};
+use crate::activations::{Rows, Stored, rows_of};
 use crate::error::Result;
 use crate::ops::moments::Spread;
 
@@ -34,8 +34,14 @@ pub(super) struct Placed {
     pub to: usize,
 }
 
-/// What becomes of one row of some columns.
-type Change<'a> = dyn Fn(Range<usize>, &[f32], &mut [f32]) + Sync + 'a;
+/// How rows of a side are read, and what becomes of one row of some columns.
+struct Access<'a, T> {
+    read: &'a Read<T>,
+    change: &'a Change<'a, T>,
+}
+
+type Read<T> = dyn Fn(&dyn Rows, usize, &mut [T]) -> Result<()> + Sync;
+type Change<'a, T> = dyn Fn(Range<usize>, &[T], &mut [T]) + Sync + 'a;
 
 impl<'a> Columns<'a> {
     /// The sides have moments of as many samples and neurons: the caller has checked it.
@@ -137,7 +143,14 @@ impl<'a> Columns<'a> {
         (covariance * norm[i] * norm[j]).clamp(-1.0, 1.0) as f32
     }
 
-    /// Rows from `from` on, `width` values each, of which `placed` says what they hold, as stored. The others stay.
+    /// The type that all sides are stored in; F32 where they differ.
+    pub(super) fn stored(&self) -> Stored {
+        let first = self.sides[0].stored();
+        let same = self.sides.iter().all(|side| side.stored() == first);
+        if same { first } else { Stored::F32 }
+    }
+
+    /// Rows from `from` on, `width` values each, of which `placed` says what they hold. The others stay.
     pub(super) fn read(
         &self,
         from: usize,
@@ -145,9 +158,36 @@ impl<'a> Columns<'a> {
         width: usize,
         out: &mut [f32],
     ) -> Result<()> {
-        self.each(from, placed, width, out, &|_, stored, out| {
-            out.copy_from_slice(stored);
-        })
+        self.each(
+            from,
+            placed,
+            width,
+            out,
+            &Access {
+                read: &|rows, from, out| rows.read_rows(from, out),
+                change: &|_, stored, out| out.copy_from_slice(stored),
+            },
+        )
+    }
+
+    /// As [`Columns::read`], the bits of values that are [`Columns::stored`] in 16 bits.
+    pub(super) fn read_bits(
+        &self,
+        from: usize,
+        placed: &[Placed],
+        width: usize,
+        out: &mut [u16],
+    ) -> Result<()> {
+        self.each(
+            from,
+            placed,
+            width,
+            out,
+            &Access {
+                read: &|rows, from, out| rows.read_bits(from, out),
+                change: &|_, stored, out| out.copy_from_slice(stored),
+            },
+        )
     }
 
     /// As [`Columns::read`], centred and scaled.
@@ -158,22 +198,32 @@ impl<'a> Columns<'a> {
         width: usize,
         out: &mut [f32],
     ) -> Result<()> {
-        self.each(from, placed, width, out, &|columns, stored, out| {
-            let centring = self.shift[columns.clone()].iter().zip(&self.scale[columns]);
-            for ((out, stored), (shift, scale)) in out.iter_mut().zip(stored).zip(centring) {
-                // The scale is a power of two, so this rounds as (stored − shift) · scale does, and cannot overflow.
-                *out = stored * scale - shift * scale;
-            }
-        })
+        self.each(
+            from,
+            placed,
+            width,
+            out,
+            &Access {
+                read: &|rows, from, out| rows.read_rows(from, out),
+                change: &|columns, stored, out| {
+                    let centring = self.shift[columns.clone()].iter().zip(&self.scale[columns]);
+                    for ((out, stored), (shift, scale)) in out.iter_mut().zip(stored).zip(centring)
+                    {
+                        // The scale is a power of two, so this rounds as (stored − shift) · scale does, and cannot overflow.
+                        *out = stored * scale - shift * scale;
+                    }
+                },
+            },
+        )
     }
 
-    fn each(
+    fn each<T: Copy + Default + Send>(
         &self,
         from: usize,
         placed: &[Placed],
         width: usize,
-        out: &mut [f32],
-        change: &Change<'_>,
+        out: &mut [T],
+        access: &Access<'_, T>,
     ) -> Result<()> {
         let rows = (READ / self.shift.len()).max(1);
         out.par_chunks_mut(rows * width)
@@ -189,8 +239,8 @@ impl<'a> Columns<'a> {
                         continue;
                     }
                     let neurons = start[1] - start[0];
-                    let mut stored = vec![0.0; out.len() / width * neurons];
-                    side.read_rows(from, &mut stored)?;
+                    let mut stored = vec![T::default(); out.len() / width * neurons];
+                    (access.read)(*side, from, &mut stored)?;
                     for span in placed {
                         let columns = inside(span);
                         if columns.is_empty() {
@@ -200,7 +250,8 @@ impl<'a> Columns<'a> {
                         let rows = out.chunks_exact_mut(width);
                         for (out, stored) in rows.zip(stored.chunks_exact(neurons)) {
                             let stored = &stored[columns.start - start[0]..columns.end - start[0]];
-                            change(columns.clone(), stored, &mut out[to..to + columns.len()]);
+                            let out = &mut out[to..to + columns.len()];
+                            (access.change)(columns.clone(), stored, out);
                         }
                     }
                 }

@@ -2,6 +2,7 @@
 
 use std::mem::offset_of;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
@@ -10,7 +11,9 @@ use rayon::prelude::*;
 
 use super::columns::{Columns, Placed};
 use super::findings::{Reduction, correlations};
+use super::padded::Padded;
 use super::{Findings, Wanted};
+use crate::activations::Stored;
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, blocks};
 
@@ -33,14 +36,11 @@ const PARTIAL: usize = 2048;
 /// Samples whose partial sums are added in f32 on the device; beyond them the host adds in f64.
 const PLANE: usize = 32 * PARTIAL;
 
-/// Tiles along a side of a square that is computed together, so that its columns stay in the cache.
-const SQUARE: usize = 8;
-
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct CentringParams {
     samples: u32,
-    neurons: u32,
+    format: u32,
     rows: u32,
     columns: u32,
 }
@@ -76,7 +76,7 @@ pub const KERNELS: &[Kernel] = &[
                     size: size_of::<CentringParams>(),
                     fields: &[
                         ("samples", offset_of!(CentringParams, samples)),
-                        ("neurons", offset_of!(CentringParams, neurons)),
+                        ("format", offset_of!(CentringParams, format)),
                         ("rows", offset_of!(CentringParams, rows)),
                         ("columns", offset_of!(CentringParams, columns)),
                     ],
@@ -218,86 +218,46 @@ fn constants(side: usize) -> [(&'static str, f64); 4] {
     ]
 }
 
-/// The columns on the device: each side begins with a tile of its own.
-struct Padded {
-    /// Neurons along a side of a tile.
-    tile: usize,
-    /// The columns of each tile.
-    columns: Vec<Range<usize>>,
-    /// Tiles of the left side.
-    left: usize,
-}
-
-impl Padded {
-    fn new(columns: &Columns<'_>, tile: usize) -> Self {
-        let [left, right] = columns.sides();
-        let tiles = |side: Range<usize>| {
-            let start = side.start;
-            blocks(side.len(), tile).map(move |tile| start + tile.start..start + tile.end)
-        };
-        let mut all: Vec<Range<usize>> = tiles(left).collect();
-        let left = all.len();
-        if columns.is_cross() {
-            all.extend(tiles(right));
-        }
-        Self {
-            tile,
-            columns: all,
-            left,
-        }
-    }
-
-    /// The number of columns with those of the padding.
-    fn width(&self) -> usize {
-        self.columns.len() * self.tile
-    }
-
-    /// Where the columns go.
-    fn placed(&self) -> Vec<Placed> {
-        let place = |(tile, columns): (usize, &Range<usize>)| Placed {
-            columns: columns.clone(),
-            to: tile * self.tile,
-        };
-        self.columns.iter().enumerate().map(place).collect()
-    }
-
-    /// First the tiles on the diagonal, then, in squares, those above it, or those of the left side with the right one.
-    fn tiles(&self, cross: bool) -> Vec<[u32; 2]> {
-        let all = self.columns.len();
-        let mut tiles: Vec<[u32; 2]> = (0..all as u32).map(|at| [at, at]).collect();
-        let first = if cross { self.left } else { 0 };
-        for left in blocks(self.left, SQUARE) {
-            for right in blocks(all - first, SQUARE) {
-                for a in left.clone() {
-                    for b in right.clone().map(|b| first + b).filter(|&b| b > a) {
-                        tiles.push([a as u32, b as u32]);
-                    }
-                }
-            }
-        }
-        tiles
-    }
-
-    /// Values of every column, with zeros for the padding.
-    fn spread(&self, values: &[f32]) -> Vec<f32> {
-        let mut spread = vec![0.0; self.width()];
-        for Placed { columns, to } in self.placed() {
-            spread[to..to + columns.len()].copy_from_slice(&values[columns]);
-        }
-        spread
-    }
-}
-
 /// How many items of so many bytes fit.
 fn within(memory: u64, item: usize) -> usize {
     usize::try_from(memory / item as u64).unwrap_or(usize::MAX)
 }
 
+/// Reads samples as a device takes them.
+struct Reader<'a> {
+    samples: &'a Columns<'a>,
+    placed: Vec<Placed>,
+    /// Columns with the padding.
+    columns: usize,
+}
+
+impl Reader<'_> {
+    /// A block of samples with the padding of their columns, as they are stored: a word of 32 bits, or two halves in one.
+    fn words(&self, block: Range<usize>) -> Result<Vec<u32>> {
+        let (from, values) = (block.start, block.len() * self.columns);
+        Ok(match self.samples.stored() {
+            Stored::F32 => {
+                let mut words = vec![0u32; values];
+                let out = bytemuck::cast_slice_mut(&mut words);
+                self.samples.read(from, &self.placed, self.columns, out)?;
+                words
+            }
+            Stored::F16 | Stored::Bf16 => {
+                // A row has a whole number of tiles, so an even number of values.
+                let mut words = vec![0u32; values / 2];
+                let out = bytemuck::cast_slice_mut(&mut words);
+                self.samples
+                    .read_bits(from, &self.placed, self.columns, out)?;
+                words
+            }
+        })
+    }
+}
+
 /// What stays on the device from one range of tiles to the next.
 struct Run<'a> {
     gpu: &'a Gpu,
-    samples: &'a Columns<'a>,
-    placed: Vec<Placed>,
+    reader: Arc<Reader<'a>>,
     /// Threads along a side of a workgroup.
     side: usize,
     shift: Buffer<f32>,
@@ -325,9 +285,12 @@ impl<'a> Run<'a> {
         let rows = rows.min(within(memory / 2, columns * 4) / STEP * STEP);
         Ok(Self {
             gpu,
-            samples,
             side: padded.tile / 8,
-            placed: padded.placed(),
+            reader: Arc::new(Reader {
+                samples,
+                placed: padded.placed(),
+                columns,
+            }),
             shift: gpu.upload("shift", &padded.spread(samples.shift()))?,
             scale: gpu.upload("scale", &padded.spread(samples.scale()))?,
             tiles: gpu.upload("tiles", tiles)?,
@@ -341,47 +304,62 @@ impl<'a> Run<'a> {
 
     /// G/N of a range of tiles, tile after tile.
     fn mean_products(&mut self, range: Range<usize>) -> Result<Vec<f64>> {
-        let samples = self.samples.samples();
+        let samples = self.reader.samples.samples();
         let g = self.gpu.zeros::<f32>(
             "tiles of the result",
             range.len() * 64 * self.side * self.side,
         )?;
         let mut sums = vec![0f64; g.len()];
-        for plane in blocks(samples, PLANE) {
-            for block in blocks(plane.len(), self.rows) {
-                let first = block.start == 0;
-                let block = plane.start + block.start..plane.start + block.end;
-                let z = match self.resident.take() {
-                    Some(z) => z,
-                    None => self.centred(block.clone())?,
-                };
-                self.add(&z, &g, range.clone(), first)?;
-                if block.len() == samples {
-                    self.resident = Some(z);
-                }
+        let all: Vec<(Range<usize>, Range<usize>)> = blocks(samples, PLANE)
+            .flat_map(|plane| {
+                let start = plane.start;
+                let inside = blocks(plane.len(), self.rows);
+                inside.map(move |block| (plane.clone(), start + block.start..start + block.end))
+            })
+            .collect();
+        let reader = Arc::clone(&self.reader);
+        let mut read: Option<Vec<u32>> = None;
+        for (at, (plane, block)) in all.iter().enumerate() {
+            let z = match (self.resident.take(), read) {
+                (Some(z), _) => z,
+                (None, Some(words)) => self.centred(block.len(), &words)?,
+                (None, None) => self.centred(block.len(), &reader.words(block.clone())?)?,
+            };
+            let first = block.start == plane.start;
+            // The next block is read while the device computes.
+            let next = all.get(at + 1).map(|(_, block)| block.clone());
+            let (added, ahead) = rayon::join(
+                || self.add(&z, &g, range.clone(), first),
+                || next.map(|block| reader.words(block)).transpose(),
+            );
+            added?;
+            read = ahead?;
+            if block.len() == samples {
+                self.resident = Some(z);
             }
-            let g = self.gpu.download(&g)?;
-            sums.par_iter_mut()
-                .zip(g)
-                .for_each(|(sum, g)| *sum += f64::from(g));
+            if block.end == plane.end {
+                let g = self.gpu.download(&g)?;
+                let each = sums.par_iter_mut().zip(g);
+                each.for_each(|(sum, g)| *sum += f64::from(g));
+            }
         }
         let n = samples as f64;
         sums.par_iter_mut().for_each(|sum| *sum /= n);
         Ok(sums)
     }
 
-    /// z of a block of samples, padded to whole steps and tiles.
-    fn centred(&self, block: Range<usize>) -> Result<Buffer<f32>> {
-        let rows = block.len().next_multiple_of(STEP);
-        let mut values = vec![0.0; block.len() * self.columns];
-        let samples = self.samples;
-        samples.read(block.start, &self.placed, self.columns, &mut values)?;
-        let x = self.gpu.upload("samples", &values)?;
-        drop(values);
+    /// z of a block of so many samples, padded to whole steps and tiles.
+    fn centred(&self, samples: usize, words: &[u32]) -> Result<Buffer<f32>> {
+        let rows = samples.next_multiple_of(STEP);
+        let x = self.gpu.upload("samples", words)?;
         let z = self.gpu.zeros("centred samples", rows * self.columns)?;
         let params = self.gpu.uniform(&CentringParams {
-            samples: block.len() as u32,
-            neurons: self.columns as u32,
+            samples: samples as u32,
+            format: match self.reader.samples.stored() {
+                Stored::F32 => 0,
+                Stored::F16 => 1,
+                Stored::Bf16 => 2,
+            },
             rows: rows as u32,
             columns: self.columns as u32,
         })?;

@@ -28,6 +28,7 @@ mod findings;
 mod gpu;
 mod kernel;
 mod layers;
+mod padded;
 mod triangle;
 
 use ndarray::{Array2, ArrayView2};

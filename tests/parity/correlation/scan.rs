@@ -291,6 +291,93 @@ fn samples_that_do_not_fit_the_memory_give_the_same_bits() {
     }
 }
 
+/// r of rows that are stored in some type, on a back end.
+fn stored(backend: &Backend, rows: &dyn Rows) -> Array2<f32> {
+    let moments = neurosieve::ops::moments::streamed(rows, None).unwrap();
+    let neurons = rows.shape().1;
+    let whole = Whole {
+        r: Mutex::new(Array2::from_elem((neurons, neurons), f32::NAN)),
+        same: true,
+    };
+    let wanted = Wanted {
+        matrix: Some(&whole),
+        ..Wanted::default()
+    };
+    let side = Side {
+        rows,
+        moments: &moments,
+    };
+    scan(backend, side, None, &wanted, &Params::default()).unwrap();
+    whole.r.into_inner().unwrap()
+}
+
+#[test]
+fn a_device_reads_f16_and_bf16_as_they_are_stored() {
+    use half::{bf16, f16};
+    let Some(gpu) = support::gpu("a_device_reads_f16_and_bf16_as_they_are_stored") else {
+        return;
+    };
+    // Neuron 4 flips between two subnormal f16; samples in several blocks.
+    let x = activations(700, 75, 28).mapv(|v| v.clamp(-6e4, 6e4));
+    let (halves, brains) = (x.mapv(f16::from_f32), x.mapv(bf16::from_f32));
+    assert!(halves.column(4).iter().all(|v| !v.is_normal()));
+    for limit in [u64::MAX, 3 << 15] {
+        let backend = Backend::Gpu(gpu.with_binding_limit(limit));
+        for (name, rows) in [
+            ("f16", &halves as &dyn Rows),
+            ("bf16", &brains),
+            ("f32", &Held(x.clone())),
+        ] {
+            let (native, device) = (stored(&Backend::Cpu, rows), stored(&backend, rows));
+            let apart = native
+                .iter()
+                .zip(&device)
+                .map(|(a, b)| f64::from((a - b).abs()));
+            let worst = apart.fold(0.0, f64::max);
+            assert!(worst <= TOLERANCE, "{name}, bindings of {limit}: {worst:e}");
+        }
+    }
+    let source = include_str!("../../../shaders/correlation.wgsl");
+    for (right, wrong, rows) in [
+        ("exponent + 112u", "exponent + 111u", &halves as &dyn Rows),
+        ("exponent == 0u", "exponent == 99u", &halves),
+        ("at % 2u == 1u", "at % 2u == 0u", &halves),
+        ("bits << 16u", "bits << 15u", &brains),
+    ] {
+        assert!(source.contains(right), "the kernel no longer says {right}");
+        let broken = gpu.with_shader("correlation", source.replace(right, wrong));
+        let (native, device) = (
+            stored(&Backend::Cpu, rows),
+            stored(&Backend::Gpu(broken), rows),
+        );
+        let apart = native
+            .iter()
+            .zip(&device)
+            .map(|(a, b)| f64::from((a - b).abs()));
+        assert!(
+            apart.fold(0.0, f64::max) > TOLERANCE,
+            "{wrong} was not noticed"
+        );
+    }
+}
+
+/// A matrix in f32.
+#[derive(Debug)]
+struct Held(Array2<f32>);
+
+impl Rows for Held {
+    fn shape(&self) -> (usize, usize) {
+        self.0.dim()
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        let neurons = self.0.ncols();
+        let values = self.0.as_slice().unwrap();
+        out.copy_from_slice(&values[start * neurons..start * neurons + out.len()]);
+        Ok(())
+    }
+}
+
 #[test]
 fn a_model_with_itself_matches_each_neuron_with_itself() {
     let model = Model::new(activations(300, 70, 25), 2);
