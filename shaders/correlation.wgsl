@@ -74,13 +74,12 @@ struct Params {
   // Samples of this dispatch; the difference is a multiple of 16.
   start: u32,
   end: u32,
-  // Tiles of this dispatch, the first of them in `tiles`, and the place of the first of `tiles` that g holds.
+  // Tiles of this dispatch, and the first of them.
   count: u32,
   first: u32,
-  base: u32,
   // 0: overwrite g; 1: add to it.
   accumulate: u32,
-  padding: u32,
+  padding: vec2<u32>,
 }
 
 // Threads along a side of a workgroup, 8 or 16, and all of them.
@@ -151,7 +150,7 @@ fn gram(
     right2 = z[at_right + 2u * jump];
     right3 = z[at_right + 3u * jump];
   }
-  let to = (slot - p.base) * 16u * THREADS + ty * 4u * WORDS + tx;
+  let to = slot * 16u * THREADS + ty * 4u * WORDS + tx;
   let low = to + 4u * SIDE * WORDS;
   for (var start = p.start; start < p.end; start += 256u) {
     let end = min(start + 256u, p.end);

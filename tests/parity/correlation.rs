@@ -207,6 +207,19 @@ fn the_same_input_gives_the_same_bits() {
 }
 
 #[test]
+fn half_a_million_neurons_of_a_billion_samples_are_counted_without_overflow() {
+    use neurosieve::ops::correlation::bytes;
+    let (samples, neurons) = (1_000_000_000, 500_000);
+    let triangle = 4 * (neurons as u64) * (neurons as u64 - 1) / 2;
+    let planned = bytes(samples, neurons);
+    // The sums of all pairs in f64 are what is held beside r: the samples would take 2 PB.
+    assert!(
+        planned > 3 * triangle && planned < 4 * triangle,
+        "{planned}"
+    );
+}
+
+#[test]
 fn moments_of_other_activations_are_refused() {
     let x = activations(10, 4, 15);
     let fewer = moments(&Backend::Cpu, x.slice(ndarray::s![..9, ..]), None).unwrap();

@@ -53,9 +53,8 @@ struct Params {
     end: u32,
     count: u32,
     first: u32,
-    base: u32,
     accumulate: u32,
-    padding: u32,
+    padding: [u32; 2],
 }
 
 /// The kernels of `shaders/correlation.wgsl`.
@@ -103,7 +102,6 @@ pub const KERNELS: &[Kernel] = &[
                         ("end", offset_of!(Params, end)),
                         ("count", offset_of!(Params, count)),
                         ("first", offset_of!(Params, first)),
-                        ("base", offset_of!(Params, base)),
                         ("accumulate", offset_of!(Params, accumulate)),
                         ("padding", offset_of!(Params, padding)),
                     ],
@@ -131,7 +129,7 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -
     let padded = Padded::new(columns, 8 * side);
     let values = padded.tile * padded.tile;
     let tiles = padded.tiles(columns.is_cross());
-    let mut run = Run::new(gpu, columns, &padded, &tiles, memory)?;
+    let mut run = Run::new(gpu, columns, &padded, memory)?;
     let mut norm = vec![0.0; columns.all().len()];
     let mut collected = reduction.nothing();
     // The diagonal tiles come first, so that a later range finds the norms of all its neurons.
@@ -143,13 +141,10 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -
     let others = blocks(tiles.len() - diagonal, per_range);
     let others = others.map(|range| diagonal + range.start..diagonal + range.end);
     for range in ranges.chain(others) {
-        let products = run.mean_products(range.clone())?;
         let on_diagonal = range.end <= diagonal;
-        let each = || {
-            tiles[range.clone()]
-                .iter()
-                .zip(products.chunks_exact(values))
-        };
+        let tiles = &tiles[range];
+        let products = run.mean_products(tiles)?;
+        let each = || tiles.iter().zip(products.chunks_exact(values));
         if on_diagonal {
             for ([tile, _], products) in each() {
                 for (at, column) in padded.columns[*tile as usize].clone().enumerate() {
@@ -190,9 +185,8 @@ fn side(gpu: &Gpu, columns: &Columns<'_>) -> Result<usize> {
             end: MEASURED.0 as u32,
             count: tiles.len() as u32,
             first: 0,
-            base: 0,
             accumulate: 0,
-            padding: 0,
+            padding: [0; 2],
         })?;
         let groups = tiles.len();
         let tiles = gpu.upload("tiles", &tiles)?;
@@ -262,7 +256,6 @@ struct Run<'a> {
     side: usize,
     shift: Buffer<f32>,
     scale: Buffer<f32>,
-    tiles: Buffer<[u32; 2]>,
     /// Columns with the padding.
     columns: usize,
     /// Samples of one block.
@@ -273,13 +266,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        gpu: &'a Gpu,
-        samples: &'a Columns<'a>,
-        padded: &Padded,
-        tiles: &[[u32; 2]],
-        memory: u64,
-    ) -> Result<Self> {
+    fn new(gpu: &'a Gpu, samples: &'a Columns<'a>, padded: &Padded, memory: u64) -> Result<Self> {
         let columns = padded.width();
         let rows = gpu.fit("samples", columns * 4, STEP)?.min(PLANE);
         let rows = rows.min(within(memory / 2, columns * 4) / STEP * STEP);
@@ -293,7 +280,6 @@ impl<'a> Run<'a> {
             }),
             shift: gpu.upload("shift", &padded.spread(samples.shift()))?,
             scale: gpu.upload("scale", &padded.spread(samples.scale()))?,
-            tiles: gpu.upload("tiles", tiles)?,
             columns,
             rows: rows.max(STEP),
             resident: None,
@@ -302,13 +288,12 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// G/N of a range of tiles, tile after tile.
-    fn mean_products(&mut self, range: Range<usize>) -> Result<Vec<f64>> {
+    /// G/N of some tiles, tile after tile.
+    fn mean_products(&mut self, tiles: &[[u32; 2]]) -> Result<Vec<f64>> {
         let samples = self.reader.samples.samples();
-        let g = self.gpu.zeros::<f32>(
-            "tiles of the result",
-            range.len() * 64 * self.side * self.side,
-        )?;
+        let values = tiles.len() * 64 * self.side * self.side;
+        let g = self.gpu.zeros::<f32>("tiles of the result", values)?;
+        let tiles = self.gpu.upload("tiles", tiles)?;
         let mut sums = vec![0f64; g.len()];
         let all: Vec<(Range<usize>, Range<usize>)> = blocks(samples, PLANE)
             .flat_map(|plane| {
@@ -329,7 +314,7 @@ impl<'a> Run<'a> {
             // The next block is read while the device computes.
             let next = all.get(at + 1).map(|(_, block)| block.clone());
             let (added, ahead) = rayon::join(
-                || self.add(&z, &g, range.clone(), first),
+                || self.add(&z, &tiles, &g, first),
                 || next.map(|block| reader.words(block)).transpose(),
             );
             added?;
@@ -380,18 +365,18 @@ impl<'a> Run<'a> {
         Ok(z)
     }
 
-    /// Adds the products of a block of samples to the tiles of `range`; `fresh` overwrites what was there.
+    /// Adds the products of a block of samples to the tiles; `fresh` overwrites what was there.
     fn add(
         &mut self,
         z: &Buffer<f32>,
+        tiles: &Buffer<[u32; 2]>,
         g: &Buffer<f32>,
-        range: Range<usize>,
         fresh: bool,
     ) -> Result<()> {
         let partials: Vec<_> = blocks(z.len() / self.columns, PARTIAL).collect();
-        let mut first = range.start;
-        while first < range.end {
-            let count = (self.pace.groups() / partials.len()).clamp(1, range.end - first);
+        let mut first = 0;
+        while first < tiles.len() {
+            let count = (self.pace.groups() / partials.len()).clamp(1, tiles.len() - first);
             let params = partials
                 .iter()
                 .enumerate()
@@ -402,9 +387,8 @@ impl<'a> Run<'a> {
                         end: samples.end as u32,
                         count: count as u32,
                         first: first as u32,
-                        base: range.start as u32,
                         accumulate: u32::from(!fresh || at > 0),
-                        padding: 0,
+                        padding: [0; 2],
                     })
                 })
                 .collect::<Result<Vec<_>>>()?;
@@ -414,7 +398,7 @@ impl<'a> Run<'a> {
                 .map(|params| Dispatch {
                     kernel: GRAM,
                     constants: &constants,
-                    slots: vec![z.all(), self.tiles.all(), g.all(), params.all()],
+                    slots: vec![z.all(), tiles.all(), g.all(), params.all()],
                     groups: count,
                 })
                 .collect();
