@@ -3,6 +3,8 @@
 //! | module | question |
 //! |---|---|
 //! | [`ranking`] | which neurons matter most, overall and for each class |
+//! | [`single`] | what does each neuron alone know |
+//! | [`agreement`] | how far do orderings agree |
 //! | [`redundancy`] | which neurons say the same |
 //! | [`components`] | the same of more neurons than their matrix fits |
 //! | [`search`] | which penalty does dev prefer |
@@ -21,6 +23,7 @@
 //! | [`uncertainty`] | how sure can one be |
 //! | [`bootstrap`] | how sure, where no formula says it |
 
+pub mod agreement;
 pub mod bootstrap;
 pub mod chance;
 pub mod combined;
@@ -37,5 +40,6 @@ pub mod search;
 pub mod selection;
 pub mod selectivity;
 pub mod similarity;
+pub mod single;
 pub mod tuning;
 pub mod uncertainty;

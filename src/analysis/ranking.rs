@@ -21,6 +21,36 @@ pub struct Ranking {
 }
 
 impl Ranking {
+    /// By scores of each class (C × D), NaN for a class that says nothing: overall by their mean over the classes that say
+    /// something. Descending, ties by id.
+    pub fn by_class(scores: &Array2<f64>) -> Self {
+        let (classes, neurons) = scores.dim();
+        let says = |class: &usize| scores.row(*class).iter().all(|s| !s.is_nan());
+        let telling: Vec<usize> = (0..classes).filter(says).collect();
+        let mut per_class = vec![Vec::new(); classes];
+        let mut mean = vec![0.0; neurons];
+        for &class in &telling {
+            per_class[class] = descending(scores.row(class));
+            let share = 1.0 / telling.len() as f64;
+            let row = scores.row(class);
+            mean.iter_mut().zip(row).for_each(|(m, s)| *m += share * s);
+        }
+        Self {
+            order: descending(ArrayView1::from(&mean)),
+            scores: mean,
+            per_class,
+        }
+    }
+
+    /// By one score a neuron, for `classes` classes without an ordering of their own. Descending, ties by id.
+    pub fn overall(scores: Vec<f64>, classes: usize) -> Self {
+        Self {
+            order: descending(ArrayView1::from(&scores)),
+            scores,
+            per_class: vec![Vec::new(); classes],
+        }
+    }
+
     /// The same ordering without the neurons that are not in `subset`: for a probe that saw only some neurons.
     pub fn only(&self, subset: &[usize]) -> Vec<usize> {
         let mut member = vec![false; self.order.len()];
@@ -208,11 +238,54 @@ pub fn anova(moments: &Moments, labels: &Labels) -> Result<Ranking> {
         let within = (samples as f64 * moments.sd[neuron].powi(2) - between).max(0.0);
         between / (classes - 1) as f64 / (within / (samples - classes) as f64)
     };
-    let scores: Vec<f64> = (0..moments.mean.len()).map(score).collect();
+    let scores = (0..moments.mean.len()).map(score).collect();
+    Ok(Ranking::overall(scores, counts.len()))
+}
+
+/// The ordering by the difference of means, `|μ_c − μ_rest| / sd`, of each class that occurs against the others together;
+/// overall its mean over the classes. 0 for neurons that do not, or nearly do not, vary. From the moments that were taken with
+/// the same labels.
+///
+/// # Errors
+/// When the moments are without class means, or fewer than two classes occur.
+pub fn mean_difference(moments: &Moments, labels: &Labels) -> Result<Ranking> {
+    let counts = labels.counts();
+    let fits = |means: &&Array2<f64>| means.nrows() == counts.len();
+    let means = moments.group_mean.as_ref().filter(fits);
+    let Some(means) = means.filter(|_| labels.present().len() > 1) else {
+        return Err(Error::invalid(
+            "ranking by mean difference",
+            "there are no class means, or of fewer than two classes",
+            "Take the moments with these labels, of at least two classes",
+        ));
+    };
+    let samples = labels.len() as f64;
+    let scores = Array2::from_shape_fn(means.dim(), |(class, neuron)| {
+        let own = counts[class] as f64;
+        if own == 0.0 {
+            f64::NAN
+        } else if moments.spread[neuron] == Spread::Varies {
+            // μ_rest = (N·μ − n_c·μ_c) / (N − n_c), so the difference is that from the mean of all, enlarged.
+            let apart = (means[(class, neuron)] - moments.mean[neuron]).abs();
+            apart * samples / (samples - own) / moments.sd[neuron]
+        } else {
+            0.0
+        }
+    });
+    Ok(Ranking::by_class(&scores))
+}
+
+/// The ordering by the heaviest weight of each neuron (C × D), `max_c |w_cn|`; for a class by |w_cn|. Descending, ties by id.
+///
+/// # Errors
+/// When a weight is not finite.
+pub fn largest_weight(weights: ArrayView2<'_, f32>) -> Result<Ranking> {
+    check_weights(weights)?;
+    let size = |column: ArrayView1<'_, f32>| column.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    let scores = weights.columns().into_iter().map(|c| f64::from(size(c)));
     Ok(Ranking {
-        order: descending(ArrayView1::from(&scores)),
-        scores,
-        per_class: vec![Vec::new(); counts.len()],
+        per_class: weights.rows().into_iter().map(by_magnitude).collect(),
+        ..Ranking::overall(scores.collect(), weights.nrows())
     })
 }
 

@@ -11,6 +11,7 @@ mod inspect;
 mod output;
 mod probe;
 mod progress;
+mod rank;
 mod report;
 mod study;
 
@@ -36,6 +37,7 @@ enum Command {
     Probe(Box<probe::Arguments>),
     Correlate(correlate::Arguments),
     Cluster(cluster::Arguments),
+    Rank(rank::Arguments),
     Report(report::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
@@ -60,6 +62,7 @@ pub fn main(
         Command::Probe(arguments) => probe::run(arguments, out, err),
         Command::Correlate(arguments) => correlate::run(arguments, out),
         Command::Cluster(arguments) => cluster::run(arguments, out, err),
+        Command::Rank(arguments) => rank::run(arguments, out),
         Command::Report(arguments) => report::run(arguments, out),
         Command::Inspect(arguments) => inspect::run(arguments, out),
         Command::Devices(arguments) => devices::run(arguments, out),

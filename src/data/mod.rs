@@ -25,6 +25,7 @@ mod neurox_hdf5;
 mod neurox_json;
 mod npy;
 mod npz;
+mod probe_file;
 mod safetensors;
 mod sentences;
 mod shards;
@@ -44,6 +45,7 @@ pub use self::inspect::{
     ClassCount, ConstantNeuron, Inspection, LayerSummary, NonFinite, TaskSummary, inspect,
 };
 pub use self::labels::{read_labels, read_values};
+pub use self::probe_file::{ProbeFile, read_probe};
 use crate::activations::{Activations, LayerMap, Rows, Stored, rows_of};
 use crate::error::{Error, Result};
 use crate::split::Tokens;

@@ -6,6 +6,7 @@
 //! | [`run`](run()) | the steps, from files to results |
 //! | [`probe`] | one probe, from its files to its weights and metrics |
 //! | [`pairs`] | all pairs of neurons, from files to correlations and clusters |
+//! | [`rank`] | orderings of a file's neurons for a task |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod clock;
@@ -14,6 +15,7 @@ mod layers;
 mod load;
 pub mod pairs;
 pub mod probe;
+pub mod rank;
 mod records;
 pub mod results;
 mod run;

@@ -3,11 +3,13 @@
 //! - `bad_input`     data, folders and devices that are refused, and odd data that are legal
 //! - `pairs`         correlations and clusters: files, flags, folders of shards
 //! - `probe`         one probe: its files, what each flag changes
+//! - `rank`          orderings by every method
 //! - `specification` what is wrong in the TOML is shown with its place
 
 mod bad_input;
 mod pairs;
 mod probe;
+mod rank;
 mod specification;
 
 use std::path::{Path, PathBuf};

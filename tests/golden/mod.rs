@@ -10,6 +10,7 @@ mod moments;
 mod peers;
 mod probe;
 mod ranking;
+mod single;
 mod uncertainty;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,152 @@
+//! `neurosieve rank`: which neurons matter most for a task.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::output::Destination;
+use super::progress::Bar;
+use super::{device, say};
+use crate::data::{PartFiles, ReadOptions};
+use crate::error::Result;
+use crate::report::pairs;
+use crate::study::rank::{Method, RankJob, RankResults, rank};
+use crate::study::spec::layers_units;
+
+/// Neurons of each ordering that the summary shows.
+const SHOWN: usize = 8;
+
+/// Order the neurons by what they know of a task, by any number of methods at once.
+///
+/// FILE.json gets every ordering, complete, with scores and an ordering for each class where the method has them, how far each
+/// two agree, and their vote (Borda).
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
+    data: PathBuf,
+    /// The file for the orderings, .json
+    #[arg(short, long, value_name = "FILE.json")]
+    output: PathBuf,
+    /// lca, largest-weight (these need --probe), probeless, anova, mean-difference, information, auroc, average-precision,
+    /// accuracy, random [default: all that can be]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_method)]
+    method: Vec<Method>,
+    /// Labels of DATA, where the file holds none: .label, .txt, .tsv or .npy
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// The task: one that the file holds (default: its primary one), or a column of a .tsv
+    #[arg(long, value_name = "NAME")]
+    task: Option<String>,
+    /// A probe of the same neurons and task that `neurosieve probe` wrote
+    #[arg(long, value_name = "FILE.safetensors")]
+    probe: Option<PathBuf>,
+    /// Compare orderings over their first K neurons [default: a tenth]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: Option<u32>,
+    /// Seed of the random ordering
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Layers × units, such as 7x384, where the file does not say
+    #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
+    layers_units: Option<(usize, usize)>,
+    /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+    /// Print the JSON document to stdout instead of a summary
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
+    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
+}
+
+fn parse_method(text: &str) -> std::result::Result<Method, String> {
+    let names = Method::ALL.map(Method::name).join(", ");
+    let mut all = Method::ALL.into_iter();
+    all.find(|method| method.name() == text)
+        .ok_or_else(|| format!("the methods are {names}"))
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
+    let with_probe = arguments.probe.is_some();
+    let possible = Method::ALL
+        .into_iter()
+        .filter(|m| with_probe || !m.needs_probe());
+    let mut methods = match arguments.method.is_empty() {
+        true => possible.collect(),
+        false => arguments.method.clone(),
+    };
+    methods.sort();
+    methods.dedup();
+    let task = arguments.task.clone().unwrap_or_else(|| "label".to_owned());
+    let labels = arguments
+        .labels
+        .iter()
+        .map(|file| (task.clone(), file.clone()));
+    let job = RankJob {
+        data: PartFiles {
+            activations: arguments.data.clone(),
+            labels: labels.collect(),
+            words: None,
+        },
+        task: arguments.task.clone(),
+        options: ReadOptions {
+            layers_units: arguments.layers_units,
+        },
+        methods,
+        probe: arguments.probe.clone(),
+        depth: arguments.depth.map(|depth| depth as usize),
+        seed: arguments.seed,
+    };
+    let file = Destination::new(&arguments.output, &["json"])?;
+    let inputs = std::iter::once(&job.data.activations)
+        .chain(&arguments.labels)
+        .chain(&job.probe);
+    file.spare(&inputs.collect::<Vec<_>>())?;
+    let (backend, _) = device::choose(&arguments.device)?;
+    let mut bar = Bar::new();
+    let finished = rank(&job, &backend, &mut |progress| bar.show(progress));
+    bar.clear();
+    let results = finished?;
+    let document = pairs::json(&results)?;
+    file.write(&document)?;
+    if arguments.json {
+        return say(out, &String::from_utf8_lossy(&document));
+    }
+    let mut text = String::new();
+    summary(&mut text, &results).expect("writing to a String cannot fail");
+    say(out, &text)
+}
+
+fn summary(text: &mut String, results: &RankResults) -> std::fmt::Result {
+    writeln!(
+        text,
+        "{}: {} samples × {} neurons, {} classes",
+        results.task,
+        results.samples,
+        results.neurons,
+        results.classes.len()
+    )?;
+    let overlap = |name: &str| {
+        let mut pairs = results.agreement.iter();
+        let both = ["borda", name];
+        let with_vote = pairs.find(|pair| both.iter().all(|name| pair.of.contains(name)));
+        let with_vote = with_vote.filter(|_| name != "borda");
+        with_vote.map(|pair| pair.average_overlap)
+    };
+    for (name, ranking) in &results.rankings {
+        let first: Vec<String> = ranking
+            .order
+            .iter()
+            .take(SHOWN)
+            .map(usize::to_string)
+            .collect();
+        write!(text, "  {name:<18} {}", first.join(" "))?;
+        match overlap(name) {
+            Some(overlap) => writeln!(text, " … (overlap with the vote {overlap:.2})")?,
+            None => writeln!(text, " …")?,
+        }
+    }
+    Ok(())
+}

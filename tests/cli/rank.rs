@@ -1,0 +1,90 @@
+//! `neurosieve rank`: every method finds the neurons that the class shifts, and what does not fit is refused.
+
+use serde_json::Value;
+
+use super::{Part, assert_fails, code, neurosieve, stderr, stdout};
+
+/// Data of three classes, and a probe fitted on them; their paths.
+fn fitted(classes: usize) -> (tempfile::TempDir, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (data, probe) = (path("d.safetensors"), path("p.safetensors"));
+    Part::new(200, classes, 4).write(std::path::Path::new(&data));
+    let output = neurosieve(&[
+        "probe", &data, "-o", &probe, "--l1", "0.01", "--l2", "0.01", "--device", "cpu",
+    ]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    (folder, data, probe)
+}
+
+#[test]
+fn every_method_finds_the_neurons_that_the_class_shifts() {
+    for classes in [2, 3] {
+        let (folder, data, probe) = fitted(classes);
+        let out = folder.path().join("r.json");
+        let out = out.to_str().unwrap();
+        let output = neurosieve(&[
+            "rank", &data, "-o", out, "--probe", &probe, "--depth", "2", "--device", "cpu",
+        ]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert!(stdout(&output).contains("overlap with the vote"));
+        let found: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+        let rankings = found["rankings"].as_object().unwrap();
+        assert_eq!(rankings.len(), 11, "ten methods and their vote");
+        for (name, ranking) in rankings {
+            let order: Vec<u64> = ranking["order"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|n| n.as_u64().unwrap())
+                .collect();
+            assert_eq!(order.len(), 6);
+            // The class between two others has no weight on the neurons that tell these apart, so LCA adds one of its own.
+            if name != "random" && !(name == "lca" && classes == 3) {
+                let mut first = order[..2].to_vec();
+                first.sort_unstable();
+                assert_eq!(first, [0, 3], "{name}, {classes} classes");
+            }
+            let has_classes = !["anova", "information", "random", "borda"].contains(&name.as_str());
+            let per_class = ranking["per_class"].as_object().map_or(0, |of| of.len());
+            assert_eq!(per_class, if has_classes { classes } else { 0 }, "{name}");
+        }
+        let agreement = found["agreement"].as_array().unwrap();
+        assert_eq!(agreement.len(), 11 * 10 / 2);
+        let lca = agreement
+            .iter()
+            .find(|pair| pair["of"] == serde_json::json!(["lca", "probeless"]));
+        assert!(lca.unwrap()["jaccard"].as_f64().unwrap() > 0.3);
+    }
+}
+
+#[test]
+fn what_a_ranking_lacks_is_named() {
+    let (folder, data, probe) = fitted(3);
+    let out = folder.path().join("r.json");
+    let out = out.to_str().unwrap();
+    let base = ["rank", &data, "-o", out, "--device", "cpu"];
+    let refuse = |extra: &[&str], parts: &[&str]| {
+        assert_fails(&neurosieve(&[&base[..], extra].concat()), parts);
+    };
+    refuse(&["--method", "lca"], &["ranking by lca", "--probe"]);
+    refuse(&["--probe", &data], &["neurosieve probe"]);
+    let other = folder.path().join("o.safetensors");
+    Part::new(50, 2, 4).write(&other);
+    let other = other.to_str().unwrap();
+    let output = neurosieve(&[
+        "rank", other, "-o", out, "--probe", &probe, "--device", "cpu",
+    ]);
+    assert_fails(&output, &["6 neurons and 3 classes", "of 6 and 2"]);
+    let usage = neurosieve(&[&base[..], &["--method", "best"]].concat());
+    assert_eq!(code(&usage), 2);
+    assert!(stderr(&usage).contains("probeless, anova"));
+    let without = neurosieve(&base);
+    assert_eq!(code(&without), 0, "{}", stderr(&without));
+    let found: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+    assert_eq!(
+        found["rankings"].as_object().unwrap().len(),
+        9,
+        "those that need no probe"
+    );
+}
