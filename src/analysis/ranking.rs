@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::moments::{Moments, Spread};
 
+/// The least share of a neuron's variance that counts as lying inside the classes.
+const LEAST_WITHIN: f64 = 1e-12;
+
 /// A complete ordering of D neurons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranking {
@@ -29,11 +32,15 @@ impl Ranking {
         let telling: Vec<usize> = (0..classes).filter(says).collect();
         let mut per_class = vec![Vec::new(); classes];
         let mut mean = vec![0.0; neurons];
+        // Scores that differ in their last digits alone are equal: rounding must not order neurons.
+        let rounded = |score: f64| (score * 1e12).round() / 1e12;
         for &class in &telling {
-            per_class[class] = descending(scores.row(class));
-            let share = 1.0 / telling.len() as f64;
-            let row = scores.row(class);
-            mean.iter_mut().zip(row).for_each(|(m, s)| *m += share * s);
+            let row = scores.row(class).mapv(rounded);
+            per_class[class] = descending(row.view());
+            mean.iter_mut().zip(&row).for_each(|(m, s)| *m += s);
+        }
+        for score in &mut mean {
+            *score = rounded(*score / telling.len().max(1) as f64);
         }
         Self {
             order: descending(ArrayView1::from(&mean)),
@@ -199,8 +206,9 @@ pub fn probeless(group_mean: ArrayView2<'_, f64>, present: &[u32]) -> Result<Ran
 }
 
 /// The ordering by F of the one-way analysis of variance, `(Σ_c n_c (μ_c − μ)² / (C − 1)) / (Σ_i (x_i − μ_{y_i})² / (N − C))`
-/// over the C classes that occur: scikit-learn's `f_classif`. Descending, ties by id; 0 for neurons that do not vary. No class
-/// has an ordering of its own. From the moments that were taken with the same labels: it costs no pass over the samples.
+/// over the C classes that occur: scikit-learn's `f_classif`. Descending, ties by id; 0 for neurons that do not, or nearly do
+/// not, vary. Neurons that vary a million times less inside the classes than between them are equal. No class has an ordering
+/// of its own. From the moments that were taken with the same labels: it costs no pass over the samples.
 ///
 /// # Errors
 /// When the moments are without class means, fewer than two classes occur, or there are no more samples than classes.
@@ -228,15 +236,17 @@ pub fn anova(moments: &Moments, labels: &Labels) -> Result<Ranking> {
         );
     }
     let score = |neuron: usize| {
-        if moments.spread[neuron] == Spread::Constant {
+        if moments.spread[neuron] != Spread::Varies {
             return 0.0;
         }
         let mean = moments.mean[neuron];
         let of_class = means.column(neuron);
         let apart = of_class.iter().zip(&counts);
         let between: f64 = apart.map(|(m, n)| *n as f64 * (m - mean).powi(2)).sum();
-        let within = (samples as f64 * moments.sd[neuron].powi(2) - between).max(0.0);
-        between / (classes - 1) as f64 / (within / (samples - classes) as f64)
+        let whole = samples as f64 * moments.sd[neuron].powi(2);
+        // f64 sums leave nothing to tell below that share, and an infinite F could not be written.
+        let share = (between / whole).min(1.0 - LEAST_WITHIN);
+        share / (1.0 - share) * (samples - classes) as f64 / (classes - 1) as f64
     };
     let scores = (0..moments.mean.len()).map(score).collect();
     Ok(Ranking::overall(scores, counts.len()))

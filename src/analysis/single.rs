@@ -23,8 +23,8 @@ pub struct SingleNeurons {
     pub average_precision: Array2<f64>,
     /// Accuracy of the best threshold, C × D, the class above it or below it; at least the larger share.
     pub accuracy: Array2<f64>,
-    /// Mutual information of class and binned value, D, in nats. A value's bin is the share of the samples below it, in tenths:
-    /// equal values share one.
+    /// Mutual information of class and binned value, D, in nats. Ten bins by the place of the value among the samples;
+    /// equal values share the one of their middle.
     pub information: Vec<f64>,
 }
 
@@ -87,7 +87,8 @@ impl Scored {
         for group in ties {
             // Ranks from 1; equal values have the middle one.
             let rank = below as f64 + (group.len() as f64 + 1.0) / 2.0;
-            let bin = below * BINS / samples;
+            // By the middle of the equal values, so that a neuron and its negative have the same bins.
+            let bin = (2 * below + group.len() - 1) * BINS / (2 * samples);
             for (_, sample) in *group {
                 let class = ids[*sample as usize] as usize;
                 ranks[class] += rank;

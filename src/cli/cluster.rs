@@ -8,14 +8,13 @@ use clap::ValueEnum;
 
 use super::output::{Destination, gibibytes};
 use super::progress::Bar;
-use super::{device, say};
+use super::{device, parse_layers_units, say};
 use crate::analysis::redundancy::{Distance, Linkage};
 use crate::data::ReadOptions;
 use crate::error::Result;
 use crate::report::pairs;
 use crate::study::pairs::results::ClusterResults;
 use crate::study::pairs::{ClusterJob, Inputs, cluster};
-use crate::study::spec::layers_units;
 
 /// Cluster neurons by their correlations; one representative stands for each cluster.
 ///
@@ -67,10 +66,6 @@ enum DistanceName {
     Absolute,
     /// 1 − r
     Signed,
-}
-
-fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
-    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {

@@ -8,14 +8,13 @@ use clap::ValueEnum;
 
 use super::output::{Destination, gibibytes};
 use super::progress::Bar;
-use super::{device, say};
+use super::{device, parse_layers_units, say};
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
 use crate::report::matrix::MatrixFile;
 use crate::report::pairs;
 use crate::study::pairs::results::CorrelationResults;
 use crate::study::pairs::{Baseline, CorrelateJob, Correlated, Inputs, correlate};
-use crate::study::spec::layers_units;
 
 /// Correlate every pair of neurons, without holding the matrix or the samples.
 ///
@@ -68,10 +67,6 @@ enum BaselineName {
     Rotation,
     /// The other model's samples in a random order
     Permutation,
-}
-
-fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
-    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
 }
 
 fn parse_threshold(text: &str) -> std::result::Result<f32, String> {

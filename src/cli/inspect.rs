@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{say, say_json};
+use super::{parse_layers_units, say, say_json};
 use crate::data::{self, Inspection, LabelColumn, ReadOptions};
 use crate::error::Result;
-use crate::study::spec::layers_units;
 
 /// Show what a file holds: shape, type, layers, constant neurons, non-finite values, classes.
 #[derive(Debug, clap::Args)]
@@ -25,10 +24,6 @@ pub(super) struct Arguments {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-}
-
-fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
-    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
 }
 
 /// What `--json` prints: where it comes from, and the fields of [`Inspection`].

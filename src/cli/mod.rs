@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Result};
+use crate::study::spec::layers_units;
 
 /// A neuron-probing study of a language model as one fast, reproducible job on any GPU or CPU.
 #[derive(Debug, Parser)]
@@ -95,6 +96,11 @@ fn explain(error: &Error, err: &mut dyn Write) -> std::io::Result<()> {
         cause = inner.source();
     }
     Ok(())
+}
+
+/// `--layers-units`: layers × units, such as 7x384.
+fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
+    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
 }
 
 /// Writes to stdout.

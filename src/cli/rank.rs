@@ -6,12 +6,11 @@ use std::path::PathBuf;
 
 use super::output::Destination;
 use super::progress::Bar;
-use super::{device, say};
+use super::{parse_layers_units, say};
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::Result;
 use crate::report::pairs;
 use crate::study::rank::{Method, RankJob, RankResults, rank};
-use crate::study::spec::layers_units;
 
 /// Neurons of each ordering that the summary shows.
 const SHOWN: usize = 8;
@@ -37,7 +36,8 @@ pub(super) struct Arguments {
     /// The task: one that the file holds (default: its primary one), or a column of a .tsv
     #[arg(long, value_name = "NAME")]
     task: Option<String>,
-    /// A probe of the same neurons and task that `neurosieve probe` wrote
+    /// A probe of the same neurons and task that `neurosieve probe` wrote; its weights are those of standardised activations, or
+    /// of raw ones where it was fitted with --no-standardize
     #[arg(long, value_name = "FILE.safetensors")]
     probe: Option<PathBuf>,
     /// Compare orderings over their first K neurons [default: a tenth]
@@ -49,16 +49,9 @@ pub(super) struct Arguments {
     /// Layers × units, such as 7x384, where the file does not say
     #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
     layers_units: Option<(usize, usize)>,
-    /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
-    #[arg(long, value_name = "D", default_value = "auto")]
-    device: String,
     /// Print the JSON document to stdout instead of a summary
     #[arg(long)]
     json: bool,
-}
-
-fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
-    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
 }
 
 fn parse_method(text: &str) -> std::result::Result<Method, String> {
@@ -69,14 +62,7 @@ fn parse_method(text: &str) -> std::result::Result<Method, String> {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
-    let with_probe = arguments.probe.is_some();
-    let possible = Method::ALL
-        .into_iter()
-        .filter(|m| with_probe || !m.needs_probe());
-    let mut methods = match arguments.method.is_empty() {
-        true => possible.collect(),
-        false => arguments.method.clone(),
-    };
+    let mut methods = arguments.method.clone();
     methods.sort();
     methods.dedup();
     let task = arguments.task.clone().unwrap_or_else(|| "label".to_owned());
@@ -104,9 +90,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         .chain(&arguments.labels)
         .chain(&job.probe);
     file.spare(&inputs.collect::<Vec<_>>())?;
-    let (backend, _) = device::choose(&arguments.device)?;
     let mut bar = Bar::new();
-    let finished = rank(&job, &backend, &mut |progress| bar.show(progress));
+    let finished = rank(&job, &mut |progress| bar.show(progress));
     bar.clear();
     let results = finished?;
     let document = pairs::json(&results)?;

@@ -13,8 +13,10 @@ use crate::error::{Error, Result};
 /// The weights of a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeFile {
-    /// C × D, for standardised activations: two classes have opposite rows.
+    /// C × D, on the scale that its penalty saw: of standardised activations, or of raw ones. Two classes have opposite rows.
     pub weights: Array2<f32>,
+    /// Which of the two.
+    pub standardised: bool,
     /// Names of the classes; `None` for a probe of values, which has one row.
     pub classes: Option<Vec<String>>,
 }
@@ -51,6 +53,16 @@ pub fn read_probe(path: &Path) -> Result<ProbeFile> {
         let problem = "weights are not F32, or scale is not F64";
         return Err(refused("tensors", problem.into()));
     };
+    if let Some(at) = values.iter().position(|weight| !weight.is_finite()) {
+        let (row, neuron) = (at / neurons, at % neurons);
+        let problem = format!("row {row}, neuron {neuron} is {}", values[at]);
+        return Err(refused("tensor \"weights\"", problem));
+    }
+    if let Some(neuron) = scale.iter().position(|s| !(*s > 0.0 && s.is_finite())) {
+        let problem = format!("neuron {neuron} has {}", scale[neuron]);
+        return Err(refused("tensor \"scale\"", problem));
+    }
+    let raw = metadata(&bytes, "standardize").is_ok_and(|text| text == "false");
     let classes = classes(&bytes).map_err(|problem| refused("metadata \"classes\"", problem))?;
     let expected = match &classes {
         None => 1,
@@ -63,18 +75,25 @@ pub fn read_probe(path: &Path) -> Result<ProbeFile> {
             format!("it has {rows} rows, the classes in the metadata make {expected}"),
         ));
     }
-    let standardised = |row: usize, neuron: usize| values[row * neurons + neuron] * scale[neuron];
+    let weight = |row: usize, neuron: usize| {
+        let scale = if raw { 1.0 } else { scale[neuron] };
+        values[row * neurons + neuron] * scale
+    };
     let two = classes.as_ref().is_some_and(|names| names.len() == 2);
     let weights = Array2::from_shape_fn((if two { 2 } else { rows }, neurons), |(row, neuron)| {
-        let weight = match (two, row) {
-            (false, row) => standardised(row, neuron),
+        let value = match (two, row) {
+            (false, row) => weight(row, neuron),
             // One column of a sigmoid is two of a softmax, half as far on either side.
-            (true, 0) => -0.5 * standardised(0, neuron),
-            (true, _) => 0.5 * standardised(0, neuron),
+            (true, 0) => -0.5 * weight(0, neuron),
+            (true, _) => 0.5 * weight(0, neuron),
         };
-        weight as f32
+        value as f32
     });
-    Ok(ProbeFile { weights, classes })
+    Ok(ProbeFile {
+        weights,
+        standardised: !raw,
+        classes,
+    })
 }
 
 fn numbers(tensor: &TensorView<'_>, stored: Stored, dtype: Dtype) -> Option<Vec<f64>> {
@@ -83,9 +102,13 @@ fn numbers(tensor: &TensorView<'_>, stored: Stored, dtype: Dtype) -> Option<Vec<
 
 /// The list in the metadata; `null` where labels were values.
 fn classes(bytes: &[u8]) -> std::result::Result<Option<Vec<String>>, String> {
+    let text = metadata(bytes, "classes")?;
+    serde_json::from_str(&text).map_err(|e| format!("{e} in {:?}", super::shortened(&text)))
+}
+
+fn metadata(bytes: &[u8], key: &str) -> std::result::Result<String, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     let metadata = header.metadata().as_ref();
-    let text = metadata.and_then(|metadata| metadata.get("classes"));
-    let text = text.ok_or("there is none")?;
-    serde_json::from_str(text).map_err(|e| format!("{e} in {:?}", super::shortened(text)))
+    let text = metadata.and_then(|metadata| metadata.get(key));
+    text.cloned().ok_or_else(|| "there is none".to_owned())
 }

@@ -212,6 +212,7 @@ impl Rows for ShardRows {
     }
 
     fn read_bits(&self, start: usize, out: &mut [u16]) -> Result<()> {
+        super::in_bits(self.stored())?;
         rows_of(self.shape(), start, out.len())?;
         each(
             &self.starts,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
@@ -101,7 +102,7 @@ pub struct RankJob {
     pub task: Option<String>,
     /// What the file does not say about itself.
     pub options: ReadOptions,
-    /// The methods, each once.
+    /// The methods, each once; none: all that can be.
     pub methods: Vec<Method>,
     /// A probe's weights, for the methods that need them.
     pub probe: Option<PathBuf>,
@@ -128,7 +129,12 @@ pub struct RankResults {
     pub samples: usize,
     /// Number of neurons D.
     pub neurons: usize,
-    /// The orderings by method; `borda` is the vote of all but the random one, where there are two or more.
+    /// The probe, where one was given.
+    pub probe: Option<String>,
+    /// The weights that were ordered: those of standardised activations, or of raw ones where the probe's penalty saw these.
+    pub probe_weights: Option<&'static str>,
+    /// The orderings by method; `borda` is the vote of all but the random one and accuracy, whose best threshold is for most
+    /// neurons the share of the largest class, where there are two or more.
     pub rankings: BTreeMap<&'static str, RankingResult>,
     /// How far each two of them agree.
     pub agreement: Vec<AgreementResult>,
@@ -149,19 +155,15 @@ pub struct AgreementResult {
     pub average_overlap: f64,
     /// Jaccard index of their first neurons, as many as the depth.
     pub jaccard: f64,
-    /// Spearman's correlation of the places of all neurons.
-    pub spearman: f64,
+    /// Spearman's correlation of the places of all neurons; null where an ordering tells none apart.
+    pub spearman: Option<f64>,
 }
 
 /// Reads the data and orders the neurons.
 ///
 /// # Errors
 /// When the data cannot be read or do not fit the probe, a method needs a probe and there is none, or the device fails.
-pub fn rank(
-    job: &RankJob,
-    backend: &Backend,
-    observer: &mut dyn FnMut(&Progress<'_>),
-) -> Result<RankResults> {
+pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<RankResults> {
     let mut clock = Clock::new(3, observer);
     clock.step("read");
     let wanted: Vec<String> = job.task.iter().cloned().collect();
@@ -169,29 +171,35 @@ pub fn rank(
     let (task, mut split) = (tasks.remove(0), splits.remove(0));
     let (x, labels) = (split.activations, split.labels.remove(0));
     let probe = job.probe.as_deref().map(data::read_probe).transpose()?;
-    check(job, &x, &labels, probe.as_ref())?;
+    let methods = methods(job, &labels)?;
+    let weights = match &probe {
+        Some(probe) => Some(weights_of(probe, &x, &labels)?),
+        None => None,
+    };
     clock.step("moments");
-    let moments = moments(backend, x.view(), Some(&labels))?;
+    // Natively: F needs more digits of class means than a GPU keeps, and this takes no time.
+    let moments = moments(&Backend::Cpu, x.view(), Some(&labels))?;
     clock.step("rankings");
     let mut rankings = BTreeMap::new();
-    let single = match job.methods.iter().any(|m| m.looks_at_single_neurons()) {
+    let single = match methods.iter().any(|m| m.looks_at_single_neurons()) {
         true => Some(single_neurons(x.view(), &labels)?),
         false => None,
     };
-    for method in &job.methods {
+    for method in &methods {
         let known = Known {
             moments: &moments,
             labels: &labels,
-            probe: probe.as_ref(),
+            weights: weights.as_ref(),
             single: single.as_ref(),
             seed: job.seed,
         };
         rankings.insert(method.name(), known.ranking(*method)?);
     }
-    let voters: Vec<&[usize]> = rankings
+    let silent = [Method::Random.name(), Method::Accuracy.name()];
+    let voters: Vec<&Ranking> = rankings
         .iter()
-        .filter(|(name, _)| **name != Method::Random.name())
-        .map(|(_, ranking)| ranking.order.as_slice())
+        .filter(|(name, _)| !silent.contains(name))
+        .map(|(_, ranking)| ranking)
         .collect();
     if voters.len() > 1 {
         let points = borda(&voters)?;
@@ -208,6 +216,11 @@ pub fn rank(
         task,
         samples: x.samples(),
         neurons,
+        probe: job.probe.as_ref().map(|path| path.display().to_string()),
+        probe_weights: probe.as_ref().map(|probe| match probe.standardised {
+            true => "standardised",
+            false => "raw",
+        }),
         rankings: rankings
             .iter()
             .map(|(name, r)| (*name, result(r)))
@@ -220,57 +233,73 @@ pub fn rank(
     })
 }
 
-fn check(job: &RankJob, x: &Activations, labels: &Labels, probe: Option<&ProbeFile>) -> Result<()> {
-    if let Some(method) = job
-        .methods
-        .iter()
-        .find(|m| m.needs_probe() && probe.is_none())
-    {
+/// The methods that were asked for, or all that can be.
+fn methods(job: &RankJob, labels: &Labels) -> Result<Vec<Method>> {
+    let classes = labels.present().len();
+    if classes < 2 {
+        return Err(Error::invalid(
+            "labels of a ranking",
+            format!("{classes} class occurs"),
+            "Rankings compare classes: give at least two",
+        ));
+    }
+    let has_probe = job.probe.is_some();
+    if let Some(method) = job.methods.iter().find(|m| m.needs_probe() && !has_probe) {
         return Err(Error::invalid(
             format!("ranking by {}", method.name()),
             "it orders the weights of a probe, and none was given",
             "Give --probe, a file that `neurosieve probe` wrote",
         ));
     }
-    if labels.present().len() < 2 {
-        return Err(Error::invalid(
-            "labels of a ranking",
-            format!("{} class occurs", labels.present().len()),
-            "Rankings compare classes: give at least two",
-        ));
+    if !job.methods.is_empty() {
+        return Ok(job.methods.clone());
     }
-    let Some(probe) = probe else {
-        return Ok(());
+    let can_be = |method: &Method| match method {
+        Method::Anova => labels.len() > classes,
+        other => has_probe || !other.needs_probe(),
     };
-    let same_classes = probe.classes.as_deref() == Some(labels.classes());
-    if probe.weights.ncols() != x.neurons() || !same_classes {
-        return Err(Error::invalid(
-            "probe of a ranking",
-            format!(
-                "it is of {} neurons and {} classes, the data of {} and {}, or the classes have other names",
-                probe.weights.ncols(),
-                probe.classes.as_ref().map_or(0, Vec::len),
-                x.neurons(),
-                labels.classes().len()
-            ),
-            "Give a probe that was fitted on the same neurons and task",
-        ));
+    Ok(Method::ALL.into_iter().filter(can_be).collect())
+}
+
+/// The probe's weights by the classes of the data: it may know others as well, of dev and test.
+fn weights_of(probe: &ProbeFile, x: &Activations, labels: &Labels) -> Result<Array2<f32>> {
+    let refused = |problem: String| {
+        let fix = "Give a probe that was fitted on the same neurons and task";
+        Err(Error::invalid("probe of a ranking", problem, fix))
+    };
+    let (theirs, ours) = (probe.weights.ncols(), x.neurons());
+    if theirs != ours {
+        return refused(format!("it is of {theirs} neurons, the data of {ours}"));
     }
-    Ok(())
+    let Some(known) = &probe.classes else {
+        return refused("it predicts values, not classes".into());
+    };
+    let mut rows = Vec::new();
+    for class in labels.classes() {
+        match known.iter().position(|name| name == class) {
+            Some(row) => rows.push(row),
+            None => {
+                return refused(format!(
+                    "it does not know the class \"{class}\" of the data"
+                ));
+            }
+        }
+    }
+    Ok(probe.weights.select(Axis(0), &rows))
 }
 
 /// What rankings follow from.
 struct Known<'a> {
     moments: &'a Moments,
     labels: &'a Labels,
-    probe: Option<&'a ProbeFile>,
+    weights: Option<&'a Array2<f32>>,
     single: Option<&'a SingleNeurons>,
     seed: u64,
 }
 
 impl Known<'_> {
     fn ranking(&self, method: Method) -> Result<Ranking> {
-        let weights = || self.probe.expect("it was checked").weights.view();
+        let weights = || self.weights.expect("it was checked").view();
         let single = || self.single.expect("they were scored");
         match method {
             Method::Lca => ranking::lca(weights()),
@@ -305,12 +334,12 @@ fn agreements(
     let mut all = Vec::new();
     for (place, (a, left)) in rankings.iter().enumerate() {
         for (b, right) in rankings.iter().skip(place + 1) {
-            let found = agreement(&left.order, &right.order, depth)?;
+            let found = agreement(left, right, depth)?;
             all.push(AgreementResult {
                 of: [*a, *b],
                 average_overlap: found.average_overlap,
                 jaccard: found.jaccard,
-                spearman: found.spearman,
+                spearman: found.spearman.is_finite().then_some(found.spearman),
             });
         }
     }

@@ -23,9 +23,7 @@ fn every_method_finds_the_neurons_that_the_class_shifts() {
         let (folder, data, probe) = fitted(classes);
         let out = folder.path().join("r.json");
         let out = out.to_str().unwrap();
-        let output = neurosieve(&[
-            "rank", &data, "-o", out, "--probe", &probe, "--depth", "2", "--device", "cpu",
-        ]);
+        let output = neurosieve(&["rank", &data, "-o", out, "--probe", &probe, "--depth", "2"]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         assert!(stdout(&output).contains("overlap with the vote"));
         let found: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
@@ -63,19 +61,43 @@ fn what_a_ranking_lacks_is_named() {
     let (folder, data, probe) = fitted(3);
     let out = folder.path().join("r.json");
     let out = out.to_str().unwrap();
-    let base = ["rank", &data, "-o", out, "--device", "cpu"];
+    let base = ["rank", &data, "-o", out];
     let refuse = |extra: &[&str], parts: &[&str]| {
         assert_fails(&neurosieve(&[&base[..], extra].concat()), parts);
     };
     refuse(&["--method", "lca"], &["ranking by lca", "--probe"]);
     refuse(&["--probe", &data], &["neurosieve probe"]);
     let other = folder.path().join("o.safetensors");
+    let path = other.to_str().unwrap();
+    let with_probe = ["rank", path, "-o", out, "--probe", &probe];
+    Part::new(50, 4, 4).write(&other);
+    assert_fails(
+        &neurosieve(&with_probe),
+        &["does not know the class", "class-3"],
+    );
+    Part::new(50, 3, 4).with_neurons(4).write(&other);
+    assert_fails(&neurosieve(&with_probe), &["of 6 neurons, the data of 4"]);
+    // A probe may know classes that these data lack.
     Part::new(50, 2, 4).write(&other);
-    let other = other.to_str().unwrap();
-    let output = neurosieve(&[
-        "rank", other, "-o", out, "--probe", &probe, "--device", "cpu",
-    ]);
-    assert_fails(&output, &["6 neurons and 3 classes", "of 6 and 2"]);
+    let output = neurosieve(&with_probe);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let found: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+    assert_eq!(
+        found["rankings"]["lca"]["per_class"]
+            .as_object()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(found["probe_weights"], "standardised");
+    // Every sample a class of its own: F is not defined, and left out where it was not asked for.
+    let mut own = Part::new(6, 6, 4);
+    own.labels = (0..6).collect();
+    own.write(&other);
+    let output = neurosieve(&["rank", path, "-o", out]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let named = neurosieve(&["rank", path, "-o", out, "--method", "anova"]);
+    assert_fails(&named, &["more samples than classes"]);
     let usage = neurosieve(&[&base[..], &["--method", "best"]].concat());
     assert_eq!(code(&usage), 2);
     assert!(stderr(&usage).contains("probeless, anova"));

@@ -2,6 +2,7 @@
 
 use ndarray::array;
 use neurosieve::analysis::agreement::{agreement, borda};
+use neurosieve::analysis::ranking::Ranking;
 use neurosieve::analysis::single::single_neurons;
 use neurosieve::labels::Labels;
 use serde::Deserialize;
@@ -110,6 +111,25 @@ fn perfect_useless_and_constant_neurons_are_told_apart() {
 }
 
 #[test]
+fn a_neuron_and_its_negative_tell_as_much_of_a_rare_class() {
+    let ids: Vec<u32> = (0..1000).map(|i| u32::from(i % 21 == 0)).collect();
+    let x = ndarray::Array2::from_shape_fn((1000, 3), |(i, neuron)| match neuron {
+        0 => ids[i] as f32,
+        1 => -(ids[i] as f32),
+        _ => ((i * 7919) % 1000) as f32,
+    });
+    let labels = Labels::new(ids.clone(), vec!["often".into(), "rare".into()]).unwrap();
+    let found = single_neurons(x.view(), &labels).unwrap();
+    let share = ids.iter().sum::<u32>() as f64 / 1000.0;
+    let entropy = -share * share.ln() - (1.0 - share) * (1.0 - share).ln();
+    assert_close("its information", found.information[0], entropy, 1e-12);
+    assert_close("its negative's", found.information[1], entropy, 1e-12);
+    assert!(found.information[2] < 0.1 * entropy);
+    let scores = found.by_auroc().scores;
+    assert_eq!((scores[0], scores[1]), (1.0, 1.0));
+}
+
+#[test]
 fn orderings_agree_as_their_sets_and_places_do() {
     let Overlaps {
         a,
@@ -119,7 +139,15 @@ fn orderings_agree_as_their_sets_and_places_do() {
         jaccard,
         spearman,
     } = json::<Golden>("single.json").overlaps;
-    let found = agreement(&a, &b, depth).unwrap();
+    let by_place = |order: &[usize]| {
+        let mut scores = vec![0.0; order.len()];
+        let places = order.iter().zip((0..order.len()).rev());
+        places.for_each(|(neuron, score)| scores[*neuron] = score as f64);
+        Ranking::overall(scores, 0)
+    };
+    let (first, second) = (by_place(&a), by_place(&b));
+    assert_eq!((&first.order, &second.order), (&a, &b));
+    let found = agreement(&first, &second, depth).unwrap();
     assert_close(
         "average overlap",
         found.average_overlap,
@@ -128,21 +156,26 @@ fn orderings_agree_as_their_sets_and_places_do() {
     );
     assert_close("Jaccard", found.jaccard, jaccard, 1e-12);
     assert_close("Spearman", found.spearman, spearman, 1e-12);
-    let same = agreement(&a, &a, depth).unwrap();
+    let same = agreement(&first, &first, depth).unwrap();
     assert_eq!(
         (same.average_overlap, same.jaccard, same.spearman),
         (1.0, 1.0, 1.0)
     );
-    for (left, right, depth) in [
-        (&[0, 1][..], &[0, 0][..], 1),
-        (&[0, 1], &[1, 0], 3),
-        (&[0], &[0, 1], 1),
-        (&[0, 2], &[0, 1], 1),
-    ] {
-        assert!(agreement(left, right, depth).is_err());
+    for depth in [0, 51] {
+        assert!(agreement(&first, &second, depth).is_err());
     }
-    // Neuron 1 is second twice, neuron 0 first and last, neuron 2 last and first: all have as many points.
-    assert_eq!(borda(&[&[0, 1, 2], &[2, 1, 0]]).unwrap(), [2.0, 2.0, 2.0]);
-    assert_eq!(borda(&[&[1, 0, 2], &[1, 2, 0]]).unwrap(), [1.0, 4.0, 1.0]);
-    assert!(borda(&[]).is_err() && borda(&[&[0, 1], &[0]]).is_err());
+    assert!(agreement(&first, &by_place(&[0, 1]), 1).is_err());
+    // Places of equal scores are shared: neither votes nor correlation come from ids.
+    let of = |scores: &[f64]| Ranking::overall(scores.to_vec(), 0);
+    assert_eq!(borda(&[&of(&[5.0, 1.0, 1.0])]).unwrap(), [2.0, 0.5, 0.5]);
+    assert_eq!(
+        borda(&[&of(&[3.0, 3.0, 9.0]), &of(&[1.0, 2.0, 3.0])]).unwrap(),
+        [0.5, 1.5, 4.0]
+    );
+    let nothing = agreement(&of(&[0.0; 9]), &of(&[0.0; 9]), 3).unwrap();
+    assert!(
+        nothing.spearman.is_nan(),
+        "an ordering that tells nothing apart agrees with none"
+    );
+    assert!(borda(&[]).is_err() && borda(&[&of(&[1.0, 2.0]), &of(&[1.0])]).is_err());
 }

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 
 use super::output::Destination;
 use super::progress::Bar;
-use super::{device, say};
+use super::{device, parse_layers_units, say};
 use crate::analysis::search::Penalties;
 use crate::analysis::selection::Rule;
 use crate::data::{PartFiles, ReadOptions};
@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::ops::probe::{Norm, Params, PenaltyScale, Solver, Stop, adam};
 use crate::report;
 use crate::study::probe::{Chosen, Job, run as run_job};
-use crate::study::spec::layers_units;
 
 /// Ratios that are tried where no penalty is given.
 const RATIOS: &str = "0.1,0.03,0.01,0.003,0.001,0.0003";
@@ -199,10 +198,6 @@ impl List {
         }
         Ok(Self(all))
     }
-}
-
-fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String> {
-    layers_units(text).ok_or_else(|| "write 7x384 for 7 layers of 384 units".to_owned())
 }
 
 fn parse_rule(text: &str) -> std::result::Result<Rule, String> {

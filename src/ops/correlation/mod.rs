@@ -126,7 +126,8 @@ impl Default for Wanted<'_> {
     }
 }
 
-/// What a scan found. Nothing but the last bits of sums in f64 depends on the back end's tiles or on memory.
+/// What a scan found. Natively nothing but the last bits of sums in f64 depends on memory; on a GPU also those of r, within
+/// [`TOLERANCE`], since sums in f32 are as long as blocks of samples are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Findings {
     /// The pairs above the threshold, by left neuron and then by right one; of one model i < j.
