@@ -21,6 +21,17 @@ pub enum Linkage {
     Single,
 }
 
+impl Linkage {
+    /// Its name, as results have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Average => "average",
+            Self::Complete => "complete",
+            Self::Single => "single",
+        }
+    }
+}
+
 /// How far apart two neurons of correlation r are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Distance {
@@ -32,6 +43,14 @@ pub enum Distance {
 }
 
 impl Distance {
+    /// Its formula, as results have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneMinusAbs => "1 - |r|",
+            Self::OneMinus => "1 - r",
+        }
+    }
+
     /// The distance of two neurons of correlation r, as a dendrogram has it.
     pub fn between(self, r: f32) -> f64 {
         (1.0 - self.likeness(r)).max(0.0)

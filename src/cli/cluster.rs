@@ -12,9 +12,9 @@ use super::{device, parse_layers_units, say};
 use crate::analysis::redundancy::{Distance, Linkage};
 use crate::data::ReadOptions;
 use crate::error::Result;
-use crate::report::pairs;
+use crate::report::json;
 use crate::study::pairs::results::ClusterResults;
-use crate::study::pairs::{ClusterJob, Inputs, cluster};
+use crate::study::pairs::{ClusterJob, cluster};
 
 /// Cluster neurons by their correlations; one representative stands for each cluster.
 ///
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let finished = cluster(&job, &backend, device, &mut |p| bar.show(p));
     bar.clear();
     let results = finished?;
-    let document = pairs::json(&results)?;
+    let document = json::document(&results)?;
     file.write(&document)?;
     for warning in &results.warnings {
         // A closed stderr must not cost the results; the warnings are in them as well.

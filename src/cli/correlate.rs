@@ -12,9 +12,9 @@ use super::{device, parse_layers_units, say};
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
 use crate::report::matrix::MatrixFile;
-use crate::report::pairs;
+use crate::report::{json, pairs};
 use crate::study::pairs::results::CorrelationResults;
-use crate::study::pairs::{Baseline, CorrelateJob, Correlated, Inputs, correlate};
+use crate::study::pairs::{Baseline, CorrelateJob, Correlated, correlate};
 
 /// Correlate every pair of neurons, without holding the matrix or the samples.
 ///
@@ -116,7 +116,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let finished = correlate(&job, &backend, device, matrix, &mut |p| bar.show(p));
     bar.clear();
     let (Correlated { results, findings }, matrix) = finished?;
-    let document = pairs::json(&results)?;
+    let document = json::document(&results)?;
     if let Some(matrix) = matrix {
         matrix.finish()?;
     } else if job.threshold.is_some() {

@@ -9,7 +9,7 @@ use super::progress::Bar;
 use super::{parse_layers_units, say};
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::Result;
-use crate::report::pairs;
+use crate::report::json;
 use crate::study::rank::{Method, RankJob, RankResults, rank};
 
 /// Neurons of each ordering that the summary shows.
@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let finished = rank(&job, &mut |progress| bar.show(progress));
     bar.clear();
     let results = finished?;
-    let document = pairs::json(&results)?;
+    let document = json::document(&results)?;
     file.write(&document)?;
     if arguments.json {
         return say(out, &String::from_utf8_lossy(&document));

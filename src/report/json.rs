@@ -1,4 +1,4 @@
-//! `results.json`: all that a study found.
+//! `results.json`: all that a study found; and the documents of the other commands.
 
 use std::io::Write;
 
@@ -53,4 +53,15 @@ pub fn parse(text: &str) -> Result<StudyResults> {
             "Give the results.json that `neurosieve study` wrote",
         )),
     }
+}
+
+/// The document of any other command, ending in a line feed.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn document(results: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(results)
+        .map_err(|e| Error::invalid("JSON document", e.to_string(), "This is a bug: report it"))?;
+    text.push(b'\n');
+    Ok(text)
 }

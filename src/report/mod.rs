@@ -2,10 +2,10 @@
 //!
 //! | module | makes |
 //! |---|---|
-//! | [`json`] | `results.json`, and reads it back: the one source of everything else here |
+//! | [`json`] | `results.json`, and reads it back: the one source of everything else here; documents of other commands |
 //! | [`csv`] | `tables/*.csv`, in long form: one row a figure, one file a kind of figure |
 //! | [`html`] | `report.html`, one file that needs nothing beside it |
-//! | [`probe`] | weights and metrics of one probe (`neurosieve probe`) |
+//! | [`probe`] | the weights of one probe (`neurosieve probe`) |
 //! | [`matrix`], [`pairs`] | correlations as matrices, edges and partners (`neurosieve correlate`, `cluster`) |
 //! | [`chart`] | the drawings of `report.html`, as SVG |
 //! | [`mod@format`] | numbers as people read them |

@@ -1,4 +1,4 @@
-//! Pairs of neurons as safetensors, and the documents of `neurosieve correlate` and `neurosieve cluster`.
+//! Pairs of neurons as safetensors.
 //!
 //! | what | tensors |
 //! |---|---|
@@ -10,7 +10,6 @@
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, TensorView};
-use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::ops::correlation::{Edge, Partner};
@@ -42,17 +41,6 @@ pub fn partners(of_left: &[Vec<Partner>], of_right: Option<&[Vec<Partner>]>) -> 
         all.extend(columns("_cross", pairs(of_right)));
     }
     file(&all)
-}
-
-/// A document, ending in a line feed.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn json(document: &impl Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(document)
-        .map_err(|e| Error::invalid("document", e.to_string(), "This is a bug: report it"))?;
-    text.push(b'\n');
-    Ok(text)
 }
 
 /// A tensor of one dimension.

@@ -1,4 +1,4 @@
-//! The documents of one probe: its weights as safetensors, what there is to say of it as JSON.
+//! The file of one probe: its weights as safetensors.
 //!
 //! | tensor | shape | what |
 //! |---|---|---|
@@ -66,17 +66,6 @@ pub(super) fn sort_metadata(file: &mut [u8]) -> serde_json::Result<()> {
     header.fill(b' ');
     header[..text.len()].copy_from_slice(&text);
     Ok(())
-}
-
-/// The JSON document, ending in a line feed.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn json(results: &ProbeResults) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(results)
-        .map_err(|e| Error::invalid("probe document", e.to_string(), "This is a bug: report it"))?;
-    text.push(b'\n');
-    Ok(text)
 }
 
 /// Weights row by row, and biases: one row for two classes.

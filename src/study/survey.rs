@@ -67,17 +67,8 @@ pub(super) fn distance(spec: &ClusterSpec) -> Distance {
 pub(super) fn clustering(spec: &ClusterSpec, correlation: &Correlation) -> Clustering {
     let counts = redundancy::pairs_at_least(correlation, &PAIRS_AT);
     Clustering {
-        linkage: match spec.linkage {
-            LinkageSpec::Average => "average",
-            LinkageSpec::Complete => "complete",
-            LinkageSpec::Single => "single",
-        }
-        .into(),
-        distance: match spec.distance {
-            DistanceSpec::Absolute => "1 - |r|",
-            DistanceSpec::Signed => "1 - r",
-        }
-        .into(),
+        linkage: linkage(spec).name().into(),
+        distance: distance(spec).name().into(),
         pairs_at_least: PAIRS_AT
             .into_iter()
             .zip(counts)

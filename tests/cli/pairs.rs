@@ -374,6 +374,7 @@ fn outputs_and_flags_that_make_no_sense_are_refused() {
         let output = neurosieve(&[&["correlate", &one, "--device", "cpu"], arguments].concat());
         assert_fails(&output, parts);
     };
+    let r = path(folder, "r.npy");
     refuse(&["-o", &path(folder, "r.csv")], &[".npy or .safetensors"]);
     refuse(
         &["-o", &path(folder, "r.npy"), "--top-k", "3"],
@@ -399,7 +400,7 @@ fn outputs_and_flags_that_make_no_sense_are_refused() {
         "0.0000001",
     ];
     refuse(&many, &["number of partners", "allow more memory"]);
-    let (r, few) = (path(folder, "r.npy"), path(folder, "few.safetensors"));
+    let few = path(folder, "few.safetensors");
     Part::new(50, 2, 3).write(Path::new(&few));
     refuse(&["-o", &r, "--cross", &few], &["60 samples", "50"]);
     for usage in [

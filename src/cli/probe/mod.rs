@@ -231,7 +231,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let finished = run_job(&job, &backend, device, &mut |progress| bar.show(progress));
     bar.clear();
     let probed = finished?;
-    let document = report::probe::json(&probed.results)?;
+    let document = report::json::document(&probed.results)?;
     let weights = report::probe::safetensors(&probed)?;
     file.write(&weights)?;
     file.write_beside("json", &document)?;

@@ -186,7 +186,7 @@ impl<'a> Reduction<'a> {
                     "there are more than {}, which is as many as memory is planned for",
                     self.wanted.most_edges
                 ),
-                "Ask for stronger pairs only, or allow more memory",
+                "Ask for stronger pairs only (a larger |r|, a smaller distance), or allow more memory",
             ));
         }
         Ok(edges)

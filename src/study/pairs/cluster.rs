@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::Opened;
 use super::results::{ClusterResults, Partition, SCHEMA_VERSION, SizeCount};
-use super::{Inputs, Opened};
 use crate::analysis::components::{components, representatives};
 use crate::analysis::redundancy::{self, Clusters, Dendrogram, Distance, Linkage};
 use crate::data::ReadOptions;
@@ -31,8 +31,9 @@ pub struct ClusterJob {
     pub memory: u64,
 }
 
-impl Inputs for ClusterJob {
-    fn inputs(&self) -> Vec<&PathBuf> {
+impl ClusterJob {
+    /// The files that are read, which the output must not replace.
+    pub fn inputs(&self) -> Vec<&PathBuf> {
         vec![&self.data]
     }
 }
@@ -90,12 +91,9 @@ pub fn cluster(
         neurosieve_version: env!("CARGO_PKG_VERSION").into(),
         device,
         neurons,
-        linkage_asked: name(job.linkage),
-        linkage: name(linkage),
-        distance: match job.distance {
-            Distance::OneMinusAbs => "1 - |r|",
-            Distance::OneMinus => "1 - r",
-        },
+        linkage_asked: job.linkage.name(),
+        linkage: linkage.name(),
+        distance: job.distance.name(),
         thresholds: partitions,
         warnings: warnings(job, &pairs, neurons),
         data: data.summary,
@@ -110,14 +108,6 @@ enum Pairs {
     Near(Vec<Edge>),
 }
 
-fn name(linkage: Linkage) -> &'static str {
-    match linkage {
-        Linkage::Average => "average",
-        Linkage::Complete => "complete",
-        Linkage::Single => "single",
-    }
-}
-
 /// The pairs at a distance of at most `farthest`.
 fn near_pairs(
     data: &Opened,
@@ -125,12 +115,11 @@ fn near_pairs(
     job: &ClusterJob,
     farthest: f64,
 ) -> Result<Vec<Edge>> {
-    let lower = "Allow more memory, or lower the largest threshold";
     if farthest >= 1.0 {
         return Err(Error::invalid(
             "threshold",
             format!("every pair is within {farthest}, and memory does not hold them all"),
-            lower,
+            "Allow more memory, or lower the largest threshold",
         ));
     }
     // A little lower, since the threshold is rounded to f32.
@@ -141,14 +130,7 @@ fn near_pairs(
         ..Wanted::default()
     };
     let params = Params { memory: job.memory };
-    let found = scan(backend, data.side(), None, &wanted, &params);
-    let mut edges = match found {
-        Ok(found) => found.edges,
-        Err(Error::Invalid { what, problem, .. }) => {
-            return Err(Error::invalid(what, problem, lower));
-        }
-        Err(other) => return Err(other),
-    };
+    let mut edges = scan(backend, data.side(), None, &wanted, &params)?.edges;
     edges.retain(|edge| job.distance.between(edge.r) <= farthest);
     Ok(edges)
 }
@@ -211,7 +193,7 @@ fn warnings(job: &ClusterJob, pairs: &Pairs, neurons: usize) -> Vec<String> {
     if job.linkage != Linkage::Single {
         said += &format!(
             ", not those of {} linkage that was asked for: chains of neurons make them larger",
-            name(job.linkage)
+            job.linkage.name()
         );
     }
     vec![

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use ndarray::Array2;
 
+use super::Opened;
 use super::results::{
     BaselineResults, CorrelationResults, Distribution, LayerPairs, Match, SCHEMA_VERSION,
 };
-use super::{Inputs, Opened};
+use crate::activations::Rows;
 use crate::analysis::chance::{Permuted, Rotated};
 use crate::analysis::similarity::{Cka, linear_cka};
 use crate::data::ReadOptions;
@@ -51,8 +52,9 @@ pub struct CorrelateJob {
     pub memory: u64,
 }
 
-impl Inputs for CorrelateJob {
-    fn inputs(&self) -> Vec<&PathBuf> {
+impl CorrelateJob {
+    /// The files that are read, which the output must not replace.
+    pub fn inputs(&self) -> Vec<&PathBuf> {
         std::iter::once(&self.data).chain(&self.cross).collect()
     }
 }
@@ -87,6 +89,9 @@ pub fn correlate<M: Matrix>(
         .map(|path| Opened::new(path, &job.cross_options))
         .transpose()?;
     let other = cross.as_ref().unwrap_or(&data);
+    if job.baseline == Some(Baseline::Rotation) {
+        check_rotation(job, other)?;
+    }
     clock.step("correlations");
     let neurons = (data.summary.neurons, other.summary.neurons);
     let matrix = matrix.map(|make| make(neurons.0, neurons.1)).transpose()?;
@@ -148,6 +153,23 @@ fn kept(job: &CorrelateJob, (left, right): (usize, usize)) -> Result<usize> {
     Ok(wanted)
 }
 
+/// Whether there is memory for the rotations of a model's layers: found out before the work starts.
+fn check_rotation(job: &CorrelateJob, model: &Opened) -> Result<()> {
+    let bytes = Rotated::bytes(&model.layers);
+    if bytes <= job.memory {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "rotation of the other model's layers",
+        format!(
+            "its matrices take {} MiB, and {} MiB are allowed",
+            bytes.div_ceil(1 << 20),
+            job.memory.div_ceil(1 << 20)
+        ),
+        "Allow more memory, say of which layers the file is (--cross-layers-units), or take a permutation",
+    ))
+}
+
 /// CKA of the layers; none where there are too few samples for it.
 fn similarity(data: &Opened, findings: &Findings) -> Result<Option<Cka>> {
     let (Some(pairs), true) = (&findings.layers, data.summary.samples >= 4) else {
@@ -168,20 +190,8 @@ fn by_chance(
     let seed = stream(job.seed, 0);
     let rows = cross.rows.as_ref();
     let (rotated, permuted);
-    let rows: &dyn crate::activations::Rows = match kind {
+    let rows: &dyn Rows = match kind {
         Baseline::Rotation => {
-            let bytes = Rotated::bytes(&cross.layers);
-            if bytes > job.memory {
-                return Err(Error::invalid(
-                    "rotation of the other model's layers",
-                    format!(
-                        "its matrices take {} MiB, and {} MiB are allowed",
-                        bytes.div_ceil(1 << 20),
-                        job.memory.div_ceil(1 << 20)
-                    ),
-                    "Allow more memory, say of which layers the file is (--cross-layers-units), or take a permutation",
-                ));
-            }
             rotated = Rotated::new(rows, &cross.layers, &cross.moments.mean, seed)?;
             &rotated
         }

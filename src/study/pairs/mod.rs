@@ -6,7 +6,7 @@ mod cluster;
 mod correlate;
 pub mod results;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use self::results::DataSummary;
@@ -65,10 +65,4 @@ impl Opened {
             moments: &self.moments,
         }
     }
-}
-
-/// The files of a job, which its output must not replace.
-pub trait Inputs {
-    /// All that are read.
-    fn inputs(&self) -> Vec<&PathBuf>;
 }
