@@ -1,7 +1,7 @@
 //! The probe engine on real activations: how much work an optimum takes, when to stop, and how long a study takes.
 //!
 //! ```text
-//! cargo bench --bench solver -- table DATA [seed=N] [PROTOTYPE] [newton] [fista] [owlqn]
+//! cargo bench --bench solver -- table DATA [draws=N] [PROTOTYPE] [newton] [fista] [owlqn]
 //!                                                        work and depth to KKT 1e-2 … 1e-6, of these solvers or of all
 //! cargo bench --bench solver -- auto DATA                Newton and FISTA to the default stopping rule, by size
 //! cargo bench --bench solver -- stopping DATA            what each stopping rule costs and changes

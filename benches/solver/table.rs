@@ -1,5 +1,8 @@
 //! Work (pass-equivalents: all FLOP ÷ 4·N·(d + 1)·C, Hessians and quadratic programmes included) and depth (iterations
 //! that wait for one another) to KKT 1e-2, 1e-3, 1e-4 and 1e-6 of λ_max; μ = 0.1·λ1.
+//!
+//! Newton's Hessians are of drawn samples, and at a weak λ its first rounds take three times as long with one draw as with
+//! another: figures are medians over draws, and so are the prototype's.
 
 use std::io::Write;
 use std::time::Instant;
@@ -70,14 +73,14 @@ struct Case<'a> {
     largest: f64,
 }
 
-/// `arguments` are `[seed=N] [PROTOTYPE] [SOLVER]…`; the seed is that of the Hessians' samples.
+/// `arguments` are `[draws=N] [PROTOTYPE] [SOLVER]…`; the draws are of the Hessians' samples, by the seeds 0 to N − 1.
 pub fn run(set: &Set, arguments: &[String]) -> Result<Value> {
-    let (seed, arguments) = match arguments.split_first() {
-        Some((first, rest)) if first.starts_with("seed=") => {
-            let seed = first["seed=".len()..].parse();
-            (seed.expect("seed=N with a whole number"), rest)
+    let (draws, arguments) = match arguments.split_first() {
+        Some((first, rest)) if first.starts_with("draws=") => {
+            let draws = first["draws=".len()..].parse();
+            (draws.expect("draws=N with a whole number from 1 on"), rest)
         }
-        _ => (0, arguments),
+        _ => (1_u64, arguments),
     };
     let (prototype, methods) = chosen(arguments);
     let mut rows = Vec::new();
@@ -105,9 +108,12 @@ pub fn run(set: &Set, arguments: &[String]) -> Result<Value> {
                     };
                     let reference = prototype
                         .as_deref()
-                        .and_then(|text| prototype_line(text, layer, task, ratio));
-                    let (fit, seconds) = solve(set, &design, labels, &case, seed)?;
-                    rows.push(row(set, &case, &fit, &reference, seconds));
+                        .map(|text| prototype_draws(text, layer, task, ratio));
+                    let seeds = if method == Method::Newton { draws } else { 1 };
+                    let fits = (0..seeds)
+                        .map(|seed| solve(set, &design, labels, &case, seed))
+                        .collect::<Result<Vec<_>>>()?;
+                    rows.push(row(set, &case, &fits, reference.as_ref()));
                 }
             }
         }
@@ -168,73 +174,129 @@ fn solve(
     Ok((fit, start.elapsed().as_secs_f64()))
 }
 
-fn row(
-    set: &Set,
-    case: &Case<'_>,
-    fit: &Fit,
-    reference: &Option<Vec<String>>,
-    seconds: f64,
-) -> Value {
-    let (layer, task, ratio) = (case.layer, case.task, case.ratio);
-    let reached: Vec<Option<(f64, usize)>> = TOLERANCES
+/// Work and depth at which each tolerance was reached, of one draw.
+type Reached = [Option<(f64, f64)>; TOLERANCES.len()];
+
+fn row(set: &Set, case: &Case<'_>, fits: &[(Fit, f64)], reference: Option<&Vec<Reached>>) -> Value {
+    let draws: Vec<Reached> = fits
         .iter()
-        .map(|tolerance| {
-            let within = |s: &&probe::Step| s.kkt <= tolerance * case.largest;
-            let step = fit.trace.iter().find(within)?;
-            Some((step.work, step.depth))
+        .map(|(fit, _)| {
+            TOLERANCES.map(|tolerance| {
+                let within = |s: &&probe::Step| s.kkt <= tolerance * case.largest;
+                let step = fit.trace.iter().find(within)?;
+                Some((step.work, step.depth as f64))
+            })
         })
         .collect();
-    let cells: Vec<String> = reached
-        .iter()
-        .map(|r| r.map_or("–".into(), |(work, depth)| format!("{work:.0}/{depth}")))
-        .collect();
-    let present = set.labels(task).present().len();
-    let entries = present
-        * layer.map_or(set.train().ncols(), |l| {
-            set.data.train().activations.layers().columns(l).len()
-        });
-    let density = fit.nonzero_weights() as f64 / entries as f64;
-    let dev = set.dev_accuracy(task, fit);
-    let layer = layer.map_or("all".into(), |layer| layer.to_string());
-    let solver = case.method.name();
-    let shown = match (case.method, reference) {
-        (Method::Newton, Some(cells)) => cells.join(" "),
-        _ => String::new(),
+    let reached = medians(&draws);
+    let prototype = match case.method {
+        Method::Newton => reference.filter(|draws| !draws.is_empty()),
+        Method::Fista | Method::OwlQn => None,
     };
+    let theirs = prototype.map(|draws| medians(draws));
+    let (fit, _) = &fits[0];
+    let density = fit.nonzero_weights() as f64 / entries(set, case) as f64;
+    let dev = set.dev_accuracy(case.task, fit);
+    let layer = case.layer.map_or("all".into(), |layer| layer.to_string());
+    let (task, ratio, solver) = (case.task, case.ratio, case.method.name());
+    let seconds = median(fits.iter().map(|(_, seconds)| *seconds));
     let _ = writeln!(
         std::io::stderr(),
-        "| {layer} | {task} | {ratio} | {solver} | {} | {shown} | {density:.3} | {dev:.4} | {seconds:.1} |",
-        cells.join(" | ")
+        "| {layer} | {task} | {ratio} | {solver} | {} | {} | {density:.3} | {dev:.4} | {seconds:.1} |",
+        shown(&reached).join(" | "),
+        theirs
+            .as_ref()
+            .map_or(String::new(), |t| shown(t).join(" ")),
     );
+    let work = |reached: &Reached| reached.map(|r| r.map(|(work, _)| work));
+    let depth = |reached: &Reached| reached.map(|r| r.map(|(_, depth)| depth));
+    let prototype = theirs.zip(prototype).map(|(medians, draws)| {
+        json!({
+            "work": work(&medians), "depth": depth(&medians),
+            "draws": TOLERANCES.iter().enumerate().map(|(at, _)| {
+                draws.iter().filter(|d| d[at].is_some()).count()
+            }).collect::<Vec<_>>(),
+            "work_of_draws": draws.iter().map(work).collect::<Vec<_>>(),
+            "ratio": work(&reached).iter().zip(work(&medians)).map(|(ours, theirs)| {
+                Some(ours.as_ref()? / theirs?)
+            }).collect::<Vec<_>>(),
+        })
+    });
     json!({
         "layer": layer, "task": task, "ratio": ratio, "solver": solver,
-        "work": reached.iter().map(|r| r.map(|(work, _)| work)).collect::<Vec<_>>(),
-        "depth": reached.iter().map(|r| r.map(|(_, depth)| depth)).collect::<Vec<_>>(),
-        "prototype": reference, "nonzero": density, "dev_accuracy": dev,
+        "work": work(&reached), "depth": depth(&reached), "draws": fits.len(),
+        "work_of_draws": draws.iter().map(work).collect::<Vec<_>>(),
+        "prototype": prototype, "nonzero": density, "dev_accuracy": dev,
         "objective": fit.objective, "relative_gap": finite(fit.certificate.relative_gap),
         "kkt": fit.certificate.kkt_relative, "passes": fit.certificate.passes,
-        "converged": fit.certificate.converged, "seconds": seconds,
+        "converged": fits.iter().all(|(fit, _)| fit.certificate.converged), "seconds": seconds,
     })
+}
+
+/// Weights of a case: present classes × neurons.
+fn entries(set: &Set, case: &Case<'_>) -> usize {
+    let layers = set.data.train().activations.layers();
+    let neurons = case
+        .layer
+        .map_or(set.train().ncols(), |layer| layers.columns(layer).len());
+    set.labels(case.task).present().len() * neurons
+}
+
+fn shown(reached: &Reached) -> Vec<String> {
+    reached
+        .iter()
+        .map(|r| {
+            r.map_or("–".into(), |(work, depth)| {
+                format!("{work:.0}/{depth:.0}")
+            })
+        })
+        .collect()
+}
+
+/// Medians of work and depth at each tolerance, over the draws that reached it.
+fn medians(draws: &[Reached]) -> Reached {
+    std::array::from_fn(|at| {
+        let here = || draws.iter().filter_map(|draw| draw[at]);
+        here().next()?;
+        Some((median(here().map(|r| r.0)), median(here().map(|r| r.1))))
+    })
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        1 => values[middle],
+        _ => 0.5 * (values[middle - 1] + values[middle]),
+    }
 }
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// The prototype's work/depth in f64 for the four tolerances, from a line such as
-/// `5 labels r 0.01 mu/l1 0.1 float64 cost/depth 0.01: 17/12 0.001: 23/14 …`.
-fn prototype_line(text: &str, layer: Option<u32>, task: &str, ratio: f64) -> Option<Vec<String>> {
+/// The prototype's work and depth in f64, a draw a line such as
+/// `5 labels r 0.01 mu/l1 0.1 float64 cost/depth 0.01: 17/12 0.001: 23/14 …`; a tolerance that a run did not aim at has
+/// none.
+fn prototype_draws(text: &str, layer: Option<u32>, task: &str, ratio: f64) -> Vec<Reached> {
     let key = match task {
         "fine" => "labels".to_owned(),
         other => format!("labels.{other}"),
     };
-    let start = format!("{} {key} r {ratio} mu/l1 0.1 float64 cost/depth ", layer?);
-    let line = text.lines().find_map(|line| line.strip_prefix(&start))?;
-    let cells = line.split('|').next()?.split_whitespace();
-    Some(
-        cells
-            .filter(|cell| cell.contains('/'))
-            .map(str::to_owned)
-            .collect(),
-    )
+    let Some(layer) = layer else {
+        return Vec::new();
+    };
+    let start = format!("{layer} {key} r {ratio} mu/l1 0.1 float64 cost/depth ");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(&start));
+    lines
+        .map(|line| {
+            let words = line.split('|').next().unwrap_or_default();
+            let mut cells = words.split_whitespace().skip(1).step_by(2);
+            std::array::from_fn(|_| {
+                let (work, depth) = cells.next()?.split_once('/')?;
+                Some((work.parse().ok()?, depth.parse().ok()?))
+            })
+        })
+        .collect()
 }

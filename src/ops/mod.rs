@@ -24,6 +24,7 @@ pub enum Backend {
 /// Every kernel of every operation: tests compare them with the shaders without a GPU.
 pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
     correlation::KERNELS,
+    correlation::KERNELS_OF_TILES,
     moments::KERNELS,
     probe::KERNELS,
     quadratic::KERNELS,

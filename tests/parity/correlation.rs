@@ -1,5 +1,6 @@
 //! Correlation: GPU = CPU = naive f64.
 
+mod device;
 mod scan;
 
 use ndarray::{Array2, ArrayView2};

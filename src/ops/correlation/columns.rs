@@ -119,6 +119,11 @@ impl<'a> Columns<'a> {
         &self.scale
     }
 
+    /// Mean of z of a column: what the rounding of the shift leaves.
+    pub(super) fn residual(&self, column: usize) -> f64 {
+        self.residual[column]
+    }
+
     /// Standard deviation of each column, in the unit of the activations.
     pub(super) fn sd(&self) -> &[f64] {
         &self.sd

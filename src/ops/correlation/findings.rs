@@ -13,7 +13,7 @@ use ndarray::{Array2, ArrayView2};
 use super::columns::Columns;
 use super::{Distribution, Edge, Findings, Partner, Wanted};
 use crate::error::{Error, Result};
-use crate::ops::correlation::layers::{LayerSums, Layers, Total};
+use crate::ops::correlation::layers::{LayerSums, Layers, Rectangle, Total};
 
 /// Neurons whose partners one lock guards.
 const GUARDED: usize = 64;
@@ -50,10 +50,12 @@ pub(super) struct Collected {
 }
 
 /// Counts and power sums of r.
-struct Sums {
-    counts: Vec<u64>,
-    powers: [f64; 4],
-    size: f64,
+pub(super) struct Sums {
+    pub counts: Vec<u64>,
+    /// Of r, r², r³ and r⁴.
+    pub powers: [f64; 4],
+    /// Of |r|.
+    pub size: f64,
 }
 
 impl Default for Sums {
@@ -141,16 +143,10 @@ impl<'a> Reduction<'a> {
     ) -> Result<Leavings> {
         let at = (rows.start - self.starts[0], columns.start - self.starts[1]);
         let square = self.same && rows == columns;
-        let mut leavings = Leavings::default();
         if let Some(matrix) = self.wanted.matrix {
             matrix.tile(at, r)?;
         }
-        if let Some(least) = self.wanted.at_least {
-            leavings.edges = self.edges(at, square, least, r)?;
-        }
-        if self.wanted.partners > 0 {
-            self.partners(at, square, r);
-        }
+        let mut leavings = self.pairs_of_tile(rows, columns, r)?;
         if self.wanted.distribution {
             leavings.sums = Some(sums(square, r));
         }
@@ -160,24 +156,60 @@ impl<'a> Reduction<'a> {
         Ok(leavings)
     }
 
-    fn edges(
+    /// As [`Reduction::tile`], the edges and partners alone.
+    pub(super) fn pairs_of_tile(
         &self,
-        at: (usize, usize),
-        square: bool,
-        least: f32,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
         r: ArrayView2<'_, f32>,
-    ) -> Result<Vec<Edge>> {
-        let mut edges = Vec::new();
-        for (i, row) in r.outer_iter().enumerate() {
-            let first = if square { i + 1 } else { 0 };
-            for (j, &r) in row.iter().enumerate().skip(first) {
-                if r.abs() >= least {
-                    let (i, j) = ((at.0 + i) as u32, (at.1 + j) as u32);
-                    edges.push(Edge { i, j, r });
-                }
+    ) -> Result<Leavings> {
+        let at = (rows.start - self.starts[0], columns.start - self.starts[1]);
+        let square = self.same && rows == columns;
+        let mut leavings = Leavings::default();
+        if let Some(least) = self.wanted.at_least {
+            leavings.edges = edges(at, square, least, r);
+            self.admit(leavings.edges.len(), least)?;
+        }
+        if self.wanted.partners > 0 {
+            self.partners(at, square, r);
+        }
+        Ok(leavings)
+    }
+
+    /// Takes single pairs of a left and a right column, off the diagonal, each once: as edges and partners, and as strong
+    /// pairs of their layers.
+    pub(super) fn pairs(&self, pairs: &[(usize, usize, f32)]) -> Result<Leavings> {
+        let mut leavings = Leavings::default();
+        for &(i, j, r) in pairs {
+            let (i, j) = (i - self.starts[0], j - self.starts[1]);
+            if self.wanted.at_least.is_some_and(|least| r.abs() >= least) {
+                let (i, j) = (i as u32, j as u32);
+                leavings.edges.push(Edge { i, j, r });
+            }
+            if self.wanted.partners > 0 {
+                lock(&self.partners[0][i / GUARDED])[i % GUARDED].consider(j, r);
+                let others = &self.partners[usize::from(!self.same)];
+                lock(&others[j / GUARDED])[j % GUARDED].consider(i, r);
             }
         }
-        let found = edges.len() as u64;
+        if let Some(least) = self.wanted.at_least {
+            self.admit(leavings.edges.len(), least)?;
+        }
+        Ok(self.with_strong(leavings))
+    }
+
+    /// Counts the edges of what [`Reduction::pairs_of_tile`] left as strong pairs of their layers.
+    pub(super) fn with_strong(&self, mut leavings: Leavings) -> Leavings {
+        if let Some(layers) = &self.layers {
+            let ends = |edge: &Edge| (edge.i as usize, edge.j as usize);
+            leavings.layers = layers.strong(leavings.edges.iter().map(ends));
+        }
+        leavings
+    }
+
+    /// Counts edges that were found, and refuses more than are wanted.
+    fn admit(&self, found: usize, least: f32) -> Result<()> {
+        let found = found as u64;
         let before = self.edges.fetch_add(found, Ordering::Relaxed);
         if before + found > self.wanted.most_edges {
             return Err(Error::invalid(
@@ -189,7 +221,62 @@ impl<'a> Reduction<'a> {
                 "Ask for stronger pairs only (a larger |r|, a smaller distance), or allow more memory",
             ));
         }
-        Ok(edges)
+        Ok(())
+    }
+
+    /// Whether all of r is wanted.
+    pub(super) fn keeps_matrix(&self) -> bool {
+        self.wanted.matrix.is_some()
+    }
+
+    /// Whether edges or partners are.
+    pub(super) fn keeps_pairs(&self) -> bool {
+        self.wanted.at_least.is_some() || self.wanted.partners > 0
+    }
+
+    /// Whether histogram and moments are.
+    pub(super) fn keeps_sums(&self) -> bool {
+        self.wanted.distribution
+    }
+
+    /// Whether sums by pair of layers are.
+    pub(super) fn keeps_layers(&self) -> bool {
+        self.layers.is_some()
+    }
+
+    /// |r| of an edge.
+    pub(super) fn least(&self) -> Option<f32> {
+        self.wanted.at_least
+    }
+
+    /// For every column, side after side, the |r| that a partner must have by now; nothing where none are wanted.
+    pub(super) fn cuts(&self) -> Vec<f32> {
+        if self.wanted.partners == 0 {
+            return Vec::new();
+        }
+        let chunks = self.partners.iter().flatten();
+        let floors = |chunk| {
+            lock(chunk)
+                .iter()
+                .map(|best| best.floor)
+                .collect::<Vec<_>>()
+        };
+        chunks.flat_map(floors).collect()
+    }
+
+    /// Standard deviation of every column, side after side, as a share of the largest of its layer; nothing where layers
+    /// are not wanted.
+    pub(super) fn sizes(&self) -> Vec<f32> {
+        let of_layers = |layers: &Layers| layers.sizes(self.same);
+        self.layers.as_ref().map(of_layers).unwrap_or_default()
+    }
+
+    /// The parts of a tile off the diagonal whose pairs are of two layers each.
+    pub(super) fn rectangles(&self, rows: &Range<usize>, columns: &Range<usize>) -> Vec<Rectangle> {
+        let at = (rows.start - self.starts[0], columns.start - self.starts[1]);
+        let shape = (rows.len(), columns.len());
+        let of_layers = |layers: &Layers| layers.rectangles(at, shape);
+        self.layers.as_ref().map(of_layers).unwrap_or_default()
     }
 
     fn partners(&self, (top, left): (usize, usize), square: bool, r: ArrayView2<'_, f32>) {
@@ -259,6 +346,26 @@ impl<'a> Reduction<'a> {
 }
 
 impl Collected {
+    /// Counts and power sums of some tiles.
+    pub(super) fn add_sums(&mut self, sums: &Sums) {
+        self.sums.add(sums);
+    }
+
+    /// What the pairs of a rectangle add up to: |r|, (r·s_i·s_j)² of the shares that [`Reduction::sizes`] gives, and the
+    /// largest |r|.
+    pub(super) fn add_layers(
+        &mut self,
+        reduction: &Reduction<'_>,
+        rectangle: &Rectangle,
+        size: f64,
+        squares: f64,
+        largest: f32,
+    ) {
+        if let (Some(total), Some(layers)) = (&mut self.layers, &reduction.layers) {
+            total.add_rectangle(layers, rectangle, size, squares, largest);
+        }
+    }
+
     /// What some tiles have left, in their order.
     pub(super) fn add(&mut self, leavings: Vec<Leavings>) {
         for leaving in leavings {
@@ -284,6 +391,20 @@ fn guarded(start: usize, len: usize) -> impl Iterator<Item = (usize, Range<usize
 
 fn lock(best: &Mutex<Vec<Best>>) -> std::sync::MutexGuard<'_, Vec<Best>> {
     best.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn edges(at: (usize, usize), square: bool, least: f32, r: ArrayView2<'_, f32>) -> Vec<Edge> {
+    let mut edges = Vec::new();
+    for (i, row) in r.outer_iter().enumerate() {
+        let first = if square { i + 1 } else { 0 };
+        for (j, &r) in row.iter().enumerate().skip(first) {
+            if r.abs() >= least {
+                let (i, j) = ((at.0 + i) as u32, (at.1 + j) as u32);
+                edges.push(Edge { i, j, r });
+            }
+        }
+    }
+    edges
 }
 
 fn sums(square: bool, r: ArrayView2<'_, f32>) -> Sums {

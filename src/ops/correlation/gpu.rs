@@ -10,8 +10,9 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::columns::{Columns, Placed};
-use super::findings::{Reduction, correlations};
+use super::findings::{Leavings, Reduction, correlations};
 use super::padded::Padded;
+use super::reduce::{self, Reducer};
 use super::{Findings, Wanted};
 use crate::activations::Stored;
 use crate::error::Result;
@@ -128,45 +129,72 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -
     let side = side(gpu, columns)?;
     let padded = Padded::new(columns, 8 * side);
     let values = padded.tile * padded.tile;
-    let tiles = padded.tiles(columns.is_cross());
     let mut run = Run::new(gpu, columns, &padded, memory)?;
     let mut norm = vec![0.0; columns.all().len()];
     let mut collected = reduction.nothing();
-    // The diagonal tiles come first, so that a later range finds the norms of all its neurons.
-    let diagonal = padded.columns.len();
-    let per_range = gpu.fit("tiles of the result", values * 4, 1)?;
+    let on_device = gpu.fit("tiles of the result", values * 4, 1)?.max(1);
     // On the host a value takes 8 bytes of sums and 4 of what is downloaded.
-    let per_range = per_range.min(within(memory / 2, values * 12)).max(1);
-    let ranges = blocks(diagonal, per_range);
-    let others = blocks(tiles.len() - diagonal, per_range);
-    let others = others.map(|range| diagonal + range.start..diagonal + range.end);
-    for range in ranges.chain(others) {
-        let on_diagonal = range.end <= diagonal;
-        let tiles = &tiles[range];
+    let per_range = on_device.min(within(memory / 2, values * 12)).max(1);
+    // The diagonal comes first, since it has the norms of all neurons.
+    let diagonal = padded.diagonal();
+    for range in blocks(diagonal.len(), per_range) {
+        let tiles = &diagonal[range];
         let products = run.mean_products(tiles)?;
-        let each = || tiles.iter().zip(products.chunks_exact(values));
-        if on_diagonal {
-            for ([tile, _], products) in each() {
-                for (at, column) in padded.columns[*tile as usize].clone().enumerate() {
-                    norm[column] = columns.norm(column, products[at * (padded.tile + 1)]);
-                }
+        for ([tile, _], products) in tiles.iter().zip(products.chunks_exact(values)) {
+            for (at, column) in padded.columns[*tile as usize].clone().enumerate() {
+                norm[column] = columns.norm(column, products[at * (padded.tile + 1)]);
             }
         }
-        if on_diagonal && columns.is_cross() {
-            continue;
+        if !columns.is_cross() {
+            let found = on_host(columns, &padded, &reduction, &norm, tiles, &products)?;
+            collected.add(found);
         }
-        let reduced = |([a, b], products): (&[u32; 2], &[f64])| {
-            let (left, right) = (&padded.columns[*a as usize], &padded.columns[*b as usize]);
-            let products =
-                ArrayView2::from_shape((padded.tile, padded.tile), products).expect("a tile");
-            let r = correlations(columns, left, right, products, &norm);
-            reduction.tile(left, right, r.view())
-        };
-        let each: Vec<_> = each().collect();
-        let found = each.into_par_iter().map(reduced);
-        collected.add(found.collect::<Result<_>>()?);
+    }
+    let (tiles, bands) = padded.tiles(columns.is_cross());
+    if columns.samples() <= PLANE && reduce::is_possible(&reduction, &padded, &tiles) {
+        let reducer = Reducer::new(gpu, columns, &padded, &reduction, &norm);
+        for range in blocks(tiles.len(), on_device) {
+            // The bands that end inside the range, and the part of one that it ends in.
+            let inside = bands
+                .iter()
+                .filter(|end| range.start < **end && **end < range.end);
+            let mut ends: Vec<usize> = inside.map(|end| end - range.start).collect();
+            ends.push(range.len());
+            let g = run.sums(&tiles[range.clone()])?;
+            reducer.take(&tiles[range], &g, &ends, &mut collected)?;
+        }
+    } else {
+        for range in blocks(tiles.len(), per_range) {
+            let tiles = &tiles[range];
+            let products = run.mean_products(tiles)?;
+            let found = on_host(columns, &padded, &reduction, &norm, tiles, &products)?;
+            collected.add(found);
+        }
     }
     Ok(reduction.finish(collected))
+}
+
+/// What becomes of tiles whose products, divided by the number of samples, came back.
+fn on_host(
+    columns: &Columns<'_>,
+    padded: &Padded,
+    reduction: &Reduction<'_>,
+    norm: &[f64],
+    tiles: &[[u32; 2]],
+    products: &[f64],
+) -> Result<Vec<Leavings>> {
+    let each: Vec<_> = tiles
+        .iter()
+        .zip(products.chunks_exact(padded.tile * padded.tile))
+        .collect();
+    let reduced = |([a, b], products): (&[u32; 2], &[f64])| {
+        let (left, right) = (&padded.columns[*a as usize], &padded.columns[*b as usize]);
+        let products =
+            ArrayView2::from_shape((padded.tile, padded.tile), products).expect("a tile");
+        let r = correlations(columns, left, right, products, norm);
+        reduction.tile(left, right, r.view())
+    };
+    each.into_par_iter().map(reduced).collect()
 }
 
 /// The better side of a workgroup for this device.
@@ -290,11 +318,35 @@ impl<'a> Run<'a> {
 
     /// G/N of some tiles, tile after tile.
     fn mean_products(&mut self, tiles: &[[u32; 2]]) -> Result<Vec<f64>> {
+        let n = self.reader.samples.samples() as f64;
+        let gpu = self.gpu;
+        let mut sums = vec![0f64; tiles.len() * 64 * self.side * self.side];
+        self.planes(tiles, &mut |g| {
+            let each = sums.par_iter_mut().zip(gpu.download(g)?);
+            each.for_each(|(sum, g)| *sum += f64::from(g));
+            Ok(())
+        })?;
+        sums.par_iter_mut().for_each(|sum| *sum /= n);
+        Ok(sums)
+    }
+
+    /// G of some tiles, tile after tile, on the device; of no more samples than one plane holds.
+    fn sums(&mut self, tiles: &[[u32; 2]]) -> Result<Buffer<f32>> {
+        debug_assert!(self.reader.samples.samples() <= PLANE);
+        self.planes(tiles, &mut |_| Ok(()))
+    }
+
+    /// Sums of the products of some tiles, plane after plane; `each` sees those of every plane, and the last ones are the
+    /// result.
+    fn planes(
+        &mut self,
+        tiles: &[[u32; 2]],
+        each: &mut dyn FnMut(&Buffer<f32>) -> Result<()>,
+    ) -> Result<Buffer<f32>> {
         let samples = self.reader.samples.samples();
         let values = tiles.len() * 64 * self.side * self.side;
         let g = self.gpu.zeros::<f32>("tiles of the result", values)?;
         let tiles = self.gpu.upload("tiles", tiles)?;
-        let mut sums = vec![0f64; g.len()];
         let all: Vec<(Range<usize>, Range<usize>)> = blocks(samples, PLANE)
             .flat_map(|plane| {
                 let start = plane.start;
@@ -323,14 +375,10 @@ impl<'a> Run<'a> {
                 self.resident = Some(z);
             }
             if block.end == plane.end {
-                let g = self.gpu.download(&g)?;
-                let each = sums.par_iter_mut().zip(g);
-                each.for_each(|(sum, g)| *sum += f64::from(g));
+                each(&g)?;
             }
         }
-        let n = samples as f64;
-        sums.par_iter_mut().for_each(|sum| *sum /= n);
-        Ok(sums)
+        Ok(g)
     }
 
     /// z of a block of so many samples, padded to whole steps and tiles.

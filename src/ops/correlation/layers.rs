@@ -29,6 +29,17 @@ struct Sum {
     squares: f64,
 }
 
+/// The part of a tile whose pairs are of two layers.
+#[derive(Debug, Clone)]
+pub(super) struct Rectangle {
+    /// The places of the layers.
+    layers: (usize, usize),
+    /// Rows of the tile.
+    pub rows: Range<usize>,
+    /// Columns of the tile.
+    pub columns: Range<usize>,
+}
+
 /// The sums of one tile: the places of its layers, and what their pairs add up to.
 #[derive(Debug, Default)]
 pub(super) struct LayerSums(Vec<((usize, usize), Sum)>);
@@ -114,6 +125,62 @@ impl Layers {
         LayerSums(sums)
     }
 
+    /// The rectangles of a tile off the diagonal.
+    pub(super) fn rectangles(
+        &self,
+        (top, left): (usize, usize),
+        (rows, columns): (usize, usize),
+    ) -> Vec<Rectangle> {
+        let across: Vec<_> = self.among(1, left..left + columns).collect();
+        let of_layer = |(a, rows): (usize, Range<usize>)| {
+            let rectangle = move |(b, columns): &(usize, Range<usize>)| Rectangle {
+                layers: (a, *b),
+                rows: rows.start - top..rows.end - top,
+                columns: columns.start - left..columns.end - left,
+            };
+            across.iter().map(rectangle).collect::<Vec<_>>()
+        };
+        self.among(0, top..top + rows).flat_map(of_layer).collect()
+    }
+
+    /// The largest variance of a layer's neurons.
+    fn largest(&self, side: usize, layer: usize) -> f64 {
+        let variances = &self.variance[side][self.neurons[side][layer].clone()];
+        variances.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// Standard deviation of every neuron, side after side (one side where both are the same), as a share of the largest of
+    /// its layer.
+    pub(super) fn sizes(&self, same: bool) -> Vec<f32> {
+        let mut sizes = Vec::new();
+        for side in 0..if same { 1 } else { 2 } {
+            for (layer, neurons) in self.neurons[side].iter().enumerate() {
+                let largest = self.largest(side, layer).max(f64::MIN_POSITIVE);
+                let of_layer = self.variance[side][neurons.clone()].iter();
+                sizes.extend(of_layer.map(|v| (v / largest).sqrt() as f32));
+            }
+        }
+        sizes
+    }
+
+    /// The places of the layers of two neurons.
+    fn of_pair(&self, i: usize, j: usize) -> (usize, usize) {
+        let of = |side: usize, neuron: usize| {
+            self.neurons[side].partition_point(|layer| layer.end <= neuron)
+        };
+        (of(0, i), of(1, j))
+    }
+
+    /// Strong pairs by their layers, and nothing else of them.
+    pub(super) fn strong(&self, pairs: impl Iterator<Item = (usize, usize)>) -> LayerSums {
+        let one = Sum {
+            at_least: 1,
+            ..Sum::default()
+        };
+        let counted = pairs.map(|(i, j)| (self.of_pair(i, j), one));
+        LayerSums(counted.collect())
+    }
+
     /// Nothing yet.
     pub(super) fn total(&self) -> Total {
         Total(Array2::default((self.names[0].len(), self.names[1].len())))
@@ -145,6 +212,25 @@ impl Total {
         for (at, sum) in &tile.0 {
             self.0[*at].add(sum);
         }
+    }
+
+    /// The pairs of a rectangle but for how many are strong; `squares` are those of shares of the largest variances.
+    pub(super) fn add_rectangle(
+        &mut self,
+        layers: &Layers,
+        rectangle: &Rectangle,
+        size: f64,
+        squares: f64,
+        largest: f32,
+    ) {
+        let (a, b) = rectangle.layers;
+        self.0[(a, b)].add(&Sum {
+            pairs: rectangle.rows.len() as u64 * rectangle.columns.len() as u64,
+            size,
+            largest,
+            at_least: 0,
+            squares: squares * layers.largest(0, a) * layers.largest(1, b),
+        });
     }
 
     pub(super) fn finish(self, layers: Layers) -> LayerPairs {

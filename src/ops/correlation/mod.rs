@@ -29,6 +29,7 @@ mod gpu;
 mod kernel;
 mod layers;
 mod padded;
+mod reduce;
 mod triangle;
 
 use ndarray::{Array2, ArrayView2};
@@ -41,6 +42,7 @@ use crate::ops::Backend;
 use crate::ops::moments::Moments;
 
 pub use gpu::KERNELS;
+pub use reduce::KERNELS as KERNELS_OF_TILES;
 
 /// Correlations of all pairs of D neurons: the upper triangle without the diagonal, row by row.
 #[derive(Debug, Clone)]
@@ -127,7 +129,8 @@ impl Default for Wanted<'_> {
 }
 
 /// What a scan found. Natively nothing but the last bits of sums in f64 depends on memory; on a GPU also those of r, within
-/// [`TOLERANCE`], since sums in f32 are as long as blocks of samples are.
+/// [`TOLERANCE`], since sums in f32 are as long as blocks of samples are. Where a GPU keeps its tiles (up to 65,536 samples,
+/// and no matrix wanted), edges and partners have the same bits, and histogram, moments and sums by layers are of r in f32.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Findings {
     /// The pairs above the threshold, by left neuron and then by right one; of one model i < j.

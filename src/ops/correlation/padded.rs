@@ -51,21 +51,42 @@ impl Padded {
         self.columns.iter().enumerate().map(place).collect()
     }
 
-    /// First the tiles on the diagonal, then, in squares, those above it, or those of the left side with the right one.
-    pub(super) fn tiles(&self, cross: bool) -> Vec<[u32; 2]> {
+    /// The tiles on the diagonal, one for each.
+    pub(super) fn diagonal(&self) -> Vec<[u32; 2]> {
+        (0..self.columns.len() as u32).map(|at| [at, at]).collect()
+    }
+
+    /// The tiles of all pairs but those on the diagonal, in bands along it that double in width, and where each band
+    /// ends: after each of them every neuron has met about as many others as every other has. Inside a band the tiles come
+    /// in squares, so that their columns stay in the cache.
+    pub(super) fn tiles(&self, cross: bool) -> (Vec<[u32; 2]>, Vec<usize>) {
         let all = self.columns.len();
-        let mut tiles: Vec<[u32; 2]> = (0..all as u32).map(|at| [at, at]).collect();
-        let first = if cross { self.left } else { 0 };
-        for left in blocks(self.left, SQUARE) {
-            for right in blocks(all - first, SQUARE) {
-                for a in left.clone() {
-                    for b in right.clone().map(|b| first + b).filter(|&b| b > a) {
-                        tiles.push([a as u32, b as u32]);
+        let (first, others) = match cross {
+            true => (self.left, all - self.left),
+            false => (0, all),
+        };
+        // The right tile is so many places after the left one; of two sides, round the end of the right one.
+        let right = |left: usize, apart: usize| match cross {
+            true => Some(first + (left + apart) % others),
+            false => Some(left + apart).filter(|right| *right < all),
+        };
+        let mut tiles = Vec::new();
+        let mut ends = Vec::new();
+        let (mut from, mut to) = if cross { (0, 1) } else { (1, 2) };
+        while from < others {
+            for rows in blocks(self.left, SQUARE) {
+                for aparts in blocks(to.min(others) - from, SQUARE) {
+                    for left in rows.clone() {
+                        let aparts = aparts.clone().map(|apart| from + apart);
+                        let here = aparts.filter_map(|apart| right(left, apart));
+                        tiles.extend(here.map(|right| [left as u32, right as u32]));
                     }
                 }
             }
+            ends.push(tiles.len());
+            (from, to) = (to, 2 * to);
         }
-        tiles
+        (tiles, ends)
     }
 
     /// Values of every column, with zeros for the padding.

@@ -13,8 +13,8 @@ use neurosieve::{Activations, Result};
 
 use crate::support::{self, activations};
 
-const THRESHOLD: f32 = 0.1;
-const PARTNERS: usize = 3;
+pub(super) const THRESHOLD: f32 = 0.1;
+pub(super) const PARTNERS: usize = 3;
 
 /// All of r, as the tiles bring it; NaN where none did.
 #[derive(Debug)]
@@ -37,13 +37,13 @@ impl Matrix for Whole {
 }
 
 /// A model's activations.
-struct Model {
-    x: Activations,
+pub(super) struct Model {
+    pub(super) x: Activations,
     moments: Moments,
 }
 
 impl Model {
-    fn new(x: Array2<f32>, layers: u32) -> Self {
+    pub(super) fn new(x: Array2<f32>, layers: u32) -> Self {
         let neurons = x.ncols();
         let layer = |neuron: usize| (neuron as u32 * layers) / neurons as u32;
         let map = LayerMap::new((0..neurons).map(layer).collect(), vec![0; neurons]).unwrap();
@@ -54,7 +54,7 @@ impl Model {
         }
     }
 
-    fn side(&self) -> Side<'_> {
+    pub(super) fn side(&self) -> Side<'_> {
         Side {
             rows: &self.x,
             moments: &self.moments,
@@ -62,7 +62,7 @@ impl Model {
     }
 }
 
-fn run(
+pub(super) fn run(
     backend: &Backend,
     left: &Model,
     right: Option<&Model>,
@@ -229,7 +229,7 @@ fn assert_layers(found: &Findings, r: &Array2<f32>, left: &Model, right: Option<
     }
 }
 
-const SHAPES: [(usize, usize); 10] = [
+pub(super) const SHAPES: [(usize, usize); 10] = [
     (1, 1),
     (2, 2),
     (63, 65),
