@@ -124,6 +124,42 @@ fn a_buffer_over_the_limit_of_the_device_is_refused() {
 }
 
 #[test]
+fn blocks_go_through_a_ring_of_buffers_in_order_and_too_many_or_too_large_ones_are_refused() {
+    let name =
+        "blocks_go_through_a_ring_of_buffers_in_order_and_too_many_or_too_large_ones_are_refused";
+    let Some(gpu) = support::gpu(name) else {
+        return;
+    };
+    let ring = gpu.staging(2, 4000).unwrap();
+    let x = gpu.zeros::<f32>("x", 1000).unwrap();
+    let y = gpu.zeros::<f32>("y", 1000).unwrap();
+    let block = |at: usize| vec![at as f32; 1000 - at];
+    let mut staged = Some(gpu.stage(&ring, &block(0)).unwrap());
+    for at in 0..7 {
+        let ahead = gpu.stage(&ring, &block(at + 1)).unwrap();
+        let sent = staged.replace(ahead).unwrap();
+        gpu.send(&ring, sent, &x).unwrap();
+        let dispatch = Dispatch {
+            kernel: &DOUBLE,
+            constants: &[],
+            slots: vec![x.all(), y.all()],
+            groups: 1000usize.div_ceil(64),
+        };
+        gpu.submit("double", &[dispatch]).unwrap();
+        let doubled = gpu.download(&y).unwrap();
+        assert_eq!(doubled[..1000 - at], vec![2.0 * at as f32; 1000 - at]);
+    }
+    let problem = gpu_problem(gpu.stage(&ring, &[0f32; 1001]).unwrap_err());
+    assert!(
+        problem.contains("4004 bytes for a buffer of 4000"),
+        "{problem}"
+    );
+    let _second = gpu.stage(&ring, &block(8)).unwrap();
+    let problem = gpu_problem(gpu.stage(&ring, &block(9)).unwrap_err());
+    assert!(problem.contains("waits to be sent"), "{problem}");
+}
+
+#[test]
 fn a_bad_shader_or_binding_is_an_error_that_quotes_the_compiler() {
     let Some(gpu) = support::gpu("a_bad_shader_or_binding_is_an_error_that_quotes_the_compiler")
     else {

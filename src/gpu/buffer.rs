@@ -10,7 +10,7 @@ use super::device::Gpu;
 use crate::error::Result;
 
 /// How long a callback may take that wgpu has already released: it needs a turn of another thread, no more.
-const ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
+pub(super) const ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Downloads go through staging buffers of at most this many bytes.
 const STAGING_BYTES: usize = 64 << 20;

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `device` | which adapters there are, which one to take, opening it, errors and loss |
 //! | `buffer` | typed buffers: upload, download, ranges to bind |
+//! | `staging` | a ring of host buffers, written while the device works |
 //! | `kernel` | a WGSL entry point with its bindings, the pipeline cache, dispatching |
 //! | `tuning` | which variant of a kernel is fastest here, measured once |
 //! | `budget` | how much fits into one binding, cutting work into blocks, bounded submissions |
@@ -16,9 +17,11 @@ mod budget;
 mod buffer;
 mod device;
 mod kernel;
+mod staging;
 mod tuning;
 
 pub use budget::{Pace, blocks};
 pub use buffer::{Buffer, Slot};
 pub use device::{AdapterKind, AdapterReport, Choice, Gpu, Limits, adapters, choose};
 pub use kernel::{Access, Binding, Dispatch, Kernel, Layout};
+pub use staging::{Staged, Staging};

@@ -16,7 +16,7 @@ use super::reduce::{self, Reducer};
 use super::{Findings, Wanted};
 use crate::activations::Stored;
 use crate::error::Result;
-use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, blocks};
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, Staged, Staging, blocks};
 
 /// Threads along a side of a workgroup; each computes eight by eight values of a tile. Which is faster depends on the
 /// device: it is measured once.
@@ -288,16 +288,29 @@ struct Run<'a> {
     columns: usize,
     /// Samples of one block.
     rows: usize,
-    /// The centred samples, where they all fit one block.
-    resident: Option<Buffer<f32>>,
+    /// Host buffers for blocks on their way.
+    staging: Staging,
+    /// A block as it is stored, and centred.
+    x: Buffer<u32>,
+    z: Buffer<f32>,
+    /// Whether z holds all samples.
+    resident: bool,
     pace: Pace,
 }
 
 impl<'a> Run<'a> {
     fn new(gpu: &'a Gpu, samples: &'a Columns<'a>, padded: &Padded, memory: u64) -> Result<Self> {
         let columns = padded.width();
+        let stored = match samples.stored() {
+            Stored::F32 => 4,
+            Stored::F16 | Stored::Bf16 => 2,
+        };
         let rows = gpu.fit("samples", columns * 4, STEP)?.min(PLANE);
-        let rows = rows.min(within(memory / 2, columns * 4) / STEP * STEP);
+        // On the host a block is read and staged, while the last one is on its way.
+        let rows = rows.min(within(memory / 2, 3 * columns * stored) / STEP * STEP);
+        let all = samples.samples().next_multiple_of(STEP);
+        let rows = rows.max(STEP).min(all);
+        let values = rows * columns;
         Ok(Self {
             gpu,
             side: padded.tile / 8,
@@ -309,8 +322,11 @@ impl<'a> Run<'a> {
             shift: gpu.upload("shift", &padded.spread(samples.shift()))?,
             scale: gpu.upload("scale", &padded.spread(samples.scale()))?,
             columns,
-            rows: rows.max(STEP),
-            resident: None,
+            rows,
+            staging: gpu.staging(if rows < all { 2 } else { 1 }, values * stored)?,
+            x: gpu.zeros("samples", (values * stored).div_ceil(4))?,
+            z: gpu.zeros("centred samples", values)?,
+            resident: false,
             // A tile's partial sum is 17 MFLOP: 0.1 s on a device of 10 GFLOP/s, and the pace adapts from there.
             pace: Pace::starting_with(64),
         })
@@ -355,25 +371,31 @@ impl<'a> Run<'a> {
             })
             .collect();
         let reader = Arc::clone(&self.reader);
-        let mut read: Option<Vec<u32>> = None;
+        let mut ahead: Option<Staged> = None;
         for (at, (plane, block)) in all.iter().enumerate() {
-            let z = match (self.resident.take(), read) {
-                (Some(z), _) => z,
-                (None, Some(words)) => self.centred(block.len(), &words)?,
-                (None, None) => self.centred(block.len(), &reader.words(block.clone())?)?,
-            };
-            let first = block.start == plane.start;
-            // The next block is read while the device computes.
-            let next = all.get(at + 1).map(|(_, block)| block.clone());
-            let (added, ahead) = rayon::join(
-                || self.add(&z, &tiles, &g, first),
-                || next.map(|block| reader.words(block)).transpose(),
-            );
-            added?;
-            read = ahead?;
-            if block.len() == samples {
-                self.resident = Some(z);
+            if !self.resident {
+                let staged = match ahead.take() {
+                    Some(staged) => staged,
+                    None => self
+                        .gpu
+                        .stage(&self.staging, &reader.words(block.clone())?)?,
+                };
+                self.centre(block.len(), staged)?;
+                self.resident = block.len() == samples;
             }
+            let first = block.start == plane.start;
+            // The next block is read and staged while the device computes.
+            let next = all.get(at + 1).map(|(_, block)| block.clone());
+            let (gpu, staging, pace) = (self.gpu, &self.staging, self.pace.clone());
+            let (pace, staged) = rayon::join(
+                || self.add(block.len(), &tiles, &g, first, pace),
+                || {
+                    next.map(|block| gpu.stage(staging, &reader.words(block)?))
+                        .transpose()
+                },
+            );
+            self.pace = pace?;
+            ahead = staged?;
             if block.end == plane.end {
                 each(&g)?;
             }
@@ -382,10 +404,9 @@ impl<'a> Run<'a> {
     }
 
     /// z of a block of so many samples, padded to whole steps and tiles.
-    fn centred(&self, samples: usize, words: &[u32]) -> Result<Buffer<f32>> {
+    fn centre(&self, samples: usize, staged: Staged) -> Result<()> {
         let rows = samples.next_multiple_of(STEP);
-        let x = self.gpu.upload("samples", words)?;
-        let z = self.gpu.zeros("centred samples", rows * self.columns)?;
+        self.gpu.send(&self.staging, staged, &self.x)?;
         let params = self.gpu.uniform(&CentringParams {
             samples: samples as u32,
             format: match self.reader.samples.stored() {
@@ -400,31 +421,32 @@ impl<'a> Run<'a> {
             kernel: CENTRE,
             constants: &[],
             slots: vec![
-                x.all(),
+                self.x.all(),
                 self.shift.all(),
                 self.scale.all(),
-                z.all(),
+                self.z.all(),
                 params.all(),
             ],
-            groups: z.len().div_ceil(256),
+            groups: (rows * self.columns).div_ceil(256),
         };
         self.gpu.submit("correlation", &[dispatch])?;
-        self.gpu.wait("correlation")?;
-        Ok(z)
+        self.gpu.wait("correlation")
     }
 
-    /// Adds the products of a block of samples to the tiles; `fresh` overwrites what was there.
+    /// Adds the products of the block of so many samples that z holds to the tiles; `fresh` overwrites what was there. Gives
+    /// the pace back.
     fn add(
-        &mut self,
-        z: &Buffer<f32>,
+        &self,
+        samples: usize,
         tiles: &Buffer<[u32; 2]>,
         g: &Buffer<f32>,
         fresh: bool,
-    ) -> Result<()> {
-        let partials: Vec<_> = blocks(z.len() / self.columns, PARTIAL).collect();
+        mut pace: Pace,
+    ) -> Result<Pace> {
+        let partials: Vec<_> = blocks(samples.next_multiple_of(STEP), PARTIAL).collect();
         let mut first = 0;
         while first < tiles.len() {
-            let count = (self.pace.groups() / partials.len()).clamp(1, tiles.len() - first);
+            let count = (pace.groups() / partials.len()).clamp(1, tiles.len() - first);
             let params = partials
                 .iter()
                 .enumerate()
@@ -446,16 +468,16 @@ impl<'a> Run<'a> {
                 .map(|params| Dispatch {
                     kernel: GRAM,
                     constants: &constants,
-                    slots: vec![z.all(), tiles.all(), g.all(), params.all()],
+                    slots: vec![self.z.all(), tiles.all(), g.all(), params.all()],
                     groups: count,
                 })
                 .collect();
             let begun = Instant::now();
             self.gpu.submit("correlation", &dispatches)?;
             self.gpu.wait("correlation")?;
-            self.pace.took(count * partials.len(), begun.elapsed());
+            pace.took(count * partials.len(), begun.elapsed());
             first += count;
         }
-        Ok(())
+        Ok(pace)
     }
 }

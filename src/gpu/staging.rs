@@ -1,0 +1,142 @@
+//! A ring of host buffers that a device copies from: the next block is written while the device works on the last one, and
+//! nothing is allocated for it.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
+
+use bytemuck::Pod;
+
+use super::buffer::{ANSWER, Buffer};
+use super::device::Gpu;
+use crate::error::Result;
+
+const STAGE: &str = "stage samples";
+
+/// Buffers that the host writes and the device copies from, in turn.
+#[derive(Debug)]
+pub struct Staging {
+    slots: Vec<Slot>,
+    next: Mutex<usize>,
+    bytes: usize,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Slot {
+    raw: wgpu::Buffer,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Free,
+    /// Written, and not yet sent.
+    Staged,
+    /// With the device; hears when it has given the buffer back.
+    Lent(Receiver<std::result::Result<(), wgpu::BufferAsyncError>>),
+}
+
+/// Values that wait in a ring for the device to copy them.
+#[derive(Debug)]
+#[must_use = "they are to be sent to the device"]
+pub struct Staged {
+    slot: usize,
+    bytes: usize,
+}
+
+impl Gpu {
+    /// A ring of so many buffers of so many bytes each.
+    ///
+    /// # Errors
+    /// When memory is out, or the device is lost.
+    pub fn staging(&self, slots: usize, bytes: usize) -> Result<Staging> {
+        let bytes = bytes.next_multiple_of(16).max(16);
+        let slot = |_| {
+            self.scoped(STAGE, || Slot {
+                raw: self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("staging"),
+                    size: bytes as u64,
+                    usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+                    mapped_at_creation: true,
+                }),
+                state: Mutex::new(State::Free),
+            })
+        };
+        Ok(Staging {
+            slots: (0..slots.max(1)).map(slot).collect::<Result<_>>()?,
+            next: Mutex::new(0),
+            bytes,
+        })
+    }
+
+    /// Writes values into the next buffer of a ring. May run beside submissions of another thread; waits where the device
+    /// has not yet copied what was staged a whole turn before.
+    ///
+    /// # Errors
+    /// When the values are more than a buffer holds, no buffer is free, or the device is lost.
+    pub fn stage<T: Pod>(&self, staging: &Staging, values: &[T]) -> Result<Staged> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if bytes.len() > staging.bytes {
+            return Err(self.error(
+                STAGE,
+                format!("{} bytes for a buffer of {}", bytes.len(), staging.bytes),
+            ));
+        }
+        let mut next = staging.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = *next;
+        *next = (slot + 1) % staging.slots.len();
+        drop(next);
+        let Slot { raw, state } = &staging.slots[slot];
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Free => {}
+            State::Staged => {
+                let problem = "every buffer of the ring waits to be sent".to_owned();
+                return Err(self.error(STAGE, problem));
+            }
+            State::Lent(back) => {
+                let answer = match back.try_recv() {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        self.wait(STAGE)?;
+                        let late = back.recv_timeout(ANSWER);
+                        late.map_err(|_| self.error(STAGE, "the device never answered".into()))?
+                    }
+                };
+                answer.map_err(|problem| self.error(STAGE, problem.to_string()))?;
+            }
+        }
+        let mut view = raw
+            .get_mapped_range_mut(..)
+            .map_err(|problem| self.error(STAGE, problem.to_string()))?;
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+        *state = State::Staged;
+        Ok(Staged {
+            slot,
+            bytes: bytes.len(),
+        })
+    }
+
+    /// Copies staged values to the beginning of a buffer. Ordered after what was submitted before, and before what comes
+    /// later; does not wait.
+    ///
+    /// # Errors
+    /// When the buffer is smaller, or the device is lost.
+    pub fn send<T: Pod>(&self, staging: &Staging, staged: Staged, to: &Buffer<T>) -> Result<()> {
+        let slot = &staging.slots[staged.slot];
+        let (sender, receiver) = channel();
+        self.scoped(STAGE, || {
+            slot.raw.unmap();
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let bytes = staged.bytes.next_multiple_of(4) as u64;
+            encoder.copy_buffer_to_buffer(&slot.raw, 0, &to.raw, 0, bytes);
+            self.queue.submit([encoder.finish()]);
+            slot.raw.map_async(wgpu::MapMode::Write, .., move |mapped| {
+                // The receiver is gone only when the ring is.
+                let _ = sender.send(mapped);
+            });
+        })?;
+        *slot.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Lent(receiver);
+        Ok(())
+    }
+}
