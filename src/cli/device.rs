@@ -1,5 +1,7 @@
 //! `--device`: a choice to a back end, and how results name it.
 
+use std::path::PathBuf;
+
 use crate::error::Result;
 use crate::gpu::{self, Choice};
 use crate::ops::Backend;
@@ -27,9 +29,35 @@ pub(super) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
                     .to_owned(),
                 reason,
             };
+            let gpu = match measured_before() {
+                Some(file) => gpu.remembering(&file),
+                None => gpu,
+            };
             (Backend::Gpu(gpu), device)
         }
     })
+}
+
+/// The file in the user's cache folder that holds which variants of kernels are fastest; none where there is no such folder,
+/// or `NEUROSIEVE_CACHE` is empty.
+fn measured_before() -> Option<PathBuf> {
+    let folder = match std::env::var_os("NEUROSIEVE_CACHE") {
+        Some(folder) => Some(PathBuf::from(folder)).filter(|f| !f.as_os_str().is_empty()),
+        None => cache_folder().map(|folder| folder.join("neurosieve")),
+    };
+    folder.map(|folder| folder.join("tuning.json"))
+}
+
+fn cache_folder() -> Option<PathBuf> {
+    let of = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let folder = if cfg!(windows) {
+        of("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        of("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")))
+    };
+    folder.filter(|folder| folder.is_absolute())
 }
 
 fn threads() -> String {

@@ -1,15 +1,23 @@
-//! Which variant of a kernel a device runs fastest: measured once, remembered as long as the device is open.
+//! Which variant of a kernel a device runs fastest: measured once, remembered as long as the device is open, and from one
+//! run to the next where a file is given for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::device::Gpu;
 use crate::error::Result;
 
-/// What was measured, by the name of the choice.
+/// What was measured, by the name of the choice, and where it is kept.
 #[derive(Debug, Default)]
-pub(super) struct Tuned(Mutex<HashMap<&'static str, usize>>);
+pub(super) struct Tuned {
+    made: Mutex<HashMap<&'static str, usize>>,
+    file: Option<PathBuf>,
+}
+
+/// The file: variants by choice, by device.
+type Kept = BTreeMap<String, BTreeMap<String, usize>>;
 
 /// Runs of a variant that are timed; the shortest counts.
 const RUNS: usize = 3;
@@ -29,11 +37,13 @@ impl Gpu {
         worth: bool,
         run: &dyn Fn(usize) -> Result<()>,
     ) -> Result<usize> {
-        let known = |tuned: &Tuned| {
-            let made = tuned.0.lock().unwrap_or_else(PoisonError::into_inner);
-            made.get(choice).copied()
-        };
-        if let Some(variant) = known(&self.tuned) {
+        let made = self.tuned.made.lock();
+        let known = made
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(choice)
+            .copied();
+        let known = known.or_else(|| self.kept(choice));
+        if let Some(variant) = known.filter(|variant| candidates.contains(variant)) {
             return Ok(variant);
         }
         if !worth {
@@ -49,6 +59,7 @@ impl Gpu {
             }
         }
         self.remember(choice, best.1);
+        self.keep(choice, best.1);
         Ok(best.1)
     }
 
@@ -60,8 +71,65 @@ impl Gpu {
         other
     }
 
+    /// A handle to the same device that keeps what is measured in a file, a JSON object, and takes it from there the next
+    /// time: by adapter, backend, driver and version of neurosieve, so that another driver is measured anew. A file that
+    /// cannot be read or written costs the time of a measurement and nothing else.
+    pub fn remembering(&self, file: &Path) -> Self {
+        let mut other = self.clone();
+        other.tuned = Arc::new(Tuned {
+            made: Mutex::default(),
+            file: Some(file.to_owned()),
+        });
+        other
+    }
+
     fn remember(&self, choice: &'static str, variant: usize) {
-        let mut made = self.tuned.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = self.tuned.made.lock();
+        let mut made = made.unwrap_or_else(PoisonError::into_inner);
         made.insert(choice, variant);
     }
+
+    /// What measurements of this device are kept under.
+    fn identity(&self) -> String {
+        let report = self.report();
+        [
+            &*report.name,
+            &*report.backend,
+            &*report.driver,
+            &*report.driver_info,
+            env!("CARGO_PKG_VERSION"),
+        ]
+        .join(" | ")
+    }
+
+    /// What the file says of this device.
+    fn kept(&self, choice: &str) -> Option<usize> {
+        let kept = read(self.tuned.file.as_deref()?)?;
+        kept.get(&self.identity())?.get(choice).copied()
+    }
+
+    fn keep(&self, choice: &str, variant: usize) {
+        let Some(file) = &self.tuned.file else {
+            return;
+        };
+        let mut kept = read(file).unwrap_or_default();
+        let of_device = kept.entry(self.identity()).or_default();
+        of_device.insert(choice.to_owned(), variant);
+        // Best effort: what is not kept is measured again.
+        drop(write(file, &kept));
+    }
+}
+
+fn read(file: &Path) -> Option<Kept> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+}
+
+/// Under another name first: a reader, or a run that is stopped here, never sees half a file.
+fn write(file: &Path, kept: &Kept) -> std::io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let part = file.with_extension(format!("{}.part", std::process::id()));
+    std::fs::write(&part, serde_json::to_vec_pretty(kept)?)?;
+    std::fs::rename(part, file)
 }

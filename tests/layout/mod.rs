@@ -222,13 +222,19 @@ const GPU_HOME: &[&str] = &["src/gpu/"];
 /// Opening a file to read it. Beside the readers only two documents of our own are read: a study's specification, and
 /// the results from which `report` is made again.
 const READ_WORDS: &[&str] = &["File::open", "fs::read", "OpenOptions", "Mmap"];
-const READ_HOME: &[&str] = &["src/data/", "src/study/spec/", "src/cli/report.rs"];
+const READ_HOME: &[&str] = &[
+    "src/data/",
+    "src/study/spec/",
+    "src/cli/report.rs",
+    "src/gpu/tuning.rs",
+];
 
 /// Making files and folders.
 const WRITE_WORDS: &[&str] = &["File::create", "fs::write", "fs::rename", "fs::create_dir"];
 const WRITE_HOME: &[&str] = &[
     "src/report/mod.rs",
     "src/report/matrix.rs",
+    "src/gpu/tuning.rs",
     "src/cli/output.rs",
 ];
 

@@ -192,6 +192,45 @@ fn the_variant_is_measured_once_and_only_where_it_pays() {
 }
 
 #[test]
+fn what_was_measured_is_kept_in_a_file_by_device() {
+    use std::cell::Cell;
+    let Some(gpu) = support::own_gpu("what_was_measured_is_kept_in_a_file_by_device") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cache/tuning.json");
+    let runs = Cell::new(0);
+    let run = |_: usize| {
+        runs.set(runs.get() + 1);
+        Ok(())
+    };
+    let first = gpu.remembering(&file).tuned("kept", &[3, 4], true, &run);
+    let measured = runs.get();
+    assert!(measured > 0);
+    // Another run of the program opens the device anew.
+    let again = gpu.remembering(&file).tuned("kept", &[3, 4], true, &run);
+    assert_eq!(again.unwrap(), first.unwrap());
+    assert_eq!(runs.get(), measured, "it was read from the file");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&gpu.report().name), "{text}");
+    // A choice that is no longer there, another device's, and half a file: all are measured anew.
+    let other = gpu.remembering(&file).tuned("kept", &[5, 6], true, &run);
+    assert!([5, 6].contains(&other.unwrap()) && runs.get() > measured);
+    for spoilt in [
+        text.replace(&gpu.report().name, "another"),
+        text[..20].to_owned(),
+    ] {
+        std::fs::write(&file, spoilt).unwrap();
+        let before = runs.get();
+        let variant = gpu.remembering(&file).tuned("kept", &[3, 4], true, &run);
+        assert!([3, 4].contains(&variant.unwrap()) && runs.get() > before);
+    }
+    // A place that cannot be written is no error.
+    let nowhere = gpu.remembering(&file.join("inside/a/file"));
+    assert!(nowhere.tuned("kept", &[3, 4], true, &run).is_ok());
+}
+
+#[test]
 fn the_same_input_gives_the_same_bits() {
     let x = activations(3000, 300, 14);
     let mut backends = vec![Backend::Cpu];
