@@ -219,8 +219,8 @@ fn misplaced(path: &str, text: &str, words: &[&str], allowed: &[&str]) -> Vec<St
 const GPU_WORDS: &[&str] = &["wgpu"];
 const GPU_HOME: &[&str] = &["src/gpu/"];
 
-/// Opening a file to read it. Beside the readers only two documents of our own are read: a study's specification, and
-/// the results from which `report` is made again.
+/// Opening a file to read it. Beside the readers only three documents of our own are read: a study's specification, the
+/// results from which `report` is made again, and what was measured of a GPU's kernels.
 const READ_WORDS: &[&str] = &["File::open", "fs::read", "OpenOptions", "Mmap"];
 const READ_HOME: &[&str] = &[
     "src/data/",

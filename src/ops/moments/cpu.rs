@@ -13,10 +13,12 @@ use crate::labels::Labels;
 
 /// Columns of one strip: a row of it is 1 KiB, and its f64 sums stay in the nearest cache.
 const STRIP: usize = 256;
+/// Samples whose mean the sums are around.
+const FIRST: usize = 64;
 /// Values of one block of a stream, and of what one thread reads of it at a time.
 const BLOCK: (usize, usize) = (1 << 22, 1 << 16);
 
-/// Sums around the mean; the result does not depend on the number of threads, since each strip is summed by one.
+/// Sums around the mean of the first samples; the result does not depend on the number of threads, since each strip is summed by one.
 pub(super) fn sums(x: ArrayView2<'_, f32>, groups: Option<&Labels>) -> Sums {
     let classes = groups.map_or(1, |labels| labels.classes().len());
     let strips: Vec<Sums> = x
@@ -24,8 +26,7 @@ pub(super) fn sums(x: ArrayView2<'_, f32>, groups: Option<&Labels>) -> Sums {
         .into_par_iter()
         .map(|strip| {
             let mut sums = empty(strip.ncols(), classes);
-            total(strip, &mut sums);
-            centre(x.nrows(), &mut sums);
+            centre(strip.slice(s![..FIRST.min(x.nrows()), ..]), &mut sums);
             deviate(strip, 0, groups, &mut sums);
             sums
         })
@@ -33,7 +34,7 @@ pub(super) fn sums(x: ArrayView2<'_, f32>, groups: Option<&Labels>) -> Sums {
     joined(strips, classes)
 }
 
-/// The same of samples that are read block by block, twice.
+/// The same of samples that are read block by block, once.
 pub(super) fn streamed(rows: &dyn Rows, groups: Option<&Labels>) -> Result<Sums> {
     let (samples, neurons) = rows.shape();
     let classes = groups.map_or(1, |labels| labels.classes().len());
@@ -41,29 +42,27 @@ pub(super) fn streamed(rows: &dyn Rows, groups: Option<&Labels>) -> Result<Sums>
         .map(|columns| empty(columns.len(), classes))
         .collect();
     let at_once = (BLOCK.0 / neurons).clamp(1, samples);
-    let mut block = vec![0.0; at_once * neurons];
-    let mut each = |sum: &(dyn Fn(ArrayView2<'_, f32>, usize, &mut Sums) + Sync)| {
-        for from in (0..samples).step_by(at_once) {
-            let count = at_once.min(samples - from);
-            let values = &mut block[..count * neurons];
-            read(rows, from, values)?;
-            let x = ArrayView2::from_shape((count, neurons), &*values).expect("it is that long");
-            strips
-                .par_iter_mut()
-                .zip(strips_of(neurons).collect::<Vec<_>>())
-                .for_each(|(sums, columns)| sum(x.slice(s![.., columns]), from, sums));
-        }
+    let mut block = vec![0.0; at_once.max(FIRST.min(samples)) * neurons];
+    let mut each = |from: usize, count: usize, sum: &Sum<'_>| {
+        let values = &mut block[..count * neurons];
+        read(rows, from, values)?;
+        let x = ArrayView2::from_shape((count, neurons), &*values).expect("it is that long");
+        strips
+            .par_iter_mut()
+            .zip(strips_of(neurons).collect::<Vec<_>>())
+            .for_each(|(sums, columns)| sum(x.slice(s![.., columns]), sums));
         Ok(())
     };
-    each(&|x, _, sums| total(x, sums))?;
-    each(&|x, from, sums| {
-        if from == 0 {
-            centre(samples, sums);
-        }
-        deviate(x, from, groups, sums);
-    })?;
+    each(0, FIRST.min(samples), &centre)?;
+    for from in (0..samples).step_by(at_once) {
+        let count = at_once.min(samples - from);
+        each(from, count, &|x, sums| deviate(x, from, groups, sums))?;
+    }
     Ok(joined(strips, classes))
 }
+
+/// What the rows of a strip add to its sums.
+type Sum<'a> = dyn Fn(ArrayView2<'_, f32>, &mut Sums) + Sync + 'a;
 
 /// The columns of each strip.
 fn strips_of(neurons: usize) -> impl Iterator<Item = Range<usize>> {
@@ -106,20 +105,18 @@ fn empty(columns: usize, classes: usize) -> Sums {
     }
 }
 
-/// First pass: Σ x.
-fn total(x: ArrayView2<'_, f32>, sums: &mut Sums) {
+/// The mean of these rows is what the sums are around. Equal values give themselves, to the bit.
+fn centre(x: ArrayView2<'_, f32>, sums: &mut Sums) {
     for row in x.outer_iter() {
         for (sum, value) in sums.shift.iter_mut().zip(row) {
             *sum += f64::from(*value);
         }
     }
+    let count = x.nrows() as f64;
+    sums.shift.iter_mut().for_each(|sum| *sum /= count);
 }
 
-fn centre(samples: usize, sums: &mut Sums) {
-    sums.shift.iter_mut().for_each(|sum| *sum /= samples as f64);
-}
-
-/// Second pass: what the samples from row `from` on deviate from the mean by.
+/// What the samples from row `from` on deviate from the shift by.
 fn deviate(x: ArrayView2<'_, f32>, from: usize, groups: Option<&Labels>, all: &mut Sums) {
     for (i, row) in x.outer_iter().enumerate() {
         let class = groups.map_or(0, |labels| labels.ids()[from + i] as usize);
