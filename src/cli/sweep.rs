@@ -171,7 +171,7 @@ fn summary(text: &mut String, results: &SweepResults) -> std::fmt::Result {
             heads(text)?;
         }
         for summary in &probe.summaries {
-            curve(text, summary, results.random_draws)?;
+            curve(text, summary)?;
         }
         masks(text, probe)?;
     }
@@ -197,10 +197,10 @@ fn heads(text: &mut String) -> std::fmt::Result {
     writeln!(text, "within 1 % of all with")
 }
 
-fn curve(text: &mut String, summary: &Summary, draws: usize) -> std::fmt::Result {
-    let name = match summary.ranking.as_str() {
-        "random" => format!("random, {draws} draws"),
-        other => other.to_owned(),
+fn curve(text: &mut String, summary: &Summary) -> std::fmt::Result {
+    let name = match summary.draws {
+        Some(draws) => format!("{}, {draws} draws", summary.ranking),
+        None => summary.ranking.clone(),
     };
     write!(text, "  {name:<20}{:<5}kept     ", summary.ablation)?;
     for point in &summary.points {

@@ -233,7 +233,7 @@ impl Run<'_> {
             }
             if !draws.is_empty() {
                 let curve = averaged(ablation, &draws)?;
-                summaries.push(random_summary(&curve, probe.labels.len()));
+                summaries.push(random_summary(&curve, draws.len(), probe.labels.len()));
                 random.push(curve);
             }
         }
@@ -326,6 +326,7 @@ fn summary(name: &str, ablation: AblationSpec, top: &Curve, bottom: &Curve) -> S
     let k = smallest_within(&correct, LOSS).expect("a curve has a point");
     Summary {
         ranking: name.to_owned(),
+        draws: None,
         ablation: ablation.name(),
         points: shown(neurons)
             .map(|(share, k)| Point {
@@ -365,7 +366,7 @@ fn averaged(ablation: AblationSpec, draws: &[Curve]) -> Result<RandomCurve> {
     })
 }
 
-fn random_summary(curve: &RandomCurve, total: usize) -> Summary {
+fn random_summary(curve: &RandomCurve, draws: usize, total: usize) -> Summary {
     let neurons = curve.mean.len() - 1;
     let at = |k: usize| Accuracy {
         accuracy: curve.mean[k] / total as f64,
@@ -374,6 +375,7 @@ fn random_summary(curve: &RandomCurve, total: usize) -> Summary {
     let k = smallest_within(&curve.mean, LOSS).expect("a curve has a point");
     Summary {
         ranking: RANDOM.into(),
+        draws: Some(draws),
         ablation: curve.ablation,
         points: shown(neurons)
             .map(|(share, k)| Point {

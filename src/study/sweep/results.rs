@@ -91,8 +91,10 @@ pub struct Accuracy {
 /// A curve in short.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
-    /// The ordering; `random` for all random ones.
+    /// The ordering; `random` for the random ones together.
     pub ranking: String,
+    /// How many random orderings; null for one of the file.
+    pub draws: Option<usize>,
     /// `mean` or `zero`.
     pub ablation: &'static str,
     /// At 1, 5, 10, 50 and 100 % of the neurons.

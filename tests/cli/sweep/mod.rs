@@ -261,6 +261,11 @@ fn the_text_has_figures_and_the_json_option_the_document() {
         serde_json::from_str(&files.ok(&[&arguments[..], &["--json"]].concat())).unwrap();
     assert_eq!(document["probes"][0]["curves"].as_array().unwrap().len(), 8);
     assert_eq!(document["probes"][0]["curves"][0]["per_class"], Value::Null);
+    // The file's own random ordering is one of the orderings where it is asked for.
+    let named = files.sweep(&["--methods", "random", "--random-draws", "2"]);
+    let draws = named["probes"][0]["summaries"].as_array().unwrap().iter();
+    let draws: Vec<Value> = draws.map(|summary| summary["draws"].clone()).collect();
+    assert_eq!(draws, [Value::Null, json!(2), Value::Null, json!(2)]);
     // The same seed, the same draws; another, others.
     let random = |seed: &str| {
         files.sweep(&["--methods", "lca", "--seed", seed])["probes"][0]["random"].clone()
