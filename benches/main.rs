@@ -124,6 +124,7 @@ fn bench_sweep(criterion: &mut Criterion, backends: &[(String, Backend)]) {
         bias: bias.view(),
         ablated: &[0.0; NEURONS],
         orderings: &orderings,
+        by_class: false,
     };
     let mut group = criterion.benchmark_group("sweep");
     group.throughput(Throughput::Elements(

@@ -6,8 +6,9 @@
 //
 // Pass 1 (`few` for at most 16 classes, logits in registers; `many` for any number, logits in memory): one thread a
 // sample and ordering walks the ordering once and leaves one bit a point, 32 points a word, in `hits`.
-// Pass 2 (`count`): one thread a point and ordering adds the bits over the samples. Integers alone, no atomics: the
-// counts are exact and do not depend on any order. Neighbouring threads read neighbouring words throughout.
+// Pass 2 (`count`): one thread a point, ordering and group of samples adds the bits over the group's samples, which
+// follow one another: all of them, or those of a class. Integers alone, no atomics: the counts are exact and do not depend
+// on any order. Neighbouring threads read neighbouring words throughout.
 
 struct Params {
   // Samples on the device, and workgroups of 64 that they take.
@@ -17,9 +18,10 @@ struct Params {
   // Workgroups of this dispatch, and the first of them.
   count: u32,
   first: u32,
-  padding0: u32,
-  padding1: u32,
-  padding2: u32,
+  // For `count`: groups of samples, and points of all orderings together.
+  groups: u32,
+  points: u32,
+  padding: u32,
 }
 
 struct Span {
@@ -148,8 +150,9 @@ fn many(
 
 @group(0) @binding(0) var<storage, read> marks: array<u32>; // what pass 1 left in `hits`
 @group(0) @binding(1) var<storage, read> walks: array<Span>; // orderings
-@group(0) @binding(2) var<storage, read_write> counts: array<u32>; // points of all orderings
-@group(0) @binding(3) var<uniform> q: Params; // `width` is workgroups of 64 points that the longest ordering takes
+@group(0) @binding(2) var<storage, read> starts: array<u32>; // where groups begin among the samples, and their end
+@group(0) @binding(3) var<storage, read_write> counts: array<u32>; // groups x points of all orderings
+@group(0) @binding(4) var<uniform> q: Params; // `width` is workgroups of 64 points that the longest ordering takes
 
 @compute @workgroup_size(64)
 fn count(
@@ -162,14 +165,16 @@ fn count(
   if (group >= q.count) {
     return;
   }
-  let walk = walks[(q.first + group) / q.width];
+  let place = (q.first + group) / q.width;
+  let walk = walks[place / q.groups];
+  let counted = place % q.groups;
   if (k > walk.length) {
     return;
   }
   let row = (walk.row + k / 32u) * q.samples;
   var total = 0u;
-  for (var sample = 0u; sample < q.samples; sample += 1u) {
+  for (var sample = starts[counted]; sample < starts[counted + 1u]; sample += 1u) {
     total += (marks[row + sample] >> (k % 32u)) & 1u;
   }
-  counts[walk.point + k] = total;
+  counts[counted * q.points + walk.point + k] = total;
 }

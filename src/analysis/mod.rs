@@ -13,6 +13,7 @@
 //! | [`predictions`] | what does a probe answer |
 //! | [`tuning`] | the best probe of one task, by dev or by cross-validation |
 //! | [`layers`] | what do single layers, and the layers up to one, know |
+//! | [`curves`] | how few suffice without retraining |
 //! | [`minimal_set`] | how few neurons suffice |
 //! | [`combined`] | how few of the independent neurons of the lowest layers suffice |
 //! | [`selectivity`] | would the probe have learned a task without meaning as well |
@@ -29,6 +30,7 @@ pub mod chance;
 pub mod combined;
 pub mod components;
 pub mod concepts;
+pub mod curves;
 pub mod folds;
 pub mod layers;
 pub mod metrics;

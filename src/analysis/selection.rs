@@ -192,6 +192,7 @@ pub fn lca_terms(
             bias: fit.bias.view(),
             ablated: &vec![0.0; x.ncols()],
             orderings: &orderings,
+            by_class: false,
         },
     )?;
     let all_kept = |curve: &sweep::Curve| {

@@ -14,6 +14,7 @@ mod progress;
 mod rank;
 mod report;
 mod study;
+mod sweep;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -39,6 +40,7 @@ enum Command {
     Correlate(correlate::Arguments),
     Cluster(cluster::Arguments),
     Rank(rank::Arguments),
+    Sweep(Box<sweep::Arguments>),
     Report(report::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
@@ -64,6 +66,7 @@ pub fn main(
         Command::Correlate(arguments) => correlate::run(arguments, out),
         Command::Cluster(arguments) => cluster::run(arguments, out, err),
         Command::Rank(arguments) => rank::run(arguments, out),
+        Command::Sweep(arguments) => sweep::run(arguments, out),
         Command::Report(arguments) => report::run(arguments, out),
         Command::Inspect(arguments) => inspect::run(arguments, out),
         Command::Devices(arguments) => devices::run(arguments, out),

@@ -21,11 +21,13 @@ mod inspect;
 mod labels;
 mod layers;
 mod mapped;
+mod masks_file;
 mod neurox_hdf5;
 mod neurox_json;
 mod npy;
 mod npz;
 mod probe_file;
+mod rankings_file;
 mod safetensors;
 mod sentences;
 mod shards;
@@ -45,7 +47,9 @@ pub use self::inspect::{
     ClassCount, ConstantNeuron, Inspection, LayerSummary, NonFinite, TaskSummary, inspect,
 };
 pub use self::labels::{read_labels, read_values};
+pub use self::masks_file::{MasksFile, read_masks};
 pub use self::probe_file::{ProbeFile, read_probe};
+pub use self::rankings_file::read_rankings;
 use crate::activations::{Activations, LayerMap, Rows, Stored, rows_of};
 use crate::error::{Error, Result};
 use crate::split::Tokens;

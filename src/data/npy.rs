@@ -109,7 +109,45 @@ pub(super) fn read_numbers(path: &Path) -> Result<Vec<f64>> {
             header.check_size(path, "header", dtype.bytes(), file.len())?;
             Ok(elements::to_f64(dtype, bytes))
         }
+        Element::Bool => Err(Error::file(
+            path,
+            "header",
+            format!("its elements are '{}'", header.descr),
+            "Save them as numbers",
+        )),
     }
+}
+
+/// A matrix of `bool`, row by row, with its number of rows and columns.
+pub(super) fn read_bools(path: &Path) -> Result<(usize, usize, Vec<bool>)> {
+    let file = MappedFile::open(path)?;
+    let header = Header::parse(path, "header", &file)?;
+    let (&[rows, columns], Element::Bool) = (header.shape.as_slice(), header.element) else {
+        return Err(Error::file(
+            path,
+            "header",
+            format!(
+                "it is of '{}', with the shape {:?}",
+                header.descr, header.shape
+            ),
+            "Save masks as a matrix of bool, masks × neurons",
+        ));
+    };
+    header.check_size(path, "header", 1, file.len())?;
+    let bytes = &file[header.data..];
+    if let Some(at) = bytes.iter().position(|byte| *byte > 1) {
+        return Err(Error::file(
+            path,
+            format!("element {at}"),
+            format!("its byte is {}, and a bool is 0 or 1", bytes[at]),
+            "Save the matrix again",
+        ));
+    }
+    let value = |at: usize| match header.fortran {
+        false => bytes[at] == 1,
+        true => bytes[at % columns * rows + at / columns] == 1,
+    };
+    Ok((rows, columns, (0..bytes.len()).map(value).collect()))
 }
 
 fn check_vector(path: &Path, header: &Header) -> Result<()> {
@@ -181,6 +219,7 @@ impl Matrix {
 enum Element {
     Float(Dtype),
     Integer(IntegerType),
+    Bool,
 }
 
 /// The header of an array.
@@ -281,6 +320,7 @@ fn element(path: &Path, place: &str, descr: &str) -> Result<Element> {
         "<f2" => Ok(Element::Float(Dtype::F16)),
         "<f4" => Ok(Element::Float(Dtype::F32)),
         "<f8" => Ok(Element::Float(Dtype::F64)),
+        "|b1" => Ok(Element::Bool),
         "|i1" | "<i1" => integer(1, true),
         "<i2" => integer(2, true),
         "<i4" => integer(4, true),

@@ -1,7 +1,7 @@
 //! How much fits: blocks of rows under the binding limit, bounded submissions, smaller blocks when memory runs out.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::device::Gpu;
 use crate::error::{Error, Result};
@@ -56,6 +56,30 @@ impl Gpu {
         let mut smaller = self.clone();
         smaller.binding_limit = self.binding_limit.min(bytes);
         smaller
+    }
+
+    /// Calls `submit` with consecutive ranges of `0..groups` workgroups and waits after each, so that no submission takes
+    /// much longer than 100 ms.
+    ///
+    /// # Errors
+    /// What `submit` returns; when the device was lost.
+    pub fn paced(
+        &self,
+        operation: &str,
+        groups: usize,
+        submit: impl Fn(Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let mut pace = Pace::starting_with(64);
+        let mut first = 0;
+        while first < groups {
+            let some = first..groups.min(first + pace.groups());
+            let begun = Instant::now();
+            submit(some.clone())?;
+            self.wait(operation)?;
+            pace.took(some.len(), begun.elapsed());
+            first = some.end;
+        }
+        Ok(())
     }
 
     /// Runs `attempt`; whenever the device is out of memory, runs it again with bindings a quarter as large, down to

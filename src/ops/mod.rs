@@ -4,8 +4,10 @@
 //! `shaders/<op>.wgsl`. An operation takes plain arrays, never reads files and knows nothing of studies. Only `probe` calls
 //! another one: `quadratic`, for its Newton steps.
 
+pub mod ablation;
 pub mod correlation;
 pub mod moments;
+mod partial;
 pub mod probe;
 mod product;
 pub mod quadratic;
@@ -23,6 +25,7 @@ pub enum Backend {
 
 /// Every kernel of every operation: tests compare them with the shaders without a GPU.
 pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
+    ablation::KERNELS,
     correlation::KERNELS,
     correlation::KERNELS_OF_TILES,
     moments::KERNELS,

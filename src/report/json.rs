@@ -55,13 +55,30 @@ pub fn parse(text: &str) -> Result<StudyResults> {
     }
 }
 
+/// As [`document`], on one line: for documents of long lists of numbers.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn compact(results: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(results).map_err(unwritten)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn unwritten(error: serde_json::Error) -> Error {
+    Error::invalid(
+        "JSON document",
+        error.to_string(),
+        "This is a bug: report it",
+    )
+}
+
 /// The document of any other command, ending in a line feed.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn document(results: &impl serde::Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(results)
-        .map_err(|e| Error::invalid("JSON document", e.to_string(), "This is a bug: report it"))?;
+    let mut text = serde_json::to_vec_pretty(results).map_err(unwritten)?;
     text.push(b'\n');
     Ok(text)
 }

@@ -107,6 +107,7 @@ pub(super) fn sweeps(
                 bias: fit.bias.view(),
                 ablated: &ablated,
                 orderings: &orderings,
+                by_class: false,
             },
         )?;
         sweeps.extend(

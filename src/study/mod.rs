@@ -7,6 +7,7 @@
 //! | [`probe`] | one probe, from its files to its weights and metrics |
 //! | [`pairs`] | all pairs of neurons, from files to correlations and clusters |
 //! | [`rank`] | orderings of a file's neurons for a task |
+//! | [`sweep`] | what probes get right with some neurons alone |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod clock;
@@ -23,6 +24,7 @@ mod salient;
 mod sets;
 pub mod spec;
 mod survey;
+pub mod sweep;
 mod task;
 mod warnings;
 

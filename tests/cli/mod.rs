@@ -4,6 +4,7 @@
 //! - `pairs`         correlations and clusters: files, flags, folders of shards
 //! - `probe`         one probe: its files, what each flag changes
 //! - `rank`          orderings by every method
+//! - `sweep`         every ordering and mask with every probe
 //! - `specification` what is wrong in the TOML is shown with its place
 
 mod bad_input;
@@ -11,6 +12,7 @@ mod pairs;
 mod probe;
 mod rank;
 mod specification;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,6 +1,7 @@
 //! Equal to other people's software, one module per subject. `fixtures/generate.py` made the expected values with NumPy,
 //! SciPy, scikit-learn and NeuroX from the real activations in `fixtures/python-tokens`.
 
+mod ablation;
 mod adam;
 mod clustering;
 mod concepts;

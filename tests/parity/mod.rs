@@ -1,5 +1,6 @@
 //! GPU = CPU = naive f64, one module per operation.
 
+mod ablation;
 mod correlation;
 mod moments;
 mod probe;

@@ -10,18 +10,18 @@ use rand::seq::SliceRandom;
 use crate::support::{self, labels, normal, random};
 
 /// A probe, data and orderings.
-struct Case {
-    x: Array2<f32>,
-    y: Labels,
-    weights: Array2<f32>,
-    bias: Array1<f32>,
-    ablated: Vec<f32>,
-    orderings: Vec<Vec<usize>>,
+pub(super) struct Case {
+    pub x: Array2<f32>,
+    pub y: Labels,
+    pub weights: Array2<f32>,
+    pub bias: Array1<f32>,
+    pub ablated: Vec<f32>,
+    pub orderings: Vec<Vec<usize>>,
 }
 
 impl Case {
     /// Real-valued, or (`integer`) with small integers only, so that ties abound and every term is exact in f32.
-    fn new(samples: usize, neurons: usize, classes: u32, integer: bool) -> Self {
+    pub fn new(samples: usize, neurons: usize, classes: u32, integer: bool) -> Self {
         let mut random = random(21 + samples as u64);
         let mut value = |scale: f64| {
             if integer {
@@ -58,22 +58,23 @@ impl Case {
             bias: self.bias.view(),
             ablated: &self.ablated,
             orderings: &self.orderings,
+            by_class: true,
         };
         sweep(backend, self.x.view(), &self.y, &params).unwrap()
     }
 }
 
-/// At one point of one ordering: samples that are right, and samples that rounding may put on either side.
-struct Decided {
-    right: u32,
-    undecided: u32,
+/// At one point of one ordering, by class: samples that are right, and samples that rounding may put on either side.
+pub(super) struct Decided {
+    pub right: Vec<u32>,
+    pub undecided: Vec<u32>,
 }
 
 /// Every point from scratch: what is kept is a mask, and all D terms are added again for each sample.
-fn naive(case: &Case, kept: &[bool], tolerance: f64) -> Decided {
+pub(super) fn naive(case: &Case, kept: &[bool], tolerance: f64) -> Decided {
     let mut found = Decided {
-        right: 0,
-        undecided: 0,
+        right: vec![0; case.bias.len()],
+        undecided: vec![0; case.bias.len()],
     };
     for (row, &label) in case.x.outer_iter().zip(case.y.ids()) {
         let mut size: f64 = 0.0;
@@ -98,9 +99,9 @@ fn naive(case: &Case, kept: &[bool], tolerance: f64) -> Decided {
         let others = before.iter().chain(&after[1..]);
         let rival = others.copied().fold(f64::NEG_INFINITY, f64::max);
         if (own - rival).abs() < tolerance * size {
-            found.undecided += 1;
+            found.undecided[label as usize] += 1;
         } else if wins {
-            found.right += 1;
+            found.right[label as usize] += 1;
         }
     }
     found
@@ -119,18 +120,25 @@ fn excess(case: &Case, curves: &[Curve], tolerance: f64) -> (i64, f64) {
                 kept[ordering[k - 1]] = true;
             }
             let reference = naive(case, &kept, tolerance);
-            let (correct, right) = (i64::from(correct), i64::from(reference.right));
-            let most = right + i64::from(reference.undecided);
-            worst = worst.max(right - correct).max(correct - most);
-            undecided += f64::from(reference.undecided);
+            let by_class = curve.by_class.as_ref().expect("it was asked for");
+            assert_eq!(by_class.column(k).sum(), correct);
+            let of_class = reference.right.iter().zip(&reference.undecided);
+            for (correct, (right, either)) in by_class.column(k).iter().zip(of_class) {
+                let (correct, right) = (i64::from(*correct), i64::from(*right));
+                worst = worst
+                    .max(right - correct)
+                    .max(correct - right - i64::from(*either));
+                undecided += f64::from(*either);
+            }
             all += case.x.nrows() as f64;
         }
     }
     (worst, undecided / all)
 }
 
-/// Samples, neurons, classes: both kernels (up to 16 classes, and more), word ends at 31 to 33 points.
-const SHAPES: [(usize, usize, u32); 8] = [
+/// Samples, neurons, classes: both kernels (up to 16 classes, and more), word ends at 31 to 33 points, more classes than
+/// samples.
+const SHAPES: [(usize, usize, u32); 12] = [
     (1, 1, 1),
     (63, 31, 2),
     (64, 32, 16),
@@ -139,6 +147,10 @@ const SHAPES: [(usize, usize, u32); 8] = [
     (7, 97, 3),
     (200, 17, 40),
     (2049, 5, 4),
+    (65, 127, 2),
+    (2, 128, 3),
+    (129, 129, 9),
+    (5, 2, 19),
 ];
 
 #[test]
@@ -222,9 +234,12 @@ fn breaking_the_sweep_kernels_is_noticed() {
         (&many, "span.start + k - 1u", "span.start + k - 2u"),
         (
             &many,
-            "sample < q.samples; sample += 1u",
-            "sample < q.samples; sample += 2u",
+            "sample < starts[counted + 1u]; sample += 1u",
+            "sample < starts[counted + 1u]; sample += 2u",
         ),
+        (&few, "var sample = starts[counted]", "var sample = 0u"),
+        (&many, "place / q.groups", "place % q.groups"),
+        (&few, "counts[counted * q.points", "counts[0u * q.points"),
     ] {
         assert!(source.contains(right), "the kernel no longer says {right}");
         let broken = gpu.with_shader("sweep", source.replace(right, wrong));
@@ -258,6 +273,38 @@ fn the_last_point_of_a_complete_ordering_is_the_accuracy_of_the_probe() {
 }
 
 #[test]
+fn counting_by_class_changes_no_count() {
+    let name = "counting_by_class_changes_no_count";
+    let mut backends = vec![Backend::Cpu];
+    if let Some(gpu) = support::gpu(name) {
+        // So small that groups take several dispatches.
+        backends.push(Backend::Gpu(gpu.with_binding_limit(4 << 10)));
+        backends.push(Backend::Gpu(gpu));
+    }
+    for classes in [1, 3, 16, 17] {
+        let case = Case::new(70, 33, classes, true);
+        for backend in &backends {
+            let params = Params {
+                weights: case.weights.view(),
+                bias: case.bias.view(),
+                ablated: &case.ablated,
+                orderings: &case.orderings,
+                by_class: false,
+            };
+            let whole = sweep(backend, case.x.view(), &case.y, &params).unwrap();
+            for (whole, parts) in whole.iter().zip(case.run(backend)) {
+                assert_eq!(whole.by_class, None);
+                assert_eq!(
+                    whole.correct, parts.correct,
+                    "{classes} classes, {backend:?}"
+                );
+                assert_eq!(parts.by_class.unwrap().nrows(), classes as usize);
+            }
+        }
+    }
+}
+
+#[test]
 fn inputs_that_do_not_fit_are_refused() {
     let good = Case::new(10, 4, 3, false);
     let refused = |change: &dyn Fn(&mut Case), says: &str| {
@@ -268,6 +315,7 @@ fn inputs_that_do_not_fit_are_refused() {
             bias: case.bias.view(),
             ablated: &case.ablated,
             orderings: &case.orderings,
+            by_class: false,
         };
         let message = sweep(&Backend::Cpu, case.x.view(), &case.y, &params)
             .unwrap_err()

@@ -1,8 +1,9 @@
-//! Laws of rankings, clusters, intervals, control tasks and ladders.
+//! Laws of rankings, curves, clusters, intervals, control tasks and ladders.
 
 use std::collections::{BTreeSet, HashMap};
 
 use ndarray::Array2;
+use neurosieve::analysis::curves::{draws, smallest_within};
 use neurosieve::analysis::layers::select_layer;
 use neurosieve::analysis::minimal_set::{ladder, reference_ladder};
 use neurosieve::analysis::ranking::{lca, lca_cutoffs, probeless, random_order, salient};
@@ -339,4 +340,42 @@ fn what_cannot_be_ranked_clustered_or_compared_is_refused_with_the_place() {
     assert!(among(&correlations(4, 1), &[]).is_err());
     assert!(paired(&[true], &[true, false]).is_err());
     assert!(paired(&[], &[]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn the_smallest_number_of_neurons_suffices_and_no_smaller_one_does(
+        correct in proptest::collection::vec(0u32..200, 1..60), loss in 0.0..1.0f64,
+    ) {
+        let curve: Vec<f64> = correct.iter().map(|n| f64::from(*n)).collect();
+        let needed = (1.0 - loss) * curve[curve.len() - 1];
+        let k = smallest_within(&curve, loss).expect("the last point suffices");
+        prop_assert!(curve[k] >= needed);
+        prop_assert!(curve[..k].iter().all(|correct| *correct < needed));
+    }
+
+    #[test]
+    fn draws_lie_between_least_and_most_of_them(
+        curves in (1usize..20).prop_flat_map(|points| {
+            proptest::collection::vec(proptest::collection::vec(0u32..100, points), 1..8)
+        }),
+    ) {
+        let of: Vec<&[u32]> = curves.iter().map(Vec::as_slice).collect();
+        let found = draws(&of).expect("all over the same points");
+        for k in 0..curves[0].len() {
+            let mut at: Vec<u32> = curves.iter().map(|curve| curve[k]).collect();
+            at.sort_unstable();
+            prop_assert_eq!((found.least[k], found.most[k]), (at[0], at[at.len() - 1]));
+            let sum: u32 = at.iter().sum();
+            prop_assert!((found.mean[k] * at.len() as f64 - f64::from(sum)).abs() < 1e-9);
+        }
+    }
+}
+
+#[test]
+fn curves_without_points_or_of_different_lengths_are_no_draws() {
+    assert_eq!(smallest_within(&[], 0.1), None);
+    assert!(draws(&[]).is_err());
+    let message = draws(&[&[1, 2], &[1]]).unwrap_err().to_string();
+    assert!(message.contains("[2, 1]"), "{message}");
 }

@@ -1,7 +1,8 @@
-//! Laws of moments, correlation and sweep, on every back end.
+//! Laws of moments, correlation, sweep and ablation, on every back end.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use neurosieve::ops::Backend;
+use neurosieve::ops::ablation::{self, Masks, ablation};
 use neurosieve::ops::correlation::{self, Correlation, correlation};
 use neurosieve::ops::moments::{self, Moments, Spread, moments};
 use neurosieve::ops::sweep::{Curve, Params, sweep};
@@ -174,6 +175,7 @@ proptest! {
             bias: bias.row(0),
             ablated: ablated.as_slice().expect("one row"),
             orderings: &orderings,
+            by_class: false,
         };
         let mut seen: Option<Vec<Curve>> = None;
         for backend in backends("a_sweep_of_two_orderings_meets_where_both_keep_the_same_neurons") {
@@ -187,6 +189,38 @@ proptest! {
                 prop_assert_eq!(seen, &curves);
             }
             seen = Some(curves);
+        }
+    }
+
+    #[test]
+    fn removing_the_best_is_the_sweep_from_the_bottom_read_backwards(
+        samples in 1usize..100, neurons in 1usize..70, classes in 1u32..20, seed: u64,
+    ) {
+        let mut source = random(seed);
+        let mut integers = |shape: (usize, usize)| Array2::from_shape_simple_fn(shape, || f32::from(source.random_range(-3i8..=3)));
+        let (x, weights) = (integers((samples, neurons)), integers((classes as usize, neurons)));
+        let (bias, ablated) = (integers((1, classes as usize)), integers((1, neurons)));
+        let ablated = ablated.as_slice().expect("one row");
+        let y = labels(samples, classes, seed);
+        let order = shuffled(neurons, seed ^ 5);
+        let bottom: Vec<usize> = order.iter().rev().copied().collect();
+        let mut removed = Masks::new(neurons);
+        for k in 0..=neurons {
+            removed.push(&order[k..]).unwrap();
+        }
+        let orderings = [order, bottom];
+        for backend in backends("removing_the_best_is_the_sweep_from_the_bottom_read_backwards") {
+            let (weights, bias) = (weights.view(), bias.row(0));
+            let sweeps = Params { weights, bias, ablated, orderings: &orderings, by_class: true };
+            let curves = sweep(&backend, x.view(), &y, &sweeps).unwrap();
+            let params = ablation::Params { weights, bias, ablated, masks: &removed };
+            let counts = ablation(&backend, x.view(), &y, &params).unwrap();
+            let backwards: Vec<u32> = curves[1].correct.iter().rev().copied().collect();
+            prop_assert_eq!(&counts.correct, &backwards);
+            // With everything kept both orderings, and the mask, are the probe.
+            prop_assert_eq!(curves[0].correct[neurons], counts.correct[0]);
+            let by_class = curves[0].by_class.as_ref().expect("asked for");
+            prop_assert_eq!(by_class.column(neurons), counts.by_class.row(0));
         }
     }
 }

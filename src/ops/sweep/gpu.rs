@@ -2,16 +2,16 @@
 
 use std::mem::offset_of;
 use std::ops::Range;
-use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
-use super::{Params, initial};
+use super::{Params, partial};
 use crate::error::Result;
-use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, Slot, blocks};
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, blocks};
 use crate::labels::Labels;
+use crate::ops::partial::Groups;
 
 /// Samples, or points, a workgroup.
 const GROUP: usize = 64;
@@ -30,7 +30,9 @@ struct Uniform {
     classes: u32,
     count: u32,
     first: u32,
-    padding: [u32; 3],
+    groups: u32,
+    points: u32,
+    padding: u32,
 }
 
 /// Where an ordering's numbers lie.
@@ -52,9 +54,9 @@ const UNIFORM: Layout = Layout {
         ("classes", offset_of!(Uniform, classes)),
         ("count", offset_of!(Uniform, count)),
         ("first", offset_of!(Uniform, first)),
-        ("padding0", offset_of!(Uniform, padding)),
-        ("padding1", offset_of!(Uniform, padding) + 4),
-        ("padding2", offset_of!(Uniform, padding) + 8),
+        ("groups", offset_of!(Uniform, groups)),
+        ("points", offset_of!(Uniform, points)),
+        ("padding", offset_of!(Uniform, padding)),
     ],
 };
 
@@ -112,6 +114,7 @@ pub const KERNELS: &[Kernel] = &[
         &[
             Binding::read("marks"),
             Binding::read_structs("walks", SPAN),
+            Binding::read("starts"),
             Binding::read_write("counts"),
             Binding::uniform("q", UNIFORM),
         ],
@@ -121,32 +124,31 @@ const FEW_CLASSES: &Kernel = &KERNELS[0];
 const MANY_CLASSES: &Kernel = &KERNELS[1];
 const COUNT: &Kernel = &KERNELS[2];
 
-/// Right samples at every point of every ordering.
+/// Right samples of each group (rows) at every point of every ordering.
 pub(super) fn counts(
     gpu: &Gpu,
     x: ArrayView2<'_, f32>,
     labels: &Labels,
     params: &Params<'_>,
-) -> Result<Vec<Vec<u32>>> {
+    groups: &Groups,
+) -> Result<Vec<Array2<u32>>> {
     if params.orderings.is_empty() {
         return Ok(Vec::new());
     }
     gpu.fitting(|gpu| {
         let plan = Plan::new(params);
-        let mut counts = vec![0u32; plan.points];
+        let mut counts = Array2::<u32>::zeros((groups.len(), plan.points));
         let on_device = Fixed::new(gpu, &plan, params)?;
         for block in blocks(x.nrows(), plan.samples_at_once(gpu)?) {
-            let found = on_device.block(&plan, x, labels, params, block)?;
-            counts.iter_mut().zip(found).for_each(|(sum, n)| *sum += n);
+            let hits = on_device.hits(&plan, x, labels, &groups.samples[block.clone()])?;
+            on_device.count(&plan, groups, &block, &hits, &mut counts)?;
         }
-        Ok(plan
-            .spans
-            .iter()
-            .map(|span| {
-                let first = span.point as usize;
-                counts[first..=first + span.length as usize].to_vec()
-            })
-            .collect())
+        let of_ordering = |span: &Span| {
+            let first = span.point as usize;
+            let points = first..=first + span.length as usize;
+            counts.slice(s![.., points]).to_owned()
+        };
+        Ok(plan.spans.iter().map(of_ordering).collect())
     })
 }
 
@@ -214,17 +216,19 @@ impl Plan {
 }
 
 /// What stays on the device from one block of samples to the next.
-struct Fixed<'a> {
+struct Fixed<'a, 'p> {
     gpu: &'a Gpu,
+    ablated: &'p [f32],
     weights: Buffer<f32>,
     initial: Buffer<f32>,
     orders: Buffer<u32>,
     spans: Buffer<Span>,
 }
 
-impl<'a> Fixed<'a> {
-    fn new(gpu: &'a Gpu, plan: &Plan, params: &Params<'_>) -> Result<Self> {
-        let mut initial: Vec<f32> = initial(params).iter().map(|&logit| logit as f32).collect();
+impl<'a, 'p> Fixed<'a, 'p> {
+    fn new(gpu: &'a Gpu, plan: &Plan, params: &Params<'p>) -> Result<Self> {
+        let initial = partial(params).initial();
+        let mut initial: Vec<f32> = initial.iter().map(|&logit| logit as f32).collect();
         let width = if plan.few() { FEW } else { plan.classes };
         initial.resize(width, NEVER);
         let mut weights = vec![0f32; plan.used.len() * width];
@@ -235,6 +239,7 @@ impl<'a> Fixed<'a> {
         }
         Ok(Self {
             gpu,
+            ablated: params.ablated,
             weights: gpu.upload("weights", &weights)?,
             initial: gpu.upload("biases", &initial)?,
             orders: gpu.upload("orderings", &plan.orders)?,
@@ -242,30 +247,30 @@ impl<'a> Fixed<'a> {
         })
     }
 
-    /// Right samples of a block, at every point of every ordering.
-    fn block(
+    /// One bit a point of every ordering and sample: whether it is right. `rows` are the samples.
+    fn hits(
         &self,
         plan: &Plan,
         x: ArrayView2<'_, f32>,
         labels: &Labels,
-        params: &Params<'_>,
-        block: Range<usize>,
-    ) -> Result<Vec<u32>> {
-        let (gpu, samples) = (self.gpu, block.len());
+        rows: &[u32],
+    ) -> Result<Buffer<u32>> {
+        let (gpu, samples) = (self.gpu, rows.len());
         // Neuron by neuron, so that neighbouring threads read neighbouring words.
         let mut deviations = vec![0f32; plan.used.len() * samples];
         deviations
             .par_chunks_exact_mut(samples)
             .zip(&plan.used)
-            .for_each(|(row, &neuron)| {
-                let replaced = params.ablated[neuron];
+            .for_each(|(to, &neuron)| {
+                let replaced = self.ablated[neuron];
                 let column = x.column(neuron);
-                for (to, sample) in row.iter_mut().zip(block.clone()) {
-                    *to = column[sample] - replaced;
+                for (to, &row) in to.iter_mut().zip(rows) {
+                    *to = column[row as usize] - replaced;
                 }
             });
         let deviations = gpu.upload("samples", &deviations)?;
-        let labels = gpu.upload("labels", &labels.ids()[block])?;
+        let labels: Vec<u32> = rows.iter().map(|&row| labels.ids()[row as usize]).collect();
+        let labels = gpu.upload("labels", &labels)?;
         let hits = gpu.zeros::<u32>("hits", plan.rows * samples)?;
         let logits = match plan.few() {
             true => None,
@@ -280,13 +285,11 @@ impl<'a> Fixed<'a> {
             labels.all(),
             hits.all(),
         ];
-        let mut uniform = Uniform {
+        let uniform = Uniform {
             samples: samples as u32,
             width: samples.div_ceil(GROUP) as u32,
             classes: plan.classes as u32,
-            count: 0,
-            first: 0,
-            padding: [0; 3],
+            ..Uniform::zeroed()
         };
         let kernel = if plan.few() {
             FEW_CLASSES
@@ -295,15 +298,53 @@ impl<'a> Fixed<'a> {
         };
         let after: Vec<_> = logits.iter().map(Buffer::all).collect();
         paced(gpu, kernel, &slots, &after, uniform, plan.spans.len())?;
-        let counts = gpu.zeros::<u32>("counts", plan.points)?;
-        uniform.width = (plan.longest + 1).div_ceil(GROUP) as u32;
-        let slots = vec![hits.all(), self.spans.all(), counts.all()];
-        paced(gpu, COUNT, &slots, &[], uniform, plan.spans.len())?;
-        gpu.download(&counts)
+        Ok(hits)
+    }
+
+    /// Adds the bits of a block's samples up: `counts` has a row a group.
+    fn count(
+        &self,
+        plan: &Plan,
+        groups: &Groups,
+        block: &Range<usize>,
+        hits: &Buffer<u32>,
+        counts: &mut Array2<u32>,
+    ) -> Result<()> {
+        let gpu = self.gpu;
+        let at_once = gpu.fit("counts", plan.points * 4, 1)?;
+        for some in blocks(groups.len(), at_once) {
+            let mut starts: Vec<u32> = some
+                .clone()
+                .map(|group| groups.inside(group, block).start as u32)
+                .collect();
+            starts.push(groups.inside(some.end - 1, block).end as u32);
+            let starts = gpu.upload("starts of groups", &starts)?;
+            let found = gpu.zeros::<u32>("counts", some.len() * plan.points)?;
+            let slots = vec![hits.all(), self.spans.all(), starts.all(), found.all()];
+            let uniform = Uniform {
+                samples: block.len() as u32,
+                width: (plan.longest + 1).div_ceil(GROUP) as u32,
+                groups: some.len() as u32,
+                points: plan.points as u32,
+                ..Uniform::zeroed()
+            };
+            paced(
+                gpu,
+                COUNT,
+                &slots,
+                &[],
+                uniform,
+                plan.spans.len() * some.len(),
+            )?;
+            let found = gpu.download(&found)?;
+            let mut counts = counts.slice_mut(s![some, ..]);
+            counts.iter_mut().zip(found).for_each(|(sum, n)| *sum += n);
+        }
+        Ok(())
     }
 }
 
-/// Runs `width` workgroups for each ordering, in submissions of bounded time. The parameters are bound between `slots`
+/// Runs `width` workgroups for each of `times`, in submissions of bounded time. The parameters are bound between `slots`
 /// and `after`.
 fn paced<'a>(
     gpu: &Gpu,
@@ -311,16 +352,12 @@ fn paced<'a>(
     slots: &[Slot<'a>],
     after: &[Slot<'a>],
     uniform: Uniform,
-    orderings: usize,
+    times: usize,
 ) -> Result<()> {
-    let groups = uniform.width as usize * orderings;
-    let mut pace = Pace::starting_with(64);
-    let mut first = 0;
-    while first < groups {
-        let count = pace.groups().min(groups - first);
+    gpu.paced("sweep", uniform.width as usize * times, |groups| {
         let uniform = gpu.uniform(&Uniform {
-            count: count as u32,
-            first: first as u32,
+            count: groups.len() as u32,
+            first: groups.start as u32,
             ..uniform
         })?;
         let mut bound = slots.to_vec();
@@ -330,13 +367,8 @@ fn paced<'a>(
             kernel,
             constants: &[],
             slots: bound,
-            groups: count,
+            groups: groups.len(),
         };
-        let begun = Instant::now();
-        gpu.submit("sweep", &[dispatch])?;
-        gpu.wait("sweep")?;
-        pace.took(count, begun.elapsed());
-        first += count;
-    }
-    Ok(())
+        gpu.submit("sweep", &[dispatch])
+    })
 }
