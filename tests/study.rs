@@ -1,5 +1,7 @@
 //! A whole study on the real fixture.
 
+mod test_use;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::OnceLock;

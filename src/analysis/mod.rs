@@ -11,6 +11,7 @@
 //! | [`selection`] | by which rule it is preferred |
 //! | [`folds`] | which samples a cross-validation holds out together |
 //! | [`predictions`] | what does a probe answer |
+//! | [`frozen`] | probes after every choice was made, to be judged on test |
 //! | [`tuning`] | the best probe of one task, by dev or by cross-validation |
 //! | [`layers`] | what do single layers, and the layers up to one, know |
 //! | [`minimal_set`] | how few neurons suffice |
@@ -30,6 +31,7 @@ pub mod combined;
 pub mod components;
 pub mod concepts;
 pub mod folds;
+pub mod frozen;
 pub mod layers;
 pub mod metrics;
 pub mod minimal_set;

@@ -9,8 +9,10 @@
 //! | [`rank`] | orderings of a file's neurons for a task |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
+mod choices;
 mod clock;
 mod curves;
+mod evaluate;
 mod layers;
 mod load;
 pub mod pairs;

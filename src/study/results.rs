@@ -4,8 +4,11 @@
 //! Accuracies are shares (0 to 1) of the samples of a part; intervals are 95 % Wilson intervals; neuron ids are columns;
 //! δ is a share (0.01 = 1 %) of the oracle's dev accuracy.
 
+mod certainty;
+
 use std::collections::BTreeMap;
 
+pub use certainty::*;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::selection::Rule;
@@ -34,6 +37,8 @@ pub struct StudyResults {
     pub clusters: Vec<ClusterCut>,
     /// One entry a task.
     pub tasks: Vec<TaskResults>,
+    /// What test was used for.
+    pub test_use: TestUse,
     /// What the reader of the figures should know.
     pub warnings: Vec<String>,
     /// Seconds that each step took.

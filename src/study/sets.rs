@@ -1,7 +1,8 @@
 //! How few neurons suffice: prefixes of an ordering, retrained, and the same after layer selection and clustering.
 
-use super::records::{Tally, certificate, judge, paired};
-use super::results::{self, LayerSelection, MinimalSet};
+use super::choices::{ChosenCombined, ChosenLayer, ChosenSet, Retrained, SelectedLayer};
+use super::records::Tally;
+use super::results::Rung;
 use super::spec::{ClusterSpec, CombinedSpec, MinimalSetSpec};
 use super::survey;
 use crate::activations::LayerMap;
@@ -10,10 +11,8 @@ use crate::analysis::layers::required;
 use crate::analysis::minimal_set::{climb, ladder, smallest};
 use crate::analysis::search::{Penalties, Prober, Search, Target};
 use crate::error::Result;
-use crate::labels::Labels;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments::Spread;
-use crate::split::Split;
 
 /// Penalties on either side of the chosen one that a smaller set of neurons tries.
 const NEIGHBOURS: usize = 1;
@@ -23,14 +22,10 @@ const NEIGHBOURS: usize = 1;
 pub(super) struct Goal<'a> {
     /// Labels of train and dev.
     pub target: Target<'a>,
-    /// Test and its labels.
-    pub test: (&'a Split, &'a Labels),
     /// The penalties of the study.
     pub penalties: &'a Penalties,
     /// The probe on all neurons.
     pub oracle: &'a Search,
-    /// Which test samples it gets right.
-    pub oracle_hits: &'a [bool],
 }
 
 /// The smallest sufficient prefix of one ordering for every δ: one climb answers them all.
@@ -44,7 +39,7 @@ pub(super) fn minimal_sets(
     goal: Goal<'_>,
     tally: &mut Tally,
     progress: &mut dyn FnMut(f64),
-) -> Result<Vec<MinimalSet>> {
+) -> Result<Vec<ChosenSet>> {
     let Some(strictest) = spec.deltas.iter().copied().reduce(f64::min) else {
         return Ok(Vec::new());
     };
@@ -68,9 +63,9 @@ pub(super) fn minimal_sets(
     // The whole ordering is the oracle, which is counted already.
     let own = rungs.iter().filter(|rung| rung.size < order.len());
     own.for_each(|rung| tally.add(&rung.search));
-    let tried: Vec<results::Rung> = rungs
+    let tried: Vec<Rung> = rungs
         .iter()
-        .map(|rung| results::Rung {
+        .map(|rung| Rung {
             size: rung.size,
             dev_accuracy: rung.search.dev_accuracy,
         })
@@ -80,18 +75,11 @@ pub(super) fn minimal_sets(
         let Some(rung) = smallest(&rungs, required(dev, delta)) else {
             continue;
         };
-        let judged = judge(&rung.search, goal.test.0, goal.test.1)?;
-        sets.push(MinimalSet {
+        sets.push(ChosenSet {
             ranking: name.to_owned(),
             delta,
-            size: rung.size,
-            neurons: order[..rung.size].to_vec(),
-            dev_accuracy: rung.search.dev_accuracy,
-            test_accuracy: judged.accuracy,
-            test_interval: judged.interval,
-            against_oracle: paired(goal.oracle_hits, &judged.hits)?,
+            set: Retrained::of(&order[..rung.size], &rung.search),
             ladder: tried.clone(),
-            certificate: certificate(&rung.search.fit.certificate),
         });
     }
     Ok(sets)
@@ -108,11 +96,11 @@ pub(super) fn combine(
     prober: &Prober<'_>,
     (spec, clusters): (&CombinedSpec, &ClusterSpec),
     (map, correlation): (&LayerMap, &Correlation),
-    selections: &[LayerSelection],
+    (selections, cumulative): (&[SelectedLayer], &[ChosenLayer]),
     goal: Goal<'_>,
     tally: &mut Tally,
     progress: &mut dyn FnMut(f64),
-) -> Result<Vec<results::Combined>> {
+) -> Result<Vec<ChosenCombined>> {
     let plan = Plan {
         correlation,
         linkage: survey::linkage(clusters),
@@ -124,22 +112,23 @@ pub(super) fn combine(
         base: Base::Representatives,
         set_delta: spec.set_delta,
     };
-    let mut found: Vec<results::Combined> = Vec::new();
+    let mut found: Vec<ChosenCombined> = Vec::new();
     for (at, selection) in selections.iter().enumerate() {
         // Several δ often select the same layer.
+        let chosen = &cumulative[selection.place];
         let known: Vec<_> = found
             .iter()
-            .filter(|c| c.layer == selection.layer && c.delta == selections[at - 1].delta)
+            .filter(|c| c.layer == chosen.layer && c.delta == selections[at - 1].delta)
             .cloned()
             .collect();
         if !known.is_empty() {
-            found.extend(known.into_iter().map(|c| results::Combined {
+            found.extend(known.into_iter().map(|c| ChosenCombined {
                 delta: selection.delta,
                 ..c
             }));
             continue;
         }
-        let columns: Vec<usize> = (0..map.columns(selection.layer).end).collect();
+        let columns: Vec<usize> = (0..map.columns(chosen.layer).end).collect();
         if !columns
             .iter()
             .any(|&n| prober.moments.spread[n] == Spread::Varies)
@@ -152,33 +141,16 @@ pub(super) fn combine(
         })? {
             tally.add(&one.clusters);
             tally.add(&one.set);
-            found.push(record(selection, spec.set_delta, one, goal)?);
+            found.push(ChosenCombined {
+                delta: selection.delta,
+                threshold: one.threshold,
+                layer: chosen.layer,
+                layer_neurons: chosen.neurons,
+                clusters: one.representatives.len(),
+                clusters_dev_accuracy: one.clusters.dev_accuracy,
+                set: Retrained::of(&one.neurons, &one.set),
+            });
         }
     }
     Ok(found)
-}
-
-fn record(
-    selection: &LayerSelection,
-    set_delta: f64,
-    one: combined::Combined,
-    goal: Goal<'_>,
-) -> Result<results::Combined> {
-    let judged = judge(&one.set, goal.test.0, goal.test.1)?;
-    Ok(results::Combined {
-        delta: selection.delta,
-        set_delta,
-        threshold: one.threshold,
-        layer: selection.layer,
-        layer_neurons: selection.neurons,
-        clusters: one.representatives.len(),
-        clusters_dev_accuracy: one.clusters.dev_accuracy,
-        size: one.neurons.len(),
-        neurons: one.neurons,
-        dev_accuracy: one.set.dev_accuracy,
-        test_accuracy: judged.accuracy,
-        test_interval: judged.interval,
-        against_oracle: paired(goal.oracle_hits, &judged.hits)?,
-        certificate: certificate(&one.set.fit.certificate),
-    })
 }

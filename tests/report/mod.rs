@@ -103,6 +103,13 @@ fn every_task_warning_ranking_class_step_and_device_is_in_the_report() {
 }
 
 #[test]
+fn the_report_says_what_test_was_used_for() {
+    let shown = page(&results());
+    assert!(shown.contains("4\u{a0}probes evaluated, all after the last choice"));
+    assert!(shown.contains("no choice followed"));
+}
+
+#[test]
 fn the_answer_says_no_more_than_the_paired_test_supports() {
     let mut results = results();
     results.tasks.truncate(1);
@@ -261,14 +268,14 @@ fn writing_a_report_leaves_whole_files_and_nothing_else() {
     let results = results();
     for _ in 0..2 {
         let files = write(&results, folder.path()).expect("it is written");
-        assert_eq!(files.len(), 22);
+        assert_eq!(files.len(), 23);
         assert!(files[0].ends_with("report.html"));
         let found = std::fs::read_to_string(&files[0]).expect("it is there");
         assert_eq!(found, page(&results), "the same results, the same bytes");
         let entries = std::fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(entries, 2, "report.html and tables");
         let tables = std::fs::read_dir(folder.path().join("tables")).expect("a folder");
-        assert_eq!(tables.count(), 21);
+        assert_eq!(tables.count(), 22);
     }
     let inside = folder.path().join("report.html").join("deeper");
     let error = write(&results, &inside)

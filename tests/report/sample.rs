@@ -255,6 +255,16 @@ pub fn results() -> StudyResults {
         },
         clusters: vec![cut(0.3), cut(0.5)],
         tasks: vec![task("fine"), task("</script><b>coarse")],
+        test_use: TestUse {
+            evaluated: vec![Evaluated {
+                task: "fine".to_owned(),
+                what: "layers".to_owned(),
+                probes: 4,
+                evaluations: 4,
+            }],
+            probes: 4,
+            choices_after: 0,
+        },
         warnings: vec!["neuron 2 is constant".to_owned(), format!("odd: {WORD}")],
         timings: vec![Timing {
             step: "λ search".to_owned(),

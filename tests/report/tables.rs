@@ -51,13 +51,14 @@ fn every_table_has_a_row_for_each_figure() {
         ("cluster_sizes.csv", 10),
         ("cluster_windows.csv", 4),
         ("cluster_labels.csv", 8),
+        ("test_use.csv", 1),
         ("timings.csv", 1),
     ] {
         assert_eq!(rows(&results, name).len(), expected, "{name}");
     }
     assert_eq!(
         csv::tables(&results).expect("tables").len(),
-        21,
+        22,
         "all of them are counted here"
     );
 }

@@ -17,11 +17,13 @@
 //! | `certificates.csv` | task and fit |
 //! | `clusters.csv`, `cluster_sizes.csv`, `cluster_windows.csv` | threshold; with size; with layers spanned |
 //! | `cluster_labels.csv` | threshold and neuron |
+//! | `test_use.csv` | task and kind of probe that was evaluated on test |
 //! | `timings.csv` | step |
 //!
 //! Accuracies are shares and numbers have all their digits; lists of neuron ids are separated by spaces; what does not
 //! exist is an empty field. Words and names are as in the data: quoted where CSV needs it, never changed.
 
+mod certainty;
 mod neurons;
 
 use serde::Serialize;
@@ -55,6 +57,7 @@ pub fn tables(results: &StudyResults) -> Result<Vec<(String, Vec<u8>)>> {
         neurons::cluster_sizes(results),
         neurons::cluster_windows(results),
         neurons::cluster_labels(results),
+        certainty::test_use(results),
         timings(results),
     ]
     .into_iter()

@@ -5,6 +5,7 @@
 //! everything else.
 
 mod answer;
+mod certainty;
 mod figures;
 mod neurons;
 mod tables;
@@ -70,6 +71,9 @@ struct Page<'a> {
     windows: Stack,
     cuts: Table,
     data: Vec<Fact>,
+    test_use: Table,
+    test_probes: String,
+    choices_after: usize,
     reproduce: Vec<Fact>,
     timings: Vec<(String, String, f64)>,
 }
@@ -100,6 +104,9 @@ pub fn render(results: &StudyResults) -> Result<String> {
         windows: neurons::cluster_windows(&results.clusters),
         cuts: neurons::cuts(results),
         data: data(results),
+        test_use: certainty::test_use(results),
+        test_probes: format::counted(results.test_use.probes, "probe"),
+        choices_after: results.test_use.choices_after,
         reproduce: reproduce(results),
         timings: timings(results),
     };
