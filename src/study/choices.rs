@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::results::{Rung, Salient};
+use super::results::{Rung, Salient, Stability};
 use crate::analysis::frozen::Frozen;
 use crate::analysis::ranking::Ranking;
 use crate::analysis::search::Search;
@@ -23,6 +23,12 @@ pub(super) struct Choices<'a> {
     pub rankings: Rankings,
     /// Minimal sets.
     pub minimal_sets: Vec<ChosenSet>,
+    /// Sets that share no neuron.
+    pub disjoint: Vec<ChosenDisjoint>,
+    /// What resamples of train select.
+    pub stability: Vec<Stability>,
+    /// Random sets.
+    pub random_sets: Vec<ChosenRandom>,
     /// Layers, clusters and ranking combined.
     pub combined: Vec<ChosenCombined>,
     /// Probes of the control tasks on all neurons, one a draw.
@@ -90,6 +96,8 @@ pub(super) struct ChosenSet {
     pub ranking: String,
     /// δ.
     pub delta: f64,
+    /// How the size was looked for.
+    pub search: String,
     /// The set.
     pub set: Retrained,
     /// Sizes tried.
@@ -113,4 +121,36 @@ pub(super) struct ChosenCombined {
     pub clusters_dev_accuracy: f64,
     /// The minimal set among them.
     pub set: Retrained,
+}
+
+/// Minimal sets that share no neuron.
+pub(super) struct ChosenDisjoint {
+    /// The ordering's name.
+    pub ranking: String,
+    /// δ.
+    pub delta: f64,
+    /// The dev accuracy that every set exceeds.
+    pub required: f64,
+    /// The sets, the minimal set first.
+    pub sets: Vec<Retrained>,
+    /// Whether what was left holds none.
+    pub exhausted: bool,
+    /// Neurons that vary and are in no set.
+    pub left: usize,
+    /// The best dev accuracy of what was left.
+    pub best_left: Option<f64>,
+}
+
+/// A minimal set and random ones of its size.
+pub(super) struct ChosenRandom {
+    /// The ordering's name.
+    pub ranking: String,
+    /// δ.
+    pub delta: f64,
+    /// The dev accuracy that a set within δ exceeds.
+    pub required: f64,
+    /// The minimal set.
+    pub set: Retrained,
+    /// The random ones.
+    pub random: Vec<Retrained>,
 }

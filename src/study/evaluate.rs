@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::choices::{Choices, ChosenCombined, ChosenLayer, ChosenSet, Rankings, Retrained};
-use super::records::{certificate, lambda_point, paired};
+use super::choices::{Choices, ChosenLayer, Rankings};
+use super::judge::{Judge, Judged};
+use super::records::{certificate, lambda_point};
 use super::results::{
-    ClassSummary, Combined, Control, Evaluated, LayerCurves, LayerPoint, LayerSelection,
-    MinimalSet, Oracle, Paired, Parts, RankingResult, TaskResults, TestUse,
+    ClassSummary, Control, Evaluated, LayerCurves, LayerPoint, LayerSelection, LossClaims, Oracle,
+    Parts, RankingResult, TaskResults, TestUse,
 };
 use super::spec::Spec;
-use super::{curves, stream};
+use super::{claims, curves, judged_sets, stream};
 use crate::analysis::frozen::Frozen;
 use crate::analysis::ranking::Ranking;
 use crate::analysis::search::{self, Search};
@@ -19,7 +20,7 @@ use crate::analysis::uncertainty;
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::ops::Backend;
-use crate::split::{Dataset, Split};
+use crate::split::Dataset;
 
 /// Judges the choices of every task on test. `means` are the neurons' means of train, by which sweeps replace neurons, and
 /// where they are computed; `controls` the draws of the control tasks.
@@ -33,7 +34,7 @@ pub(super) fn all(
     choices: &[Choices<'_>],
     controls: &[Vec<ControlTask>],
     progress: &mut dyn FnMut(f64),
-) -> Result<(Vec<TaskResults>, TestUse)> {
+) -> Result<(Vec<TaskResults>, LossClaims, TestUse)> {
     let mut tasks = Vec::with_capacity(choices.len());
     let mut evaluated = Vec::new();
     for (at, chosen) in choices.iter().enumerate() {
@@ -63,69 +64,8 @@ pub(super) fn all(
         probes,
         choices_after: 0,
     };
-    Ok((tasks, test_use))
-}
-
-/// Judges probes of one task, and keeps account.
-pub(super) struct Judge<'a> {
-    task: &'a str,
-    test: &'a Split,
-    labels: &'a Labels,
-    /// What the oracle gets right.
-    oracle: Vec<bool>,
-    evaluated: Vec<Evaluated>,
-}
-
-/// How a probe does on test.
-pub(super) struct Judged {
-    hits: Vec<bool>,
-    /// Its accuracy.
-    pub accuracy: f64,
-    /// The 95 % interval of that.
-    pub interval: [f64; 2],
-}
-
-impl Judge<'_> {
-    /// Judges one probe that is one of `what`.
-    pub(super) fn judge(&mut self, what: &str, probe: &Frozen) -> Result<Judged> {
-        let hits = self.hits(what, probe, self.labels)?;
-        Ok(Judged {
-            accuracy: search::accuracy(&hits),
-            interval: uncertainty::wilson(search::count(&hits), hits.len()),
-            hits,
-        })
-    }
-
-    /// The same against the oracle.
-    pub(super) fn against_oracle(
-        &mut self,
-        what: &str,
-        probe: &Frozen,
-    ) -> Result<(Judged, Paired)> {
-        let judged = self.judge(what, probe)?;
-        let paired = paired(&self.oracle, &judged.hits)?;
-        Ok((judged, paired))
-    }
-
-    fn hits(&mut self, what: &str, probe: &Frozen, labels: &Labels) -> Result<Vec<bool>> {
-        self.count(what, 1, 1);
-        probe.hits(self.test.activations.view(), labels)
-    }
-
-    fn count(&mut self, what: &str, probes: usize, evaluations: usize) {
-        match self.evaluated.iter_mut().find(|known| known.what == what) {
-            Some(known) => {
-                known.probes += probes;
-                known.evaluations += evaluations;
-            }
-            None => self.evaluated.push(Evaluated {
-                task: self.task.to_owned(),
-                what: what.to_owned(),
-                probes,
-                evaluations,
-            }),
-        }
-    }
+    let claims = claims::correct(&mut tasks)?;
+    Ok((tasks, claims, test_use))
 }
 
 fn one(
@@ -155,12 +95,13 @@ fn one(
     )?;
     let evaluations = sweeps.iter().map(|s| s.draws * s.k.len()).sum();
     judge.count("oracle, neurons taken away", 0, evaluations);
-    let minimal_sets = chosen.minimal_sets.iter();
-    let minimal_sets = minimal_sets.map(|set| minimal_set(set, judge));
-    let minimal_sets = minimal_sets.collect::<Result<_>>()?;
-    let combined = chosen.combined.iter();
-    let combined = combined.map(|set| combination(set, spec.combined.set_delta, judge));
-    let combined = combined.collect::<Result<_>>()?;
+    let minimal_sets = each(&chosen.minimal_sets, |s| judged_sets::minimal_set(s, judge))?;
+    let disjoint = each(&chosen.disjoint, |s| judged_sets::disjoint(s, judge))?;
+    let random_sets = each(&chosen.random_sets, |s| judged_sets::random(s, judge))?;
+    let set_delta = spec.combined.set_delta;
+    let combined = each(&chosen.combined, |s| {
+        judged_sets::combination(s, set_delta, judge)
+    })?;
     let majority = majority_accuracy(labels[0], test);
     let correct = search::count(&oracle.hits);
     Ok(TaskResults {
@@ -175,10 +116,17 @@ fn one(
         rankings: record_rankings(&chosen.rankings, test.classes()),
         sweeps,
         minimal_sets,
+        disjoint,
+        stability: chosen.stability.clone(),
+        random_sets,
         combined,
         control: control(data, controls, chosen.controls, oracle.accuracy, judge)?,
         salient: chosen.salient.clone(),
     })
+}
+
+fn each<T, R>(chosen: &[T], judge: impl FnMut(&T) -> Result<R>) -> Result<Vec<R>> {
+    chosen.iter().map(judge).collect()
 }
 
 fn points(
@@ -230,44 +178,6 @@ fn selection(chosen: &Choices<'_>, cumulative: &[LayerPoint]) -> Vec<LayerSelect
         }
     };
     chosen.layer_selection.iter().map(record).collect()
-}
-
-fn minimal_set(chosen: &ChosenSet, judge: &mut Judge<'_>) -> Result<MinimalSet> {
-    let set = &chosen.set;
-    let (judged, against_oracle) = judge.against_oracle("minimal sets", &set.probe)?;
-    Ok(MinimalSet {
-        ranking: chosen.ranking.clone(),
-        delta: chosen.delta,
-        size: set.neurons.len(),
-        neurons: set.neurons.clone(),
-        dev_accuracy: set.dev_accuracy,
-        test_accuracy: judged.accuracy,
-        test_interval: judged.interval,
-        against_oracle,
-        ladder: chosen.ladder.clone(),
-        certificate: certificate(set.probe.certificate()),
-    })
-}
-
-fn combination(chosen: &ChosenCombined, set_delta: f64, judge: &mut Judge<'_>) -> Result<Combined> {
-    let set: &Retrained = &chosen.set;
-    let (judged, against_oracle) = judge.against_oracle("combined sets", &set.probe)?;
-    Ok(Combined {
-        delta: chosen.delta,
-        set_delta,
-        threshold: chosen.threshold,
-        layer: chosen.layer,
-        layer_neurons: chosen.layer_neurons,
-        clusters: chosen.clusters,
-        clusters_dev_accuracy: chosen.clusters_dev_accuracy,
-        size: set.neurons.len(),
-        neurons: set.neurons.clone(),
-        dev_accuracy: set.dev_accuracy,
-        test_accuracy: judged.accuracy,
-        test_interval: judged.interval,
-        against_oracle,
-        certificate: certificate(set.probe.certificate()),
-    })
 }
 
 /// The control tasks of one task in figures; `None` without draws.

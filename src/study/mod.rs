@@ -10,9 +10,13 @@
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod choices;
+mod claims;
 mod clock;
 mod curves;
 mod evaluate;
+mod examine;
+mod judge;
+mod judged_sets;
 mod layers;
 mod load;
 pub mod pairs;

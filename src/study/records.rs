@@ -34,7 +34,7 @@ pub(super) fn lambda_point(candidate: &Candidate) -> LambdaPoint {
     }
 }
 
-/// What the oracle and another probe get right on the same test samples.
+/// What the oracle and another probe get right on the same test samples; its p is not corrected yet.
 pub(super) fn paired(oracle: &[bool], other: &[bool]) -> Result<results::Paired> {
     let paired = uncertainty::paired(oracle, other)?;
     Ok(results::Paired {
@@ -43,6 +43,7 @@ pub(super) fn paired(oracle: &[bool], other: &[bool]) -> Result<results::Paired>
         difference: paired.difference,
         interval: paired.interval,
         p: paired.p,
+        p_holm: paired.p,
     })
 }
 

@@ -13,7 +13,7 @@ use super::spec::{ProbeSpec, SolverSpec, Spec};
 use super::task::{self, Common};
 use super::{Progress, evaluate, stream, survey, warnings};
 use crate::analysis::frozen::Frozen;
-use crate::analysis::redundancy;
+use crate::analysis::redundancy::{self, Clusters};
 use crate::analysis::search::{Penalties, Prober, Search};
 use crate::analysis::selectivity::{self, ControlTask, Words, control_probes};
 use crate::error::Result;
@@ -74,7 +74,8 @@ pub fn run_on(
         survey::distance(&spec.clusters),
     )?;
     let clusters = survey::cuts(&spec.clusters, data, &correlation, &dendrogram)?;
-    let common = common(spec, data, backend, (&moments, &correlation));
+    let equivalent = dendrogram.cut(spec.minimal_set.equivalent);
+    let common = common(spec, data, backend, (&moments, &correlation, equivalent));
     clock.step("probes on all neurons");
     let oracles = common.oracles(&mut |done| clock.fraction(done))?;
     clock.step("control tasks");
@@ -93,9 +94,10 @@ pub fn run_on(
     }
     clock.step("test");
     let means = (backend, &*moments.mean);
-    let (tasks, test_use) = evaluate::all(spec, data, means, &choices, &controls, &mut |done| {
-        clock.fraction(done);
-    })?;
+    let (tasks, loss_claims, test_use) =
+        evaluate::all(spec, data, means, &choices, &controls, &mut |done| {
+            clock.fraction(done);
+        })?;
     for task in &tasks {
         warnings.extend(warnings::of_task(task, spec.control.draws > 0));
     }
@@ -110,6 +112,7 @@ pub fn run_on(
         clustering,
         clusters,
         tasks,
+        loss_claims,
         test_use,
         warnings,
         timings: clock.finish(),
@@ -121,7 +124,7 @@ fn common<'a>(
     spec: &'a Spec,
     data: &'a Dataset,
     backend: &'a Backend,
-    (moments, correlation): (&'a Moments, &'a Correlation),
+    (moments, correlation, equivalent): (&'a Moments, &'a Correlation, Clusters),
 ) -> Common<'a> {
     let dev = data.dev();
     let prober = Prober {
@@ -141,6 +144,7 @@ fn common<'a>(
         train: data.train(),
         dev,
         correlation,
+        equivalent,
         penalties: penalties(&spec.probe),
         prober,
         control_prober,

@@ -3,19 +3,19 @@
 use super::choices::{ChosenCombined, ChosenLayer, ChosenSet, Retrained, SelectedLayer};
 use super::records::Tally;
 use super::results::Rung;
-use super::spec::{ClusterSpec, CombinedSpec, MinimalSetSpec};
+use super::spec::{ClusterSpec, CombinedSpec, LadderSpec, MinimalSetSpec, SearchSpec};
 use super::survey;
 use crate::activations::LayerMap;
 use crate::analysis::combined::{self, Base, Plan};
 use crate::analysis::layers::required;
-use crate::analysis::minimal_set::{climb, ladder, smallest};
+use crate::analysis::minimal_set::{Ladder, Prefixes, SizeSearch, smallest};
 use crate::analysis::search::{Penalties, Prober, Search, Target};
 use crate::error::Result;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments::Spread;
 
 /// Penalties on either side of the chosen one that a smaller set of neurons tries.
-const NEIGHBOURS: usize = 1;
+pub(super) const NEIGHBOURS: usize = 1;
 
 /// What smaller sets of neurons are measured against.
 #[derive(Clone, Copy)]
@@ -28,7 +28,34 @@ pub(super) struct Goal<'a> {
     pub oracle: &'a Search,
 }
 
-/// The smallest sufficient prefix of one ordering for every δ: one climb answers them all.
+/// How a specification looks for sizes.
+pub(super) fn size_search(spec: &MinimalSetSpec) -> SizeSearch {
+    match (spec.search, &spec.ladder) {
+        (SearchSpec::Bisection, _) => SizeSearch::Bisection,
+        (SearchSpec::Ladder, LadderSpec::Sizes(sizes)) => {
+            SizeSearch::Ladder(Ladder::Sizes(sizes.clone()))
+        }
+        (SearchSpec::Ladder, LadderSpec::Named(name)) => SizeSearch::Ladder(match &**name {
+            "reference" => Ladder::Reference,
+            "fine" => Ladder::Fine,
+            "max-features" => Ladder::MaxFeatures,
+            _ => Ladder::Geometric,
+        }),
+    }
+}
+
+fn name_of(search: &SizeSearch) -> &'static str {
+    match search {
+        SizeSearch::Bisection => "bisection",
+        SizeSearch::Ladder(Ladder::Geometric) => "geometric ladder",
+        SizeSearch::Ladder(Ladder::Reference) => "reference ladder",
+        SizeSearch::Ladder(Ladder::Fine) => "fine ladder",
+        SizeSearch::Ladder(Ladder::MaxFeatures) => "max-features ladder",
+        SizeSearch::Ladder(Ladder::Sizes(_)) => "given sizes",
+    }
+}
+
+/// The smallest sufficient prefix of one ordering for every δ: one search answers them all.
 ///
 /// # Errors
 /// When a fit fails.
@@ -40,26 +67,20 @@ pub(super) fn minimal_sets(
     tally: &mut Tally,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Vec<ChosenSet>> {
-    let Some(strictest) = spec.deltas.iter().copied().reduce(f64::min) else {
+    if spec.deltas.is_empty() {
         return Ok(Vec::new());
-    };
-    let mut sizes = spec.ladder.clone();
-    if sizes.is_empty() {
-        sizes = ladder(order.len());
     }
-    sizes.sort_unstable();
-    sizes.dedup();
+    let how = size_search(spec);
     let dev = goal.oracle.dev_accuracy;
-    let rungs = climb(
+    let wanted: Vec<f64> = spec.deltas.iter().map(|&d| required(dev, d)).collect();
+    let prefixes = Prefixes {
         prober,
-        goal.target,
+        target: goal.target,
         order,
-        &sizes,
-        &goal.penalties.near(goal.oracle, NEIGHBOURS),
-        required(dev, strictest),
-        Some(goal.oracle),
-        progress,
-    )?;
+        penalties: &goal.penalties.near(goal.oracle, NEIGHBOURS),
+        whole: Some(goal.oracle),
+    };
+    let rungs = prefixes.find(&how, &wanted, progress)?;
     // The whole ordering is the oracle, which is counted already.
     let own = rungs.iter().filter(|rung| rung.size < order.len());
     own.for_each(|rung| tally.add(&rung.search));
@@ -71,13 +92,14 @@ pub(super) fn minimal_sets(
         })
         .collect();
     let mut sets = Vec::new();
-    for &delta in &spec.deltas {
-        let Some(rung) = smallest(&rungs, required(dev, delta)) else {
+    for (&delta, &wanted) in spec.deltas.iter().zip(&wanted) {
+        let Some(rung) = smallest(&rungs, wanted) else {
             continue;
         };
         sets.push(ChosenSet {
             ranking: name.to_owned(),
             delta,
+            search: name_of(&how).to_owned(),
             set: Retrained::of(&order[..rung.size], &rung.search),
             ladder: tried.clone(),
         });
@@ -94,7 +116,7 @@ pub(super) fn minimal_sets(
 /// When a fit fails.
 pub(super) fn combine(
     prober: &Prober<'_>,
-    (spec, clusters): (&CombinedSpec, &ClusterSpec),
+    (spec, clusters, sizes): (&CombinedSpec, &ClusterSpec, &SizeSearch),
     (map, correlation): (&LayerMap, &Correlation),
     (selections, cumulative): (&[SelectedLayer], &[ChosenLayer]),
     goal: Goal<'_>,
@@ -108,7 +130,7 @@ pub(super) fn combine(
         thresholds: &spec.thresholds,
         penalties: goal.penalties,
         neighbours: NEIGHBOURS,
-        ladder,
+        sizes,
         base: Base::Representatives,
         set_delta: spec.set_delta,
     };

@@ -3,10 +3,11 @@
 use super::choices::{Choices, ChosenSet, Rankings};
 use super::clock::Clock;
 use super::records::Tally;
-use super::sets::{self, Goal};
+use super::sets::{self, Goal, size_search};
 use super::spec::Spec;
 use super::{curves, layers, salient};
 use crate::analysis::frozen::Frozen;
+use crate::analysis::redundancy::Clusters;
 use crate::analysis::search::{Penalties, Prober, Search, Target};
 use crate::error::Result;
 use crate::labels::Labels;
@@ -15,7 +16,7 @@ use crate::ops::moments;
 use crate::split::Split;
 
 /// Steps of one task.
-pub(super) const STEPS: usize = 5;
+pub(super) const STEPS: usize = 6;
 
 /// What every task of a study uses. It knows train and dev, not test.
 pub(super) struct Common<'a> {
@@ -29,6 +30,8 @@ pub(super) struct Common<'a> {
     pub dev: &'a Split,
     /// Correlations of the neurons on train.
     pub correlation: &'a Correlation,
+    /// Neurons that stand in for one another.
+    pub equivalent: Clusters,
     /// The penalties that probes choose from.
     pub penalties: Penalties,
     /// Fits probes on train and judges them on dev.
@@ -77,12 +80,19 @@ impl Common<'_> {
         let rankings = self.rankings(oracle, target.train)?;
         clock.step(format!("{name}: minimal sets"));
         let minimal_sets = self.minimal_sets(goal, &rankings, tally, clock)?;
+        clock.step(format!("{name}: how sure the minimal sets are"));
+        let known = (&rankings, &*minimal_sets);
+        let examined = self.examine(task, goal, known, tally, &mut |done| clock.fraction(done))?;
         clock.step(format!("{name}: layers, clusters and ranking combined"));
         let select =
             |deltas: &[f64]| layers::select(deltas, &layers.cumulative, oracle.dev_accuracy);
         let combined = sets::combine(
             &self.prober,
-            (&spec.combined, &spec.clusters),
+            (
+                &spec.combined,
+                &spec.clusters,
+                &size_search(&spec.minimal_set),
+            ),
             (map, self.correlation),
             (&select(&spec.combined.deltas), &layers.cumulative),
             goal,
@@ -104,6 +114,9 @@ impl Common<'_> {
             layers,
             rankings,
             minimal_sets,
+            disjoint: examined.disjoint,
+            stability: examined.stability,
+            random_sets: examined.random_sets,
             combined,
             controls: controls.1,
             salient,

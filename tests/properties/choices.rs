@@ -7,7 +7,7 @@ use neurosieve::Backend;
 use neurosieve::analysis::combined::{Base, Plan, combine};
 use neurosieve::analysis::frozen::Frozen;
 use neurosieve::analysis::layers::{probe_layers, required};
-use neurosieve::analysis::minimal_set::{Rung, climb, ladder, smallest};
+use neurosieve::analysis::minimal_set::{Ladder, Rung, SizeSearch, climb, ladder, smallest};
 use neurosieve::analysis::ranking::lca;
 use neurosieve::analysis::redundancy::{Distance, Linkage};
 use neurosieve::analysis::search::{Penalties, Prober, Search, Target, accuracy, hits};
@@ -275,7 +275,7 @@ fn thresholds_are_independent_of_each_other_in_the_combination() {
             thresholds,
             penalties: &path(),
             neighbours: 0,
-            ladder,
+            sizes: &SizeSearch::Ladder(Ladder::Geometric),
             base,
             set_delta: 0.02,
         };
