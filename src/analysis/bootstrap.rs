@@ -108,7 +108,7 @@ impl Units {
     }
 
     /// How often each sample is in the draw of this number.
-    fn draw(&self, seed: u64, number: usize) -> Vec<u32> {
+    pub(super) fn draw(&self, seed: u64, number: usize) -> Vec<u32> {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(number as u64);
         let mut times = vec![0; self.samples];

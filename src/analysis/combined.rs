@@ -1,7 +1,7 @@
 //! Layer selection, then correlation clustering, then a ranking, then a minimal set: the pipeline of Dalvi et al. 2020, §7.
 
 use super::layers::required;
-use super::minimal_set::{Rung, climb, smallest};
+use super::minimal_set::{Prefixes, Rung, SizeSearch, smallest};
 use super::ranking::lca;
 use super::redundancy::{Distance, Linkage, among, dendrogram, medoids};
 use super::search::{Penalties, Prober, Search, Target};
@@ -33,8 +33,8 @@ pub struct Plan<'a> {
     pub penalties: &'a Penalties,
     /// How many penalties on either side of the one that it chose each rung of the ladder tries.
     pub neighbours: usize,
-    /// Ladder for a number of neurons.
-    pub ladder: fn(usize) -> Vec<usize>,
+    /// How the size of the minimal set is looked for.
+    pub sizes: &'a SizeSearch,
     /// What the loss is measured against.
     pub base: Base,
     /// δ of the minimal set.
@@ -114,16 +114,16 @@ fn one_threshold(
         Base::Representatives => clusters.dev_accuracy,
     };
     let wanted = required(accuracy, plan.set_delta);
-    let mut rungs = climb(
+    let prefixes = Prefixes {
         prober,
         target,
-        &order,
-        &(plan.ladder)(order.len()),
-        &plan.penalties.near(&clusters, plan.neighbours),
-        wanted,
-        Some(&clusters),
-        &mut |share| progress(0.5 + 0.5 * share),
-    )?;
+        order: &order,
+        penalties: &plan.penalties.near(&clusters, plan.neighbours),
+        whole: Some(&clusters),
+    };
+    let mut rungs = prefixes.find(plan.sizes, &[wanted], &mut |share| {
+        progress(0.5 + 0.5 * share);
+    })?;
     let ladder = rungs
         .iter()
         .map(|rung| (rung.size, rung.search.dev_accuracy))

@@ -11,10 +11,14 @@
 //! | [`selection`] | by which rule it is preferred |
 //! | [`folds`] | which samples a cross-validation holds out together |
 //! | [`predictions`] | what does a probe answer |
+//! | [`frozen`] | probes after every choice was made, to be judged on test |
 //! | [`tuning`] | the best probe of one task, by dev or by cross-validation |
 //! | [`layers`] | what do single layers, and the layers up to one, know |
 //! | [`curves`] | how few suffice without retraining |
 //! | [`minimal_set`] | how few neurons suffice |
+//! | [`disjoint`] | how many sets suffice that share no neuron |
+//! | [`stability`] | would another sample of train name the same neurons |
+//! | [`random_sets`] | would random neurons do as well |
 //! | [`combined`] | how few of the independent neurons of the lowest layers suffice |
 //! | [`selectivity`] | would the probe have learned a task without meaning as well |
 //! | [`similarity`] | how alike are whole layers |
@@ -22,6 +26,7 @@
 //! | [`concepts`] | which words does a neuron fire on |
 //! | [`metrics`] | how good are predictions |
 //! | [`uncertainty`] | how sure can one be |
+//! | [`holm`] | how sure, of many comparisons at once |
 //! | [`bootstrap`] | how sure, where no formula says it |
 
 pub mod agreement;
@@ -31,11 +36,15 @@ pub mod combined;
 pub mod components;
 pub mod concepts;
 pub mod curves;
+pub mod disjoint;
 pub mod folds;
+pub mod frozen;
+pub mod holm;
 pub mod layers;
 pub mod metrics;
 pub mod minimal_set;
 pub mod predictions;
+pub mod random_sets;
 pub mod ranking;
 pub mod redundancy;
 pub mod search;
@@ -43,5 +52,6 @@ pub mod selection;
 pub mod selectivity;
 pub mod similarity;
 pub mod single;
+pub mod stability;
 pub mod tuning;
 pub mod uncertainty;

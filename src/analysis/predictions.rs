@@ -57,11 +57,21 @@ pub fn predict(fit: &Fit, x: ArrayView2<'_, f32>) -> Result<Predictions> {
 
 /// W·x + b for each row. A probe on a handful of neurons reads only those.
 fn logits(fit: &Fit, x: ArrayView2<'_, f32>) -> Array2<f32> {
-    let used: Vec<usize> = (0..x.ncols())
+    match in_use(fit) {
+        Some((used, small)) => small.predictions(x.select(Axis(1), &used).view()),
+        None => fit.predictions(x),
+    }
+}
+
+/// The ids of the neurons that have weight, and the probe on them alone (without standardised weights), where they are
+/// fewer than a quarter: then it is worth picking them out of the samples.
+pub(super) fn in_use(fit: &Fit) -> Option<(Vec<usize>, Fit)> {
+    let neurons = fit.weights.ncols();
+    let used: Vec<usize> = (0..neurons)
         .filter(|&n| fit.weights.column(n).iter().any(|w| *w != 0.0))
         .collect();
-    if used.len() * 4 >= x.ncols() {
-        return fit.predictions(x);
+    if used.len() * 4 >= neurons {
+        return None;
     }
     let small = Fit {
         weights: fit.weights.select(Axis(1), &used),
@@ -70,10 +80,10 @@ fn logits(fit: &Fit, x: ArrayView2<'_, f32>) -> Array2<f32> {
         trace: Vec::new(),
         ..*fit
     };
-    small.predictions(x.select(Axis(1), &used).view())
+    Some((used, small))
 }
 
-fn first_of_the_largest<'a>(logits: impl Iterator<Item = &'a f32>) -> u32 {
+pub(super) fn first_of_the_largest<'a>(logits: impl Iterator<Item = &'a f32>) -> u32 {
     let mut best = (0, f32::NEG_INFINITY);
     for (class, &logit) in (0..).zip(logits) {
         if logit > best.1 {

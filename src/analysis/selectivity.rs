@@ -3,14 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ndarray::ArrayView2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::search::{Prober, accuracy, hits};
+use super::frozen::Frozen;
+use super::search::Prober;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
-use crate::ops::probe::{Certificate, Problem};
+use crate::ops::probe::Problem;
 
 /// The words of the three parts, one a sample.
 #[derive(Debug, Clone, Copy)]
@@ -102,41 +102,23 @@ pub fn seen_in_train(train: &[String], test: &[String]) -> f64 {
     }
 }
 
-/// The probe of one draw of a control task.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ControlProbe {
-    /// Its accuracy on test.
-    pub accuracy: f64,
-    /// How near the optimum it is.
-    pub certificate: Certificate,
-}
-
-/// Accuracy on `test` (raw activations) of each draw of a control task, learned from the neurons `columns` at the penalty
-/// (λ1, λ2) of the probe that it is a control of: equal means for equal capacity. All draws are one batch over the same
-/// activations. Selectivity is the probe's own accuracy minus the mean of these.
+/// The probe of each draw of a control task, whose labels of train are `draws`, learned from the neurons `columns` at the
+/// penalty (λ1, λ2) of the probe that it is a control of: equal means for equal capacity. All draws are one batch over the
+/// same activations. Selectivity is the probe's own accuracy minus the mean of these.
 ///
 /// # Errors
-/// As [`Prober::search`]; when test's labels and rows differ in number.
-pub fn control_accuracies(
+/// As [`Prober::search`].
+pub fn control_probes(
     prober: &Prober<'_>,
     columns: &[usize],
-    draws: &[ControlTask],
+    draws: &[&Labels],
     (l1, l2): (f64, f64),
-    test: ArrayView2<'_, f32>,
     progress: &mut dyn FnMut(f64),
-) -> Result<Vec<ControlProbe>> {
+) -> Result<Vec<Frozen>> {
     let problems: Vec<Problem<'_>> = draws
         .iter()
-        .map(|draw| Problem::new(&draw.train, l1, l2))
+        .map(|labels| Problem::new(labels, l1, l2))
         .collect();
     let fits = prober.fit_on(columns, &problems, progress)?;
-    fits.iter()
-        .zip(draws)
-        .map(|(fit, draw)| {
-            Ok(ControlProbe {
-                accuracy: accuracy(&hits(fit, test, &draw.test)?),
-                certificate: fit.certificate,
-            })
-        })
-        .collect()
+    Ok(fits.iter().map(Frozen::of).collect())
 }

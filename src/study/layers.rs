@@ -1,16 +1,18 @@
 //! What single layers, and the layers up to one, know.
 
-use super::records::{Tally, certificate, judge};
-use super::results::{LayerCurves, LayerPoint, LayerSelection};
+use super::choices::{ChosenLayer, ChosenLayers, SelectedLayer};
+use super::records::Tally;
 use super::sets::Goal;
 use crate::activations::LayerMap;
+use crate::analysis::frozen::Frozen;
 use crate::analysis::layers::{LayerProbe, probe_layers, select_layer};
 use crate::analysis::search::Prober;
-use crate::analysis::selectivity::{ControlProbe, ControlTask, control_accuracies};
+use crate::analysis::selectivity::control_probes;
 use crate::error::Result;
+use crate::labels::Labels;
 
-/// Probes on each layer alone, with the selectivity of each, and on layers 0 … k, judged on test. `draws` are those of the
-/// control task, which the second prober fits.
+/// Probes on each layer alone, with the control tasks of each, and on layers 0 … k. `draws` are the labels of train of the
+/// control tasks, which the second prober fits.
 ///
 /// # Errors
 /// When a fit fails.
@@ -18,10 +20,10 @@ pub(super) fn curves(
     (prober, control_prober): (&Prober<'_>, &Prober<'_>),
     map: &LayerMap,
     goal: Goal<'_>,
-    draws: &[ControlTask],
+    draws: &[&Labels],
     tally: &mut Tally,
     progress: &mut dyn FnMut(f64),
-) -> Result<LayerCurves> {
+) -> Result<ChosenLayers> {
     let search = &mut |done: f64| progress(0.5 * done);
     let probes = probe_layers(
         prober,
@@ -34,62 +36,50 @@ pub(super) fn curves(
     let mut independent = Vec::with_capacity(probes.independent.len());
     for (at, probe) in probes.independent.iter().enumerate() {
         tally.add(&probe.search);
-        let penalty = (probe.search.fit.l1, probe.search.fit.l2);
-        let controls = if draws.is_empty() {
-            Vec::new()
-        } else {
+        let mut chosen = freeze(probe);
+        if !draws.is_empty() {
+            let penalty = chosen.probe.penalty();
             let columns: Vec<usize> = map.columns(probe.layer).collect();
-            let test = goal.test.0.activations.view();
-            control_accuracies(control_prober, &columns, draws, penalty, test, &mut |_| {})?
-        };
-        controls
-            .iter()
-            .for_each(|control| tally.count(&control.certificate));
-        independent.push(point(probe, goal, &controls)?);
+            chosen.controls =
+                control_probes(control_prober, &columns, draws, penalty, &mut |_| {})?;
+        }
+        let controls = chosen.controls.iter();
+        controls.for_each(|control| tally.count(control.certificate()));
+        independent.push(chosen);
         progress(0.5 + 0.5 * (at + 1) as f64 / probes.independent.len() as f64);
     }
-    let mut cumulative = Vec::with_capacity(probes.cumulative.len());
-    for probe in &probes.cumulative {
-        tally.add(&probe.search);
-        cumulative.push(point(probe, goal, &[])?);
-    }
-    Ok(LayerCurves {
+    let cumulative = probes.cumulative.iter();
+    Ok(ChosenLayers {
         independent,
-        cumulative,
+        cumulative: cumulative
+            .map(|probe| {
+                tally.add(&probe.search);
+                freeze(probe)
+            })
+            .collect(),
     })
 }
 
-fn point(probe: &LayerProbe, goal: Goal<'_>, controls: &[ControlProbe]) -> Result<LayerPoint> {
-    let judged = judge(&probe.search, goal.test.0, goal.test.1)?;
-    let mean = controls.iter().map(|c| c.accuracy).sum::<f64>() / controls.len() as f64;
-    Ok(LayerPoint {
+fn freeze(probe: &LayerProbe) -> ChosenLayer {
+    ChosenLayer {
         layer: probe.layer,
         neurons: probe.neurons,
-        l1: probe.search.fit.l1,
         dev_accuracy: probe.search.dev_accuracy,
-        test_accuracy: judged.accuracy,
-        test_interval: judged.interval,
-        selectivity: (!controls.is_empty()).then_some(judged.accuracy - mean),
-        certificate: certificate(&probe.search.fit.certificate),
-    })
+        probe: Frozen::of(&probe.search.fit),
+        controls: Vec::new(),
+    }
 }
 
 /// For each δ the lowest layer k whose layers 0 … k lose at most δ of the oracle's dev accuracy.
 pub(super) fn select(
     deltas: &[f64],
-    cumulative: &[LayerPoint],
+    cumulative: &[ChosenLayer],
     oracle_dev: f64,
-) -> Vec<LayerSelection> {
+) -> Vec<SelectedLayer> {
     let dev: Vec<f64> = cumulative.iter().map(|point| point.dev_accuracy).collect();
-    let choose = |&delta: &f64| {
-        let point = &cumulative[select_layer(&dev, oracle_dev, delta)];
-        LayerSelection {
-            delta,
-            layer: point.layer,
-            neurons: point.neurons,
-            dev_accuracy: point.dev_accuracy,
-            test_accuracy: point.test_accuracy,
-        }
+    let choose = |&delta: &f64| SelectedLayer {
+        delta,
+        place: select_layer(&dev, oracle_dev, delta),
     };
     deltas.iter().map(choose).collect()
 }

@@ -10,8 +10,14 @@
 //! | [`sweep`] | what probes get right with some neurons alone |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
+mod choices;
+mod claims;
 mod clock;
 mod curves;
+mod evaluate;
+mod examine;
+mod judge;
+mod judged_sets;
 mod layers;
 mod load;
 pub mod pairs;

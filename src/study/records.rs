@@ -1,12 +1,10 @@
 //! From what an analysis returns to what results hold.
 
 use super::results::{self, CertificateRecord, LambdaPoint};
-use crate::analysis::search::{self, Candidate, Search};
+use crate::analysis::search::{Candidate, Search};
 use crate::analysis::uncertainty;
 use crate::error::Result;
-use crate::labels::Labels;
 use crate::ops::probe::Certificate;
-use crate::split::Split;
 
 /// A certificate as results hold it.
 pub(super) fn certificate(certificate: &Certificate) -> CertificateRecord {
@@ -36,7 +34,7 @@ pub(super) fn lambda_point(candidate: &Candidate) -> LambdaPoint {
     }
 }
 
-/// What the oracle and another probe get right on the same test samples.
+/// What the oracle and another probe get right on the same test samples; its p is not corrected yet.
 pub(super) fn paired(oracle: &[bool], other: &[bool]) -> Result<results::Paired> {
     let paired = uncertainty::paired(oracle, other)?;
     Ok(results::Paired {
@@ -45,26 +43,7 @@ pub(super) fn paired(oracle: &[bool], other: &[bool]) -> Result<results::Paired>
         difference: paired.difference,
         interval: paired.interval,
         p: paired.p,
-    })
-}
-
-/// How a probe does on test.
-pub(super) struct Judged {
-    /// Which samples it gets right.
-    pub hits: Vec<bool>,
-    /// Their share.
-    pub accuracy: f64,
-    /// The 95 % interval of that.
-    pub interval: [f64; 2],
-}
-
-/// Judges a probe on test.
-pub(super) fn judge(search: &Search, test: &Split, labels: &Labels) -> Result<Judged> {
-    let hits = search::hits(&search.fit, test.activations.view(), labels)?;
-    Ok(Judged {
-        accuracy: search::accuracy(&hits),
-        interval: uncertainty::wilson(search::count(&hits), hits.len()),
-        hits,
+        p_holm: paired.p,
     })
 }
 

@@ -4,8 +4,11 @@
 //! Accuracies are shares (0 to 1) of the samples of a part; intervals are 95 % Wilson intervals; neuron ids are columns;
 //! δ is a share (0.01 = 1 %) of the oracle's dev accuracy.
 
+mod certainty;
+
 use std::collections::BTreeMap;
 
+pub use certainty::*;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::selection::Rule;
@@ -34,6 +37,10 @@ pub struct StudyResults {
     pub clusters: Vec<ClusterCut>,
     /// One entry a task.
     pub tasks: Vec<TaskResults>,
+    /// In which family "a loss" was corrected for many comparisons.
+    pub loss_claims: LossClaims,
+    /// What test was used for.
+    pub test_use: TestUse,
     /// What the reader of the figures should know.
     pub warnings: Vec<String>,
     /// Seconds that each step took.
@@ -160,6 +167,12 @@ pub struct TaskResults {
     pub sweeps: Vec<SweepResult>,
     /// Smallest retrained sets, one for each ranking and δ.
     pub minimal_sets: Vec<MinimalSet>,
+    /// Sets that share no neuron, of the δ that was examined, one for each ranking.
+    pub disjoint: Vec<DisjointSets>,
+    /// What resamples of train select, of the same sets.
+    pub stability: Vec<Stability>,
+    /// Random sets beside the same sets; not beside one of all neurons.
+    pub random_sets: Vec<RandomSets>,
     /// Layer selection, then correlation clustering, then a ranking, one for each δ and threshold.
     pub combined: Vec<Combined>,
     /// Control tasks; absent when the words are not known.
@@ -334,6 +347,8 @@ pub struct MinimalSet {
     pub ranking: String,
     /// δ.
     pub delta: f64,
+    /// How the size was looked for: `geometric ladder`, `given sizes`, `bisection` and so on.
+    pub search: String,
     /// Number of neurons.
     pub size: usize,
     /// Their ids, most salient first.
@@ -352,28 +367,13 @@ pub struct MinimalSet {
     pub certificate: CertificateRecord,
 }
 
-/// One size of a ladder.
+/// One size that was tried.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Rung {
     /// Neurons.
     pub size: usize,
     /// Accuracy on dev.
     pub dev_accuracy: f64,
-}
-
-/// Two probes on the same test samples (McNemar's test).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Paired {
-    /// Samples that only the oracle gets right.
-    pub only_oracle: usize,
-    /// Samples that only the other probe gets right.
-    pub only_other: usize,
-    /// Accuracy of the other minus accuracy of the oracle.
-    pub difference: f64,
-    /// 95 % interval of the difference.
-    pub interval: [f64; 2],
-    /// Two-sided exact p of no difference.
-    pub p: f64,
 }
 
 /// Layer selection + correlation clustering + ranking.

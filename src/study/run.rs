@@ -1,6 +1,7 @@
 //! The run: from the specification to the results, step by step.
 //!
-//! Probes are fitted on train and chosen on dev. Test serves the figures that are reported, never a choice.
+//! Probes are fitted on train and chosen on dev. What makes choices ([`Common`]) has no test data; when all choices of all
+//! tasks are made, [`evaluate`] judges them on test, and nothing is chosen after that.
 
 use std::time::Instant;
 
@@ -10,19 +11,21 @@ use super::records::Tally;
 use super::results::{DeviceUsed, SCHEMA_VERSION, StudyResults, Timing};
 use super::spec::{ProbeSpec, SolverSpec, Spec};
 use super::task::{self, Common};
-use super::{Progress, stream, survey, warnings};
-use crate::analysis::redundancy;
+use super::{Progress, evaluate, stream, survey, warnings};
+use crate::analysis::frozen::Frozen;
+use crate::analysis::redundancy::{self, Clusters};
 use crate::analysis::search::{Penalties, Prober, Search};
-use crate::analysis::selectivity::{self, ControlProbe, ControlTask, Words, control_accuracies};
+use crate::analysis::selectivity::{self, ControlTask, Words, control_probes};
 use crate::error::Result;
 use crate::labels::Labels;
-use crate::ops::moments;
+use crate::ops::correlation::Correlation;
+use crate::ops::moments::{self, Moments};
 use crate::ops::probe::{Params, PenaltyScale, Solver, Stop};
 use crate::ops::{Backend, correlation};
 use crate::split::Dataset;
 
 /// Steps that do not depend on a task.
-const COMMON_STEPS: usize = 5;
+const COMMON_STEPS: usize = 6;
 
 /// Reads the data of a specification and runs the study on `backend`; `device` is how results name it.
 ///
@@ -71,38 +74,32 @@ pub fn run_on(
         survey::distance(&spec.clusters),
     )?;
     let clusters = survey::cuts(&spec.clusters, data, &correlation, &dendrogram)?;
-    let prober = Prober {
-        backend,
-        moments: &moments,
-        train: train.view(),
-        dev: data.dev().activations.view(),
-        params: params(&spec.probe, spec.seed),
-        rule: spec.probe.rule,
-        dev_sentences: data.dev().tokens.as_ref().map(|t| t.sentences.as_slice()),
-    };
-    let mut control_prober = prober.clone();
-    control_prober.params.stop = Stop::Gap(spec.control.relative_gap);
-    let common = Common {
-        spec,
-        data,
-        correlation: &correlation,
-        penalties: penalties(&spec.probe),
-        prober,
-        control_prober,
-    };
+    let equivalent = dendrogram.cut(spec.minimal_set.equivalent);
+    let common = common(spec, data, backend, (&moments, &correlation, equivalent));
     clock.step("probes on all neurons");
     let oracles = common.oracles(&mut |done| clock.fraction(done))?;
     clock.step("control tasks");
     let controls = draw_controls(spec, data)?;
-    let on_all = common.on_all(&controls, &oracles, &mut |done| clock.fraction(done))?;
+    let drawn: Vec<Vec<&Labels>> = controls
+        .iter()
+        .map(|draws| draws.iter().map(|draw| &draw.train).collect())
+        .collect();
+    let on_all = common.on_all(&drawn, &oracles, &mut |done| clock.fraction(done))?;
     let mut warnings = warnings::of_data(&summary);
-    let mut tally = Tally::of(on_all.iter().flatten().map(|c| &c.certificate));
-    let mut tasks = Vec::new();
+    let mut tally = Tally::of(on_all.iter().flatten().map(Frozen::certificate));
+    let mut choices = Vec::new();
     for (task, oracle) in oracles.iter().enumerate() {
-        let controls = (&*controls[task], &*on_all[task]);
-        let results = common.study(task, oracle, controls, &mut tally, &mut clock)?;
-        warnings.extend(warnings::of_task(&results, spec.control.draws > 0));
-        tasks.push(results);
+        let controls = (&*drawn[task], &*on_all[task]);
+        choices.push(common.choose(task, oracle, controls, &mut tally, &mut clock)?);
+    }
+    clock.step("test");
+    let means = (backend, &*moments.mean);
+    let (tasks, loss_claims, test_use) =
+        evaluate::all(spec, data, means, &choices, &controls, &mut |done| {
+            clock.fraction(done);
+        })?;
+    for task in &tasks {
+        warnings.extend(warnings::of_task(task, spec.control.draws > 0));
     }
     warnings.extend(warnings::of_fits(&tally, spec.probe.relative_gap));
     Ok(StudyResults {
@@ -115,9 +112,43 @@ pub fn run_on(
         clustering,
         clusters,
         tasks,
+        loss_claims,
+        test_use,
         warnings,
         timings: clock.finish(),
     })
+}
+
+/// What the choices of every task share: of the data train and dev.
+fn common<'a>(
+    spec: &'a Spec,
+    data: &'a Dataset,
+    backend: &'a Backend,
+    (moments, correlation, equivalent): (&'a Moments, &'a Correlation, Clusters),
+) -> Common<'a> {
+    let dev = data.dev();
+    let prober = Prober {
+        backend,
+        moments,
+        train: data.train().activations.view(),
+        dev: dev.activations.view(),
+        params: params(&spec.probe, spec.seed),
+        rule: spec.probe.rule,
+        dev_sentences: dev.tokens.as_ref().map(|t| t.sentences.as_slice()),
+    };
+    let mut control_prober = prober.clone();
+    control_prober.params.stop = Stop::Gap(spec.control.relative_gap);
+    Common {
+        spec,
+        tasks: data.tasks(),
+        train: data.train(),
+        dev,
+        correlation,
+        equivalent,
+        penalties: penalties(&spec.probe),
+        prober,
+        control_prober,
+    }
 }
 
 fn params(spec: &ProbeSpec, seed: u64) -> Params {
@@ -177,39 +208,30 @@ fn draw_controls(spec: &Spec, data: &Dataset) -> Result<Vec<Vec<ControlTask>>> {
 impl Common<'_> {
     /// The probes on all neurons of every task, in one batch.
     fn oracles(&self, progress: &mut dyn FnMut(f64)) -> Result<Vec<Search>> {
-        let targets: Vec<_> = (0..self.data.tasks().len())
+        let targets: Vec<_> = (0..self.tasks.len())
             .map(|task| self.target(task))
             .collect();
         self.prober
             .search_all(&self.all(), &targets, &self.penalties, progress)
     }
 
-    /// The probes of the control tasks of every task at its oracle's penalty.
+    /// The probes of the control tasks of every task at its oracle's penalty; `draws` are their labels of train.
     fn on_all(
         &self,
-        controls: &[Vec<ControlTask>],
+        draws: &[Vec<&Labels>],
         oracles: &[Search],
         progress: &mut dyn FnMut(f64),
-    ) -> Result<Vec<Vec<ControlProbe>>> {
-        let mut accuracies = Vec::new();
-        for (at, (draws, oracle)) in controls.iter().zip(oracles).enumerate() {
+    ) -> Result<Vec<Vec<Frozen>>> {
+        let mut probes = Vec::new();
+        for (at, (of_task, oracle)) in draws.iter().zip(oracles).enumerate() {
             let penalty = (oracle.fit.l1, oracle.fit.l2);
-            let test = self.data.test().activations.view();
-            accuracies.push(if draws.is_empty() {
+            let mut heard = |done: f64| progress((at as f64 + done) / draws.len() as f64);
+            probes.push(if of_task.is_empty() {
                 Vec::new()
             } else {
-                control_accuracies(
-                    &self.prober,
-                    &self.all(),
-                    draws,
-                    penalty,
-                    test,
-                    &mut |done| {
-                        progress((at as f64 + done) / controls.len() as f64);
-                    },
-                )?
+                control_probes(&self.prober, &self.all(), of_task, penalty, &mut heard)?
             });
         }
-        Ok(accuracies)
+        Ok(probes)
     }
 }

@@ -1,39 +1,61 @@
 //! How few neurons suffice: prefixes of an ordering, retrained, and the same after layer selection and clustering.
 
-use super::records::{Tally, certificate, judge, paired};
-use super::results::{self, LayerSelection, MinimalSet};
-use super::spec::{ClusterSpec, CombinedSpec, MinimalSetSpec};
+use super::choices::{ChosenCombined, ChosenLayer, ChosenSet, Retrained, SelectedLayer};
+use super::records::Tally;
+use super::results::Rung;
+use super::spec::{ClusterSpec, CombinedSpec, LadderSpec, MinimalSetSpec, SearchSpec};
 use super::survey;
 use crate::activations::LayerMap;
 use crate::analysis::combined::{self, Base, Plan};
 use crate::analysis::layers::required;
-use crate::analysis::minimal_set::{climb, ladder, smallest};
+use crate::analysis::minimal_set::{Ladder, Prefixes, SizeSearch, smallest};
 use crate::analysis::search::{Penalties, Prober, Search, Target};
 use crate::error::Result;
-use crate::labels::Labels;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments::Spread;
-use crate::split::Split;
 
 /// Penalties on either side of the chosen one that a smaller set of neurons tries.
-const NEIGHBOURS: usize = 1;
+pub(super) const NEIGHBOURS: usize = 1;
 
 /// What smaller sets of neurons are measured against.
 #[derive(Clone, Copy)]
 pub(super) struct Goal<'a> {
     /// Labels of train and dev.
     pub target: Target<'a>,
-    /// Test and its labels.
-    pub test: (&'a Split, &'a Labels),
     /// The penalties of the study.
     pub penalties: &'a Penalties,
     /// The probe on all neurons.
     pub oracle: &'a Search,
-    /// Which test samples it gets right.
-    pub oracle_hits: &'a [bool],
 }
 
-/// The smallest sufficient prefix of one ordering for every δ: one climb answers them all.
+/// How a specification looks for sizes.
+pub(super) fn size_search(spec: &MinimalSetSpec) -> SizeSearch {
+    match (spec.search, &spec.ladder) {
+        (SearchSpec::Bisection, _) => SizeSearch::Bisection,
+        (SearchSpec::Ladder, LadderSpec::Sizes(sizes)) => {
+            SizeSearch::Ladder(Ladder::Sizes(sizes.clone()))
+        }
+        (SearchSpec::Ladder, LadderSpec::Named(name)) => SizeSearch::Ladder(match &**name {
+            "reference" => Ladder::Reference,
+            "fine" => Ladder::Fine,
+            "max-features" => Ladder::MaxFeatures,
+            _ => Ladder::Geometric,
+        }),
+    }
+}
+
+fn name_of(search: &SizeSearch) -> &'static str {
+    match search {
+        SizeSearch::Bisection => "bisection",
+        SizeSearch::Ladder(Ladder::Geometric) => "geometric ladder",
+        SizeSearch::Ladder(Ladder::Reference) => "reference ladder",
+        SizeSearch::Ladder(Ladder::Fine) => "fine ladder",
+        SizeSearch::Ladder(Ladder::MaxFeatures) => "max-features ladder",
+        SizeSearch::Ladder(Ladder::Sizes(_)) => "given sizes",
+    }
+}
+
+/// The smallest sufficient prefix of one ordering for every δ: one search answers them all.
 ///
 /// # Errors
 /// When a fit fails.
@@ -44,54 +66,42 @@ pub(super) fn minimal_sets(
     goal: Goal<'_>,
     tally: &mut Tally,
     progress: &mut dyn FnMut(f64),
-) -> Result<Vec<MinimalSet>> {
-    let Some(strictest) = spec.deltas.iter().copied().reduce(f64::min) else {
+) -> Result<Vec<ChosenSet>> {
+    if spec.deltas.is_empty() {
         return Ok(Vec::new());
-    };
-    let mut sizes = spec.ladder.clone();
-    if sizes.is_empty() {
-        sizes = ladder(order.len());
     }
-    sizes.sort_unstable();
-    sizes.dedup();
+    let how = size_search(spec);
     let dev = goal.oracle.dev_accuracy;
-    let rungs = climb(
+    let wanted: Vec<f64> = spec.deltas.iter().map(|&d| required(dev, d)).collect();
+    let prefixes = Prefixes {
         prober,
-        goal.target,
+        target: goal.target,
         order,
-        &sizes,
-        &goal.penalties.near(goal.oracle, NEIGHBOURS),
-        required(dev, strictest),
-        Some(goal.oracle),
-        progress,
-    )?;
+        penalties: &goal.penalties.near(goal.oracle, NEIGHBOURS),
+        whole: Some(goal.oracle),
+    };
+    let rungs = prefixes.find(&how, &wanted, progress)?;
     // The whole ordering is the oracle, which is counted already.
     let own = rungs.iter().filter(|rung| rung.size < order.len());
     own.for_each(|rung| tally.add(&rung.search));
-    let tried: Vec<results::Rung> = rungs
+    let tried: Vec<Rung> = rungs
         .iter()
-        .map(|rung| results::Rung {
+        .map(|rung| Rung {
             size: rung.size,
             dev_accuracy: rung.search.dev_accuracy,
         })
         .collect();
     let mut sets = Vec::new();
-    for &delta in &spec.deltas {
-        let Some(rung) = smallest(&rungs, required(dev, delta)) else {
+    for (&delta, &wanted) in spec.deltas.iter().zip(&wanted) {
+        let Some(rung) = smallest(&rungs, wanted) else {
             continue;
         };
-        let judged = judge(&rung.search, goal.test.0, goal.test.1)?;
-        sets.push(MinimalSet {
+        sets.push(ChosenSet {
             ranking: name.to_owned(),
             delta,
-            size: rung.size,
-            neurons: order[..rung.size].to_vec(),
-            dev_accuracy: rung.search.dev_accuracy,
-            test_accuracy: judged.accuracy,
-            test_interval: judged.interval,
-            against_oracle: paired(goal.oracle_hits, &judged.hits)?,
+            search: name_of(&how).to_owned(),
+            set: Retrained::of(&order[..rung.size], &rung.search),
             ladder: tried.clone(),
-            certificate: certificate(&rung.search.fit.certificate),
         });
     }
     Ok(sets)
@@ -106,13 +116,13 @@ pub(super) fn minimal_sets(
 /// When a fit fails.
 pub(super) fn combine(
     prober: &Prober<'_>,
-    (spec, clusters): (&CombinedSpec, &ClusterSpec),
+    (spec, clusters, sizes): (&CombinedSpec, &ClusterSpec, &SizeSearch),
     (map, correlation): (&LayerMap, &Correlation),
-    selections: &[LayerSelection],
+    (selections, cumulative): (&[SelectedLayer], &[ChosenLayer]),
     goal: Goal<'_>,
     tally: &mut Tally,
     progress: &mut dyn FnMut(f64),
-) -> Result<Vec<results::Combined>> {
+) -> Result<Vec<ChosenCombined>> {
     let plan = Plan {
         correlation,
         linkage: survey::linkage(clusters),
@@ -120,26 +130,27 @@ pub(super) fn combine(
         thresholds: &spec.thresholds,
         penalties: goal.penalties,
         neighbours: NEIGHBOURS,
-        ladder,
+        sizes,
         base: Base::Representatives,
         set_delta: spec.set_delta,
     };
-    let mut found: Vec<results::Combined> = Vec::new();
+    let mut found: Vec<ChosenCombined> = Vec::new();
     for (at, selection) in selections.iter().enumerate() {
         // Several δ often select the same layer.
+        let chosen = &cumulative[selection.place];
         let known: Vec<_> = found
             .iter()
-            .filter(|c| c.layer == selection.layer && c.delta == selections[at - 1].delta)
+            .filter(|c| c.layer == chosen.layer && c.delta == selections[at - 1].delta)
             .cloned()
             .collect();
         if !known.is_empty() {
-            found.extend(known.into_iter().map(|c| results::Combined {
+            found.extend(known.into_iter().map(|c| ChosenCombined {
                 delta: selection.delta,
                 ..c
             }));
             continue;
         }
-        let columns: Vec<usize> = (0..map.columns(selection.layer).end).collect();
+        let columns: Vec<usize> = (0..map.columns(chosen.layer).end).collect();
         if !columns
             .iter()
             .any(|&n| prober.moments.spread[n] == Spread::Varies)
@@ -152,33 +163,16 @@ pub(super) fn combine(
         })? {
             tally.add(&one.clusters);
             tally.add(&one.set);
-            found.push(record(selection, spec.set_delta, one, goal)?);
+            found.push(ChosenCombined {
+                delta: selection.delta,
+                threshold: one.threshold,
+                layer: chosen.layer,
+                layer_neurons: chosen.neurons,
+                clusters: one.representatives.len(),
+                clusters_dev_accuracy: one.clusters.dev_accuracy,
+                set: Retrained::of(&one.neurons, &one.set),
+            });
         }
     }
     Ok(found)
-}
-
-fn record(
-    selection: &LayerSelection,
-    set_delta: f64,
-    one: combined::Combined,
-    goal: Goal<'_>,
-) -> Result<results::Combined> {
-    let judged = judge(&one.set, goal.test.0, goal.test.1)?;
-    Ok(results::Combined {
-        delta: selection.delta,
-        set_delta,
-        threshold: one.threshold,
-        layer: selection.layer,
-        layer_neurons: selection.neurons,
-        clusters: one.representatives.len(),
-        clusters_dev_accuracy: one.clusters.dev_accuracy,
-        size: one.neurons.len(),
-        neurons: one.neurons,
-        dev_accuracy: one.set.dev_accuracy,
-        test_accuracy: judged.accuracy,
-        test_interval: judged.interval,
-        against_oracle: paired(goal.oracle_hits, &judged.hits)?,
-        certificate: certificate(&one.set.fit.certificate),
-    })
 }

@@ -1,37 +1,37 @@
-//! What a study finds about one task.
+//! What a study chooses for one task, on train and dev.
 
-use std::collections::BTreeMap;
-
+use super::choices::{Choices, ChosenSet, Rankings};
 use super::clock::Clock;
-use super::records::{Judged, Tally, certificate, judge, lambda_point};
-use super::results::{
-    ClassSummary, Control, MinimalSet, Oracle, Parts, RankingResult, SweepResult, TaskResults,
-};
-use super::sets::{self, Goal};
+use super::records::Tally;
+use super::sets::{self, Goal, size_search};
 use super::spec::Spec;
-use super::{curves, layers, salient, stream};
-use crate::analysis::ranking::Ranking;
-use crate::analysis::search::{self, Penalties, Prober, Search, Target};
-use crate::analysis::selection::Rule;
-use crate::analysis::selectivity::{self, ControlProbe, ControlTask};
-use crate::analysis::uncertainty;
+use super::{curves, layers, salient};
+use crate::analysis::frozen::Frozen;
+use crate::analysis::redundancy::Clusters;
+use crate::analysis::search::{Penalties, Prober, Search, Target};
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments;
-use crate::split::Dataset;
+use crate::split::Split;
 
 /// Steps of one task.
-pub(super) const STEPS: usize = 5;
+pub(super) const STEPS: usize = 6;
 
-/// What every task of a study uses.
+/// What every task of a study uses. It knows train and dev, not test.
 pub(super) struct Common<'a> {
     /// What to do.
     pub spec: &'a Spec,
-    /// The data.
-    pub data: &'a Dataset,
+    /// Names of the tasks.
+    pub tasks: &'a [String],
+    /// Probes are fitted on it.
+    pub train: &'a Split,
+    /// Choices are made on it.
+    pub dev: &'a Split,
     /// Correlations of the neurons on train.
     pub correlation: &'a Correlation,
+    /// Neurons that stand in for one another.
+    pub equivalent: Clusters,
     /// The penalties that probes choose from.
     pub penalties: Penalties,
     /// Fits probes on train and judges them on dev.
@@ -40,15 +40,12 @@ pub(super) struct Common<'a> {
     pub control_prober: Prober<'a>,
 }
 
-/// Orderings by name.
-type Rankings = BTreeMap<&'static str, Ranking>;
-
 impl Common<'_> {
     /// The labels of a task.
     pub(super) fn target(&self, task: usize) -> Target<'_> {
         Target {
-            train: &self.data.train().labels[task],
-            dev: &self.data.dev().labels[task],
+            train: &self.train.labels[task],
+            dev: &self.dev.labels[task],
         }
     }
 
@@ -57,44 +54,47 @@ impl Common<'_> {
         (0..self.prober.moments.mean.len()).collect()
     }
 
-    /// All steps of one task. `controls` are its control tasks and their probes on all neurons.
-    pub(super) fn study(
+    /// All choices of one task. `controls` are the labels of train of its control tasks, and their probes on all neurons.
+    pub(super) fn choose<'b>(
         &self,
         task: usize,
-        oracle: &Search,
-        controls: (&[ControlTask], &[ControlProbe]),
+        oracle: &'b Search,
+        controls: (&[&Labels], &'b [Frozen]),
         tally: &mut Tally,
         clock: &mut Clock<'_>,
-    ) -> Result<TaskResults> {
-        let (spec, data, target) = (self.spec, self.data, self.target(task));
-        let (name, test) = (&data.tasks()[task], &data.test().labels[task]);
-        let judged = judge(oracle, data.test(), test)?;
+    ) -> Result<Choices<'b>> {
+        let (spec, target) = (self.spec, self.target(task));
+        let name = &self.tasks[task];
         let goal = Goal {
             target,
-            test: (data.test(), test),
             penalties: &self.penalties,
             oracle,
-            oracle_hits: &judged.hits,
         };
         clock.step(format!("{name}: probes on layers"));
-        let map = data.train().activations.layers();
+        let map = self.train.activations.layers();
         let probers = (&self.prober, &self.control_prober);
         let layers = layers::curves(probers, map, goal, controls.0, tally, &mut |done| {
             clock.fraction(done);
         })?;
-        clock.step(format!("{name}: rankings and sweeps"));
+        clock.step(format!("{name}: rankings"));
         let rankings = self.rankings(oracle, target.train)?;
-        let sweeps = self.sweeps(task, goal, &rankings)?;
         clock.step(format!("{name}: minimal sets"));
         let minimal_sets = self.minimal_sets(goal, &rankings, tally, clock)?;
+        clock.step(format!("{name}: how sure the minimal sets are"));
+        let known = (&rankings, &*minimal_sets);
+        let examined = self.examine(task, goal, known, tally, &mut |done| clock.fraction(done))?;
         clock.step(format!("{name}: layers, clusters and ranking combined"));
         let select =
             |deltas: &[f64]| layers::select(deltas, &layers.cumulative, oracle.dev_accuracy);
         let combined = sets::combine(
             &self.prober,
-            (&spec.combined, &spec.clusters),
+            (
+                &spec.combined,
+                &spec.clusters,
+                &size_search(&spec.minimal_set),
+            ),
             (map, self.correlation),
-            &select(&spec.combined.deltas),
+            (&select(&spec.combined.deltas), &layers.cumulative),
             goal,
             tally,
             &mut |done| clock.fraction(done),
@@ -104,26 +104,21 @@ impl Common<'_> {
             &spec.concepts,
             &oracle.fit,
             &rankings["lca"],
-            test.classes(),
-            data.train(),
+            target.train.classes(),
+            self.train,
             self.prober.moments,
         )?;
-        let majority = majority_accuracy(target.train, test);
-        let correct = search::count(&judged.hits);
-        Ok(TaskResults {
-            name: name.clone(),
-            classes: summarise_classes([target.train, target.dev, test], &judged.hits),
-            majority_accuracy: majority,
-            above_chance: uncertainty::above_chance(correct, test.len(), majority),
-            oracle: record_oracle(oracle, &judged, self.prober.rule),
-            lambda_path: oracle.path.iter().map(lambda_point).collect(),
+        Ok(Choices {
+            oracle,
             layer_selection: select(&spec.layers.deltas),
             layers,
-            rankings: record_rankings(&rankings, test.classes()),
-            sweeps,
+            rankings,
             minimal_sets,
+            disjoint: examined.disjoint,
+            stability: examined.stability,
+            random_sets: examined.random_sets,
             combined,
-            control: self.control(controls.1, judged.accuracy),
+            controls: controls.1,
             salient,
         })
     }
@@ -134,7 +129,7 @@ impl Common<'_> {
         rankings: &Rankings,
         tally: &mut Tally,
         clock: &mut Clock<'_>,
-    ) -> Result<Vec<MinimalSet>> {
+    ) -> Result<Vec<ChosenSet>> {
         let spec = &self.spec.minimal_set;
         let mut found = Vec::new();
         for (at, ranking) in spec.rankings.iter().enumerate() {
@@ -149,100 +144,8 @@ impl Common<'_> {
     }
 
     fn rankings(&self, oracle: &Search, labels: &Labels) -> Result<Rankings> {
-        let train = self.data.train().activations.view();
+        let train = self.train.activations.view();
         let by_class = moments::moments(self.prober.backend, train, Some(labels))?;
         curves::rankings(&oracle.fit, &by_class, labels)
     }
-
-    fn sweeps(&self, task: usize, goal: Goal<'_>, rankings: &Rankings) -> Result<Vec<SweepResult>> {
-        curves::sweeps(
-            self.prober.backend,
-            &self.spec.sweep,
-            // Another stream than the control tasks'.
-            stream(stream(self.spec.seed, 0), task as u64),
-            &goal.oracle.fit,
-            &self.prober.moments.mean,
-            goal.test,
-            rankings,
-        )
-    }
-
-    /// The control tasks of one task in figures; `None` without draws.
-    fn control(&self, probes: &[ControlProbe], oracle: f64) -> Option<Control> {
-        let accuracies: Vec<f64> = probes.iter().map(|probe| probe.accuracy).collect();
-        let train = self.data.train().tokens.as_ref()?;
-        let test = self.data.test().tokens.as_ref()?;
-        let largest = accuracies.iter().copied().reduce(f64::max)?;
-        let smallest = accuracies.iter().copied().reduce(f64::min)?;
-        let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
-        Some(Control {
-            draws: accuracies.len(),
-            certificates: probes
-                .iter()
-                .map(|probe| certificate(&probe.certificate))
-                .collect(),
-            accuracies,
-            accuracy: mean,
-            selectivity: oracle - mean,
-            spread: (largest - smallest) / 2.0,
-            seen_in_train: selectivity::seen_in_train(&train.words, &test.words),
-        })
-    }
-}
-
-fn record_rankings(rankings: &Rankings, classes: &[String]) -> BTreeMap<String, RankingResult> {
-    let record =
-        |(name, ranking): (&&str, &Ranking)| ((*name).to_owned(), curves::record(ranking, classes));
-    rankings.iter().map(record).collect()
-}
-
-fn record_oracle(oracle: &Search, judged: &Judged, rule: Rule) -> Oracle {
-    Oracle {
-        rule,
-        l1: oracle.fit.l1,
-        l2: oracle.fit.l2,
-        train_accuracy: oracle.train_accuracy(),
-        dev_accuracy: oracle.dev_accuracy,
-        test_accuracy: judged.accuracy,
-        test_interval: judged.interval,
-        objective: oracle.fit.objective,
-        nonzero_weights: oracle.fit.nonzero_weights(),
-        neurons_used: oracle.fit.neurons_used(),
-        certificate: certificate(&oracle.fit.certificate),
-    }
-}
-
-/// Test accuracy of always answering train's most frequent class (of equals the first).
-fn majority_accuracy(train: &Labels, test: &Labels) -> f64 {
-    let counts = train.counts();
-    let mut most = 0;
-    for (class, count) in counts.iter().enumerate() {
-        if *count > counts[most] {
-            most = class;
-        }
-    }
-    test.counts()[most] as f64 / test.len() as f64
-}
-
-/// Sizes of the classes in train, dev and test, and the share of each that the oracle gets right on test.
-fn summarise_classes(labels: [&Labels; 3], oracle_hits: &[bool]) -> Vec<ClassSummary> {
-    let counts = labels.map(Labels::counts);
-    let mut right = vec![0_usize; labels[2].classes().len()];
-    for (&class, &hit) in labels[2].ids().iter().zip(oracle_hits) {
-        right[class as usize] += usize::from(hit);
-    }
-    let summarise = |(class, name): (usize, &String)| {
-        let [train, dev, test] = [0, 1, 2].map(|part: usize| counts[part][class]);
-        ClassSummary {
-            name: name.clone(),
-            samples: Parts { train, dev, test },
-            test_recall: (test > 0).then(|| right[class] as f64 / test as f64),
-        }
-    };
-    labels[0]
-        .classes()
-        .iter()
-        .enumerate()
-        .map(summarise)
-        .collect()
 }

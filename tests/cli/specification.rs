@@ -34,6 +34,27 @@ fn a_misspelt_value_is_shown_with_the_nearest_one() {
 }
 
 #[test]
+fn a_misspelt_ladder_is_shown_with_the_nearest_one_and_odd_sizes_are_refused() {
+    let refused = |line: &str, parts: &[&str]| {
+        let study = Study::new(&Study::usual(), &format!("[minimal_set]\n{line}\n"));
+        assert_fails(&study.run(&[]), parts);
+    };
+    refused(
+        "ladder = \"referense\"",
+        &["line 7", "Did you mean `reference`?"],
+    );
+    refused("ladder = 7", &["line 7", "a ladder, or a list of sizes"]);
+    refused("ladder = [4, 0]", &["line 7, column 10", "a size of 0"]);
+    refused("ladder = []", &["line 7, column 10", "empty"]);
+    refused(
+        "bootstrap = 1",
+        &["line 7, column 13", "none to agree with"],
+    );
+    refused("search = \"bisecton\"", &["Did you mean `bisection`?"]);
+    refused("disjoint = 101", &["101 is outside 0 to 100"]);
+}
+
+#[test]
 fn a_value_out_of_range_is_shown_with_its_place_and_range() {
     let study = Study::new(&Study::usual(), "[probe]\nlambda_ratios = [0.1, 1.5]\n");
     assert_fails(

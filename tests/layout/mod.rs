@@ -238,6 +238,15 @@ const WRITE_HOME: &[&str] = &[
     "src/cli/output.rs",
 ];
 
+/// The test part of a study's data. Beside its evaluation only counts of samples and the words of control tasks are taken
+/// from it; what makes choices must not be able to.
+const TEST_WORDS: &[&str] = &[".test()"];
+const TEST_HOME: &[&str] = &[
+    "src/study/evaluate.rs",
+    "src/study/run.rs",
+    "src/study/survey.rs",
+];
+
 #[test]
 fn only_the_gpu_layer_names_wgpu_and_only_readers_open_files() {
     let files = repository();
@@ -246,6 +255,7 @@ fn only_the_gpu_layer_names_wgpu_and_only_readers_open_files() {
         found.extend(misplaced(path, text, GPU_WORDS, GPU_HOME));
         found.extend(misplaced(path, text, READ_WORDS, READ_HOME));
         found.extend(misplaced(path, text, WRITE_WORDS, WRITE_HOME));
+        found.extend(misplaced(path, text, TEST_WORDS, TEST_HOME));
     }
     none(found);
 }
@@ -253,6 +263,9 @@ fn only_the_gpu_layer_names_wgpu_and_only_readers_open_files() {
 #[test]
 fn a_misplaced_device_or_file_is_caught() {
     let text = "fn f() {\n    let b: wgpu::Buffer;\n    std::fs::read(\"x\"); // wgpu\n}";
+    let chooses = "let labels = data.test().labels;";
+    let task = "src/study/task.rs";
+    assert_eq!(misplaced(task, chooses, TEST_WORDS, TEST_HOME).len(), 1);
     let path = "src/ops/sweep/gpu.rs";
     assert_eq!(misplaced(path, text, GPU_WORDS, GPU_HOME).len(), 1);
     let opened = misplaced(path, text, READ_WORDS, READ_HOME);

@@ -5,13 +5,14 @@ use std::sync::OnceLock;
 use ndarray::Array2;
 use neurosieve::Backend;
 use neurosieve::analysis::combined::{Base, Plan, combine};
+use neurosieve::analysis::frozen::Frozen;
 use neurosieve::analysis::layers::{probe_layers, required};
-use neurosieve::analysis::minimal_set::{Rung, climb, ladder, smallest};
+use neurosieve::analysis::minimal_set::{Ladder, Rung, SizeSearch, climb, ladder, smallest};
 use neurosieve::analysis::ranking::lca;
 use neurosieve::analysis::redundancy::{Distance, Linkage};
 use neurosieve::analysis::search::{Penalties, Prober, Search, Target, accuracy, hits};
 use neurosieve::analysis::selection::Rule;
-use neurosieve::analysis::selectivity::{ControlTask, Words, control_accuracies, control_task};
+use neurosieve::analysis::selectivity::{ControlTask, Words, control_probes, control_task};
 use neurosieve::labels::Labels;
 use neurosieve::ops::correlation::correlation;
 use neurosieve::ops::moments::{Moments, moments};
@@ -274,7 +275,7 @@ fn thresholds_are_independent_of_each_other_in_the_combination() {
             thresholds,
             penalties: &path(),
             neighbours: 0,
-            ladder,
+            sizes: &SizeSearch::Ladder(Ladder::Geometric),
             base,
             set_delta: 0.02,
         };
@@ -334,35 +335,40 @@ fn a_probe_that_can_read_the_word_masters_its_control_task() {
         ..prober()
     };
     let columns: Vec<usize> = (0..types).collect();
-    let reached = control_accuracies(
-        &prober,
-        &columns,
-        &draws,
-        (1e-4, 1e-4),
-        test.view(),
-        &mut |_| {},
-    )
-    .unwrap();
-    assert!(
-        reached.iter().all(|probe| probe.accuracy == 1.0),
-        "{reached:?}"
-    );
-    assert!(reached.iter().all(|probe| probe.certificate.converged));
+    let of_train: Vec<&Labels> = draws.iter().map(|draw| &draw.train).collect();
+    let probes = control_probes(&prober, &columns, &of_train, (1e-4, 1e-4), &mut |_| {}).unwrap();
+    let judged = |x: &Array2<f32>| -> Vec<f64> {
+        let each = probes.iter().zip(&draws);
+        each.map(|(probe, draw)| accuracy(&probe.hits(x.view(), &draw.test).unwrap()))
+            .collect()
+    };
+    assert_eq!(judged(&test), [1.0; 3]);
+    assert!(probes.iter().all(|probe| probe.certificate().converged));
     // A neuron that does not vary knows no word: what is left is the most frequent class.
-    let blind = Array2::<f32>::ones((60, types));
-    let guessed = control_accuracies(
-        &prober,
-        &columns,
-        &draws,
-        (1e-4, 1e-4),
-        blind.view(),
-        &mut |_| {},
-    )
-    .unwrap();
-    assert!(
-        guessed.iter().all(|probe| probe.accuracy < 1.0),
-        "{guessed:?}"
-    );
+    let blind = judged(&Array2::<f32>::ones((60, types)));
+    assert!(blind.iter().all(|&accuracy| accuracy < 1.0), "{blind:?}");
+}
+
+#[test]
+fn a_frozen_probe_answers_as_the_probe_did() {
+    let dev = fixture().dev();
+    let (x, labels) = (dev.activations.view(), &dev.labels[COARSE]);
+    let few = prober()
+        .search(&[3, 50, 51, 200], target(), &path(), &mut |_| {})
+        .unwrap();
+    for (what, search) in [("few neurons", &few), ("all neurons", oracle())] {
+        let frozen = Frozen::of(&search.fit);
+        assert_eq!(
+            frozen.hits(x, labels).unwrap(),
+            hits(&search.fit, x, labels).unwrap(),
+            "{what}"
+        );
+        assert_eq!(frozen.penalty(), (search.fit.l1, search.fit.l2));
+        let fewer = dev.activations.view().slice_move(ndarray::s![.., ..200]);
+        assert!(frozen.hits(fewer, labels).is_err(), "other neurons");
+        let other = &fixture().test().labels[COARSE];
+        assert!(frozen.hits(x, other).is_err(), "rows and labels differ");
+    }
 }
 
 #[test]

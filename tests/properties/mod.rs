@@ -1,6 +1,7 @@
 //! Laws over generated inputs.
 
 mod analysis;
+mod certainty;
 mod choices;
 mod ops;
 mod probe;

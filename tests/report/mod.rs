@@ -6,7 +6,7 @@ mod tables;
 use neurosieve::report::{chart, csv, format, html, json, write};
 use neurosieve::study::results::{LayerCurves, Paired, StudyResults};
 
-use sample::{HOSTILE, WORD, minimal, paired, results};
+use sample::{HOSTILE, WORD, disjoint, minimal, paired, random_sets, results};
 
 fn page(results: &StudyResults) -> String {
     html::render(results).expect("the report renders")
@@ -103,6 +103,13 @@ fn every_task_warning_ranking_class_step_and_device_is_in_the_report() {
 }
 
 #[test]
+fn the_report_says_what_test_was_used_for() {
+    let shown = page(&results());
+    assert!(shown.contains("4\u{a0}probes evaluated, all after the last choice"));
+    assert!(shown.contains("no choice followed"));
+}
+
+#[test]
 fn the_answer_says_no_more_than_the_paired_test_supports() {
     let mut results = results();
     results.tasks.truncate(1);
@@ -130,6 +137,59 @@ fn the_answer_says_no_more_than_the_paired_test_supports() {
             assert!(!page.contains(&format!("{other}.")) && !page.contains(&format!("): {other}")));
         }
     }
+}
+
+#[test]
+fn a_loss_is_one_after_the_correction_for_many_comparisons() {
+    let mut results = results();
+    results.tasks.truncate(1);
+    results.tasks[0].combined.clear();
+    results.tasks[0].disjoint.clear();
+    let mut page_with = |p_holm: f64| {
+        let against = Paired {
+            p_holm,
+            ..paired(-0.1, [-0.15, -0.05], 0.01)
+        };
+        results.tasks[0].minimal_sets = vec![minimal("lca", 0.01, against)];
+        page(&results)
+    };
+    let (one, among_many) = (page_with(0.01), page_with(0.08));
+    assert!(one.contains(">a\u{a0}loss</td>") && one.contains("there is a loss"));
+    assert!(!among_many.contains(">a\u{a0}loss</td>") && !among_many.contains("there is a loss"));
+    assert!(among_many.contains("Holm-corrected 0.080"));
+    assert!(among_many.contains("5\u{a0}comparisons of minimal, disjoint and combined sets"));
+}
+
+#[test]
+fn the_report_says_when_random_neurons_do_as_well_and_how_many_sets_there_are() {
+    let mut results = results();
+    results.tasks.truncate(1);
+    let shown = page(&results);
+    assert!(shown.contains("not shown to be better than random neurons. 9 of 20\u{a0}random sets"));
+    assert!(shown.contains("not shown to be better than random sets of that size"));
+    assert!(!shown.contains("do as well"));
+    assert!(shown.contains("exactly 2\u{a0}sets: no size of the 1\u{a0}neuron left"));
+    assert!(shown.contains("Exactly 2\u{a0}sets of this ordering"));
+    assert!(
+        shown.contains("names 81.2\u{a0}% of the 2\u{a0}neurons again (66.7\u{a0}% by chance)")
+    );
+    results.tasks[0].random_sets = vec![random_sets(0, 1.0 / 21.0)];
+    results.tasks[0].disjoint = vec![disjoint(false)];
+    let better = page(&results);
+    assert!(better.contains("LCA: better than random neurons. 0 of 20\u{a0}random sets"));
+    assert!(better.contains("random sets of that size do worse (p = 0.048)"));
+    assert!(!better.contains("do as well") && !better.contains("not shown to be better"));
+    assert!(better.contains("at least 2\u{a0}sets") && !better.contains("exactly 2\u{a0}sets"));
+    results.tasks[0].random_sets = vec![random_sets(12, 0.619)];
+    let any = page(&results);
+    assert!(any.contains("LCA: random neurons do as well. 12 of 20\u{a0}random sets"));
+    assert!(any.contains("random sets of that size do as well (p = 0.62)"));
+    assert!(!any.contains("LCA: better than") && !any.contains("not shown to be better"));
+    let task = &mut results.tasks[0];
+    task.random_sets.clear();
+    task.disjoint.clear();
+    task.stability.clear();
+    assert!(!page(&results).contains("How sure are these sets"));
 }
 
 #[test]
@@ -261,14 +321,14 @@ fn writing_a_report_leaves_whole_files_and_nothing_else() {
     let results = results();
     for _ in 0..2 {
         let files = write(&results, folder.path()).expect("it is written");
-        assert_eq!(files.len(), 22);
+        assert_eq!(files.len(), 27);
         assert!(files[0].ends_with("report.html"));
         let found = std::fs::read_to_string(&files[0]).expect("it is there");
         assert_eq!(found, page(&results), "the same results, the same bytes");
         let entries = std::fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(entries, 2, "report.html and tables");
         let tables = std::fs::read_dir(folder.path().join("tables")).expect("a folder");
-        assert_eq!(tables.count(), 21);
+        assert_eq!(tables.count(), 26);
     }
     let inside = folder.path().join("report.html").join("deeper");
     let error = write(&results, &inside)

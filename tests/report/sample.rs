@@ -33,6 +33,7 @@ pub fn paired(difference: f64, interval: [f64; 2], p: f64) -> Paired {
         difference,
         interval,
         p,
+        p_holm: p,
     }
 }
 
@@ -66,6 +67,7 @@ pub fn minimal(ranking: &str, delta: f64, against_oracle: Paired) -> MinimalSet 
     MinimalSet {
         ranking: ranking.to_owned(),
         delta,
+        search: "geometric ladder".to_owned(),
         size: 2,
         neurons: vec![3, 0],
         dev_accuracy: 0.9,
@@ -137,6 +139,69 @@ fn combined() -> Combined {
     }
 }
 
+pub fn disjoint(exhausted: bool) -> DisjointSets {
+    let set = |neurons: Vec<usize>| DisjointSet {
+        size: neurons.len(),
+        neurons,
+        dev_accuracy: 0.9,
+        test_accuracy: 0.88,
+        test_interval: [0.7, 0.95],
+        against_oracle: paired(-0.02, [-0.12, 0.08], 0.625),
+        certificate: certificate(true),
+    };
+    DisjointSets {
+        ranking: "lca".to_owned(),
+        delta: 0.01,
+        required: 0.896,
+        sets: vec![set(vec![3, 0]), set(vec![1])],
+        exhausted,
+        left: 1,
+        best_left: exhausted.then_some(0.61),
+    }
+}
+
+fn stability() -> Stability {
+    let beside = |observed, chance| Beside { observed, chance };
+    Stability {
+        ranking: "lca".to_owned(),
+        delta: 0.01,
+        size: 2,
+        draws: 8,
+        units: "sentences".to_owned(),
+        candidates: 3,
+        threshold: 0.5,
+        neurons: vec![3, 0],
+        frequency: vec![1.0, 0.625],
+        equivalent_frequency: vec![1.0, 0.75],
+        mean_frequency: beside(0.8125, 0.667),
+        mean_equivalent_frequency: beside(0.875, 0.7),
+        overlap: beside(0.83, 0.667),
+        equivalent_overlap: beside(0.9, 0.7),
+        jaccard: beside(0.71, 0.5),
+    }
+}
+
+pub fn random_sets(as_good: usize, p: f64) -> RandomSets {
+    let around = |mean| Distribution {
+        mean,
+        lowest: mean - 0.1,
+        highest: mean + 0.05,
+    };
+    RandomSets {
+        ranking: "lca".to_owned(),
+        delta: 0.01,
+        size: 2,
+        draws: 20,
+        set_dev_accuracy: 0.9,
+        dev: around(0.86),
+        as_good,
+        sufficient: 7,
+        p,
+        set_test_accuracy: 0.88,
+        test: around(0.84),
+    }
+}
+
 fn task(name: &str) -> TaskResults {
     let class = |name: &str| ClassSummary {
         name: name.to_owned(),
@@ -188,6 +253,9 @@ fn task(name: &str) -> TaskResults {
             minimal("lca", 0.01, paired(-0.02, [-0.12, 0.08], 0.625)),
             minimal("lca", 0.03, paired(-0.02, [-0.02, 0.0], 0.5)),
         ],
+        disjoint: vec![disjoint(true)],
+        stability: vec![stability()],
+        random_sets: vec![random_sets(9, 0.476)],
         combined: vec![combined()],
         control: Some(Control {
             draws: 2,
@@ -255,6 +323,17 @@ pub fn results() -> StudyResults {
         },
         clusters: vec![cut(0.3), cut(0.5)],
         tasks: vec![task("fine"), task("</script><b>coarse")],
+        loss_claims: LossClaims { family: 5, rows: 8 },
+        test_use: TestUse {
+            evaluated: vec![Evaluated {
+                task: "fine".to_owned(),
+                what: "layers".to_owned(),
+                probes: 4,
+                evaluations: 4,
+            }],
+            probes: 4,
+            choices_after: 0,
+        },
         warnings: vec!["neuron 2 is constant".to_owned(), format!("odd: {WORD}")],
         timings: vec![Timing {
             step: "λ search".to_owned(),

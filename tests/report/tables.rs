@@ -41,23 +41,28 @@ fn every_table_has_a_row_for_each_figure() {
         ("sweeps.csv", 30),
         ("minimal_sets.csv", 4),
         ("ladders.csv", 8),
+        ("disjoint_sets.csv", 4),
+        ("stability.csv", 2),
+        ("selection_frequency.csv", 4),
+        ("random_sets.csv", 2),
         ("combined.csv", 2),
         ("control.csv", 4),
         ("salient_layers.csv", 8),
         ("salient_neurons.csv", 2),
         ("top_words.csv", 4),
-        ("certificates.csv", 24),
+        ("certificates.csv", 26),
         ("clusters.csv", 2),
         ("cluster_sizes.csv", 10),
         ("cluster_windows.csv", 4),
         ("cluster_labels.csv", 8),
+        ("test_use.csv", 1),
         ("timings.csv", 1),
     ] {
         assert_eq!(rows(&results, name).len(), expected, "{name}");
     }
     assert_eq!(
         csv::tables(&results).expect("tables").len(),
-        21,
+        26,
         "all of them are counted here"
     );
 }
@@ -75,6 +80,30 @@ fn tables_keep_words_and_numbers_as_they_are() {
     assert_eq!(sets[0]["neurons"], "3 0");
     assert_eq!(sets[0]["difference_low"], "-0.12");
     assert_eq!(sets[0]["p"], "0.625");
+    assert_eq!(sets[0]["p_holm"], "0.625");
+    let disjoint = rows(&results, "disjoint_sets.csv");
+    assert_eq!(
+        [
+            &disjoint[1]["set"],
+            &disjoint[1]["neurons"],
+            &disjoint[1]["exhausted"]
+        ],
+        ["2", "1", "true"]
+    );
+    let often = rows(&results, "selection_frequency.csv");
+    assert_eq!(
+        [
+            &often[1]["neuron"],
+            &often[1]["frequency"],
+            &often[1]["equivalent_frequency"]
+        ],
+        ["0", "0.625", "0.75"]
+    );
+    assert_eq!(rows(&results, "random_sets.csv")[0]["as_good"], "9");
+    assert_eq!(
+        rows(&results, "stability.csv")[0]["jaccard_by_chance"],
+        "0.5"
+    );
     let ranked = rows(&results, "rankings.csv");
     assert_eq!(
         [

@@ -10,6 +10,9 @@
 //! | `rankings.csv`, `class_rankings.csv` | task, ordering and neuron; the same for each class |
 //! | `sweeps.csv` | task, ordering, direction, ablation and number of neurons kept |
 //! | `minimal_sets.csv`, `ladders.csv` | task, ordering and δ; each size that the search tried |
+//! | `disjoint_sets.csv` | task, ordering and set of those that share no neuron |
+//! | `stability.csv`, `selection_frequency.csv` | task and ordering; with neuron of the minimal set |
+//! | `random_sets.csv` | task and ordering: the minimal set beside random ones |
 //! | `combined.csv` | task, layer δ, set δ and threshold |
 //! | `control.csv` | task and draw |
 //! | `salient_layers.csv` | task, class and layer |
@@ -17,11 +20,13 @@
 //! | `certificates.csv` | task and fit |
 //! | `clusters.csv`, `cluster_sizes.csv`, `cluster_windows.csv` | threshold; with size; with layers spanned |
 //! | `cluster_labels.csv` | threshold and neuron |
+//! | `test_use.csv` | task and kind of probe that was evaluated on test |
 //! | `timings.csv` | step |
 //!
 //! Accuracies are shares and numbers have all their digits; lists of neuron ids are separated by spaces; what does not
 //! exist is an empty field. Words and names are as in the data: quoted where CSV needs it, never changed.
 
+mod certainty;
 mod neurons;
 
 use serde::Serialize;
@@ -45,6 +50,10 @@ pub fn tables(results: &StudyResults) -> Result<Vec<(String, Vec<u8>)>> {
         sweeps(results),
         minimal_sets(results),
         ladders(results),
+        certainty::disjoint(results),
+        certainty::stability(results),
+        certainty::frequencies(results),
+        certainty::random_sets(results),
         combined(results),
         control(results),
         neurons::salient_layers(results),
@@ -55,6 +64,7 @@ pub fn tables(results: &StudyResults) -> Result<Vec<(String, Vec<u8>)>> {
         neurons::cluster_sizes(results),
         neurons::cluster_windows(results),
         neurons::cluster_labels(results),
+        certainty::test_use(results),
         timings(results),
     ]
     .into_iter()
@@ -122,10 +132,11 @@ fn optimality(c: &CertificateRecord) -> impl Serialize {
 }
 
 /// Columns of [`paired`].
-const PAIRED: &str = "only_oracle only_other difference difference_low difference_high p";
+const PAIRED: &str = "only_oracle only_other difference difference_low difference_high p p_holm";
 
 fn paired(p: &Paired) -> impl Serialize {
-    (p.only_oracle, p.only_other, p.difference, p.interval, p.p)
+    let counts = (p.only_oracle, p.only_other);
+    (counts, p.difference, p.interval, (p.p, p.p_holm))
 }
 
 fn oracle(results: &StudyResults) -> Result<Sheet> {
@@ -270,13 +281,13 @@ fn minimal_sets(results: &StudyResults) -> Result<Sheet> {
     let mut sheet = Sheet::new(
         "minimal_sets.csv",
         &format!(
-            "task ranking delta size dev_accuracy test_accuracy test_low test_high {PAIRED} neurons"
+            "task ranking delta search size dev_accuracy test_accuracy test_low test_high {PAIRED} neurons"
         ),
     )?;
     for task in &results.tasks {
         for set in &task.minimal_sets {
             sheet.row((
-                (&task.name, &set.ranking, set.delta, set.size),
+                (&task.name, &set.ranking, set.delta, &set.search, set.size),
                 (set.dev_accuracy, set.test_accuracy, set.test_interval),
                 (paired(&set.against_oracle), ids(&set.neurons)),
             ))?;
@@ -371,6 +382,14 @@ pub(super) fn fits(task: &TaskResults) -> Vec<(String, &CertificateRecord)> {
             &set.certificate,
         )
     }));
+    for found in &task.disjoint {
+        // The first is the minimal set.
+        for (at, set) in found.sets.iter().enumerate().skip(1) {
+            let (ranking, delta) = (format::ranking(&found.ranking), format::delta(found.delta));
+            let name = format!("disjoint set {}, {ranking}, δ {delta}", at + 1);
+            fits.push((name, &set.certificate));
+        }
+    }
     fits.extend(task.combined.iter().map(|set| {
         let (layers, set_delta) = (format::delta(set.delta), format::delta(set.set_delta));
         let threshold = format::number(set.threshold);

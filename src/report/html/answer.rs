@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::certainty::{Beaten, beaten};
 use crate::report::format;
 use crate::study::results::{
     ClusterCut, Combined, LayerPoint, MinimalSet, Paired, StudyResults, TaskResults,
@@ -54,21 +55,21 @@ pub(super) fn within(task: &TaskResults, dev_accuracy: f64, delta: f64) -> bool 
 pub(super) enum Verdict {
     /// The interval excludes a loss above δ.
     Supported,
-    /// The exact test finds a loss (p below [`SIGNIFICANT`]).
+    /// The exact test finds a loss (its p, corrected for the study's many comparisons, is below [`SIGNIFICANT`]).
     Loss,
     /// Neither.
     Open,
 }
 
-/// A difference is found when its exact p is below this.
-const SIGNIFICANT: f64 = 0.05;
+/// A difference is found when its p is below this.
+pub(super) const SIGNIFICANT: f64 = 0.05;
 
 /// Whether the interval of the difference excludes a loss above `delta` of the oracle's test accuracy; if not, whether
 /// a loss was found.
 pub(super) fn verdict(paired: &Paired, delta: f64, oracle: f64) -> Verdict {
     if paired.interval[0] >= -delta * oracle {
         Verdict::Supported
-    } else if paired.p < SIGNIFICANT && paired.difference < 0.0 {
+    } else if paired.p_holm < SIGNIFICANT && paired.difference < 0.0 {
         Verdict::Loss
     } else {
         Verdict::Open
@@ -120,10 +121,11 @@ fn paired_sentence(
     what: &str,
 ) -> (String, &'static str) {
     let figures = format!(
-        "On test {what} score {} points against the oracle (95 % interval {}, McNemar p {})",
+        "On test {what} score {} points against the oracle (95 % interval {}, McNemar p {}, Holm-corrected {})",
         format::points(paired.difference),
         format::points_interval(paired.interval),
         p_is(paired.p),
+        format::p_value(paired.p_holm),
     );
     let allowed = format::delta(delta);
     match verdict(paired, delta, task.oracle.test_accuracy) {
@@ -143,7 +145,8 @@ fn paired_sentence(
     }
 }
 
-fn p_is(p: f64) -> String {
+/// `= 0.38`, `< 0.001`.
+pub(super) fn p_is(p: f64) -> String {
     let text = format::p_value(p);
     if text.starts_with('<') {
         text
@@ -202,13 +205,46 @@ fn fewest(task: &TaskResults, neurons: usize) -> Answer {
     } else {
         format!(" For other losses: {}.", others.join(", "))
     };
+    let doubts = doubts(task, set);
     Answer {
         about,
         figure: format::counted(set.size, "neuron"),
         lead,
-        rest: format!("{test}{others}"),
+        rest: format!("{test}{doubts}{others}"),
         tone,
     }
+}
+
+/// What is to be said of a set beside its size: whether others do as well.
+fn doubts(task: &TaskResults, set: &MinimalSet) -> String {
+    let same = |ranking: &str, delta: f64| ranking == set.ranking && delta == set.delta;
+    let mut text = String::new();
+    if let Some(random) = task.random_sets.iter().find(|r| same(&r.ranking, r.delta)) {
+        let p = p_is(random.p);
+        text.push_str(&match beaten(random) {
+            Beaten::Better => format!(" On dev random sets of that size do worse (p {p})."),
+            Beaten::AsWell => format!(
+                " On dev random sets of that size do as well (p {p}): which neurons they are hardly matters."
+            ),
+            Beaten::Open => format!(
+                " On dev they are not shown to be better than random sets of that size (p {p})."
+            ),
+        });
+    }
+    let disjoint = task.disjoint.iter().find(|d| same(&d.ranking, d.delta));
+    if let Some(disjoint) = disjoint.filter(|d| !d.sets.is_empty()) {
+        let how = if disjoint.exhausted {
+            "Exactly"
+        } else {
+            "At least"
+        };
+        text.push_str(&format!(
+            " {how} {} of this ordering without a common neuron suffice{}.",
+            format::counted(disjoint.sets.len(), "set"),
+            if disjoint.sets.len() == 1 { "s" } else { "" },
+        ));
+    }
+    text
 }
 
 /// The single layer that dev prefers; of equals the lowest.

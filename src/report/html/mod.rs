@@ -5,6 +5,7 @@
 //! everything else.
 
 mod answer;
+mod certainty;
 mod figures;
 mod neurons;
 mod tables;
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::report::format;
 use crate::study::results::{Clustering, StudyResults, TaskResults};
 use answer::Answer;
+use certainty::Certainty;
 use figures::Figure;
 use neurons::{Heat, Stack};
 use tables::Table;
@@ -40,6 +42,8 @@ struct TaskView {
     sweeps: Vec<Figure>,
     ladders: Option<Figure>,
     minimal_sets: Table,
+    search: String,
+    certainty: Option<Certainty>,
     combined: Table,
     mass: String,
     heat: Heat,
@@ -70,6 +74,10 @@ struct Page<'a> {
     windows: Stack,
     cuts: Table,
     data: Vec<Fact>,
+    test_use: Table,
+    test_probes: String,
+    choices_after: usize,
+    family: String,
     reproduce: Vec<Fact>,
     timings: Vec<(String, String, f64)>,
 }
@@ -100,6 +108,10 @@ pub fn render(results: &StudyResults) -> Result<String> {
         windows: neurons::cluster_windows(&results.clusters),
         cuts: neurons::cuts(results),
         data: data(results),
+        test_use: certainty::test_use(results),
+        test_probes: format::counted(results.test_use.probes, "probe"),
+        family: format::counted(results.loss_claims.family, "comparison"),
+        choices_after: results.test_use.choices_after,
         reproduce: reproduce(results),
         timings: timings(results),
     };
@@ -123,6 +135,11 @@ fn view(results: &StudyResults, task: &TaskResults) -> TaskView {
         sweeps: figures::sweeps(results, task),
         ladders: figures::ladders(results, task),
         minimal_sets: tables::minimal_sets(results, task),
+        search: task
+            .minimal_sets
+            .first()
+            .map_or_else(String::new, |set| set.search.clone()),
+        certainty: certainty::certainty(task),
         combined: tables::combined(results, task),
         mass: format::delta(task.salient.mass),
         heat: neurons::heat(results, task),

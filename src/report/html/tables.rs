@@ -66,7 +66,7 @@ fn toned(shown: &str, sort: f64, tone: &'static str) -> Cell {
 }
 
 /// A test accuracy with its interval, sorted by the accuracy.
-fn with_interval(accuracy: f64, ends: [f64; 2]) -> Cell {
+pub(super) fn with_interval(accuracy: f64, ends: [f64; 2]) -> Cell {
     let shown = format!("{} ({})", format::percent(accuracy), format::interval(ends));
     number(shown, accuracy)
 }
@@ -200,8 +200,8 @@ pub(super) fn layer_selection(task: &TaskResults) -> Table {
     table(&["*δ", "*up to layer", "*neurons", "*dev", "*test"], rows)
 }
 
-/// Paired comparison with the oracle: difference and interval, p, verdict.
-fn against(paired: &Paired, delta: f64, task: &TaskResults) -> [Cell; 3] {
+/// Paired comparison with the oracle: difference and interval, p, the same corrected, verdict.
+pub(super) fn against(paired: &Paired, delta: f64, task: &TaskResults) -> [Cell; 4] {
     let difference = format!(
         "{} ({})",
         format::points(paired.difference),
@@ -210,6 +210,7 @@ fn against(paired: &Paired, delta: f64, task: &TaskResults) -> [Cell; 3] {
     [
         number(difference, paired.difference),
         number(format::p_value(paired.p), paired.p),
+        number(format::p_value(paired.p_holm), paired.p_holm),
         verdict_cell(paired, delta, task),
     ]
 }
@@ -243,6 +244,7 @@ pub(super) fn minimal_sets(results: &StudyResults, task: &TaskResults) -> Table 
             "*test (95 %)",
             "*− oracle, points (95 %)",
             "*p",
+            "*p, Holm",
             "no loss above δ?",
         ],
         rows,
@@ -291,6 +293,7 @@ pub(super) fn combined(results: &StudyResults, task: &TaskResults) -> Table {
             "*test (95 %)",
             "*− oracle, points (95 %)",
             "*p",
+            "*p, Holm",
             "no loss above δ?",
         ],
         rows,

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{DataSpec, ProbeSpec, Spec};
+use super::{DataSpec, LadderSpec, MinimalSetSpec, ProbeSpec, Spec};
 
 /// A value outside its range.
 #[derive(Debug)]
@@ -36,23 +36,44 @@ pub(super) fn check(spec: &Spec) -> Checked {
     let thresholds = &spec.clusters.thresholds;
     numbers(&["clusters", "thresholds"], thresholds, 1..=99, distances)?;
     numbers(&["layers", "deltas"], &spec.layers.deltas, 1..=20, deltas)?;
-    let minimal = &spec.minimal_set;
-    numbers(&["minimal_set", "deltas"], &minimal.deltas, 0..=20, deltas)?;
-    let rankings: Vec<_> = minimal.rankings.iter().map(|r| r.name()).collect();
-    distinct(&["minimal_set", "rankings"], &rankings)?;
-    if minimal.ladder.contains(&0) {
-        return fault(
-            &["minimal_set", "ladder"],
-            "it holds a size of 0; sizes are 1 or more",
-            "Leave the size 0 out",
-        );
-    }
+    minimal_set(&spec.minimal_set, (deltas, distances))?;
     let combined = &spec.combined;
     numbers(&["combined", "deltas"], &combined.deltas, 0..=20, deltas)?;
     number(&["combined", "set_delta"], combined.set_delta, deltas)?;
     let thresholds = &combined.thresholds;
     numbers(&["combined", "thresholds"], thresholds, 0..=99, distances)?;
     counts(spec)
+}
+
+fn minimal_set(spec: &MinimalSetSpec, (deltas, distances): (Range, Range)) -> Checked {
+    numbers(&["minimal_set", "deltas"], &spec.deltas, 0..=20, deltas)?;
+    let rankings: Vec<_> = spec.rankings.iter().map(|r| r.name()).collect();
+    distinct(&["minimal_set", "rankings"], &rankings)?;
+    if let LadderSpec::Sizes(sizes) = &spec.ladder
+        && (sizes.is_empty() || sizes.contains(&0))
+    {
+        return fault(
+            &["minimal_set", "ladder"],
+            "the list is empty or holds a size of 0; sizes are 1 or more",
+            "Give sizes of 1 or more, or the name of a ladder",
+        );
+    }
+    let examined = spec.examined_delta;
+    number(&["minimal_set", "examined_delta"], examined, deltas)?;
+    count(&["minimal_set", "disjoint"], spec.disjoint, 0..=100)?;
+    if spec.bootstrap == 1 {
+        return fault(
+            &["minimal_set", "bootstrap"],
+            "1 resample has none to agree with",
+            "Give 0 for none, or 2 to 1000",
+        );
+    }
+    count(&["minimal_set", "bootstrap"], spec.bootstrap, 0..=1000)?;
+    number(&["minimal_set", "equivalent"], spec.equivalent, distances)?;
+    let sets = spec.random_sets;
+    count(&["minimal_set", "random_sets"], sets, 0..=10_000)?;
+    let (key, gap) = (&["minimal_set", "relative_gap"], spec.relative_gap);
+    number(key, gap, Range::closed(1e-7, 0.1))
 }
 
 fn data(data: &DataSpec) -> Checked {

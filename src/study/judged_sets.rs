@@ -1,0 +1,113 @@
+//! Sets of neurons judged on test.
+
+use super::choices::{ChosenCombined, ChosenDisjoint, ChosenRandom, ChosenSet, Retrained};
+use super::judge::Judge;
+use super::records::certificate;
+use super::results::{Combined, DisjointSet, DisjointSets, Distribution, MinimalSet, RandomSets};
+use crate::analysis::random_sets::permutation_p;
+use crate::error::Result;
+
+/// A minimal set.
+pub(super) fn minimal_set(chosen: &ChosenSet, judge: &mut Judge<'_>) -> Result<MinimalSet> {
+    let set = &chosen.set;
+    let (judged, against_oracle) = judge.against_oracle("minimal sets", &set.probe)?;
+    Ok(MinimalSet {
+        ranking: chosen.ranking.clone(),
+        delta: chosen.delta,
+        search: chosen.search.clone(),
+        size: set.neurons.len(),
+        neurons: set.neurons.clone(),
+        dev_accuracy: set.dev_accuracy,
+        test_accuracy: judged.accuracy,
+        test_interval: judged.interval,
+        against_oracle,
+        ladder: chosen.ladder.clone(),
+        certificate: certificate(set.probe.certificate()),
+    })
+}
+
+/// The result of layer selection, clustering and ranking.
+pub(super) fn combination(
+    chosen: &ChosenCombined,
+    set_delta: f64,
+    judge: &mut Judge<'_>,
+) -> Result<Combined> {
+    let set: &Retrained = &chosen.set;
+    let (judged, against_oracle) = judge.against_oracle("combined sets", &set.probe)?;
+    Ok(Combined {
+        delta: chosen.delta,
+        set_delta,
+        threshold: chosen.threshold,
+        layer: chosen.layer,
+        layer_neurons: chosen.layer_neurons,
+        clusters: chosen.clusters,
+        clusters_dev_accuracy: chosen.clusters_dev_accuracy,
+        size: set.neurons.len(),
+        neurons: set.neurons.clone(),
+        dev_accuracy: set.dev_accuracy,
+        test_accuracy: judged.accuracy,
+        test_interval: judged.interval,
+        against_oracle,
+        certificate: certificate(set.probe.certificate()),
+    })
+}
+
+/// Sets that share no neuron.
+pub(super) fn disjoint(chosen: &ChosenDisjoint, judge: &mut Judge<'_>) -> Result<DisjointSets> {
+    let mut sets = Vec::with_capacity(chosen.sets.len());
+    for set in &chosen.sets {
+        let (judged, against_oracle) = judge.against_oracle("disjoint sets", &set.probe)?;
+        sets.push(DisjointSet {
+            size: set.neurons.len(),
+            neurons: set.neurons.clone(),
+            dev_accuracy: set.dev_accuracy,
+            test_accuracy: judged.accuracy,
+            test_interval: judged.interval,
+            against_oracle,
+            certificate: certificate(set.probe.certificate()),
+        });
+    }
+    Ok(DisjointSets {
+        ranking: chosen.ranking.clone(),
+        delta: chosen.delta,
+        required: chosen.required,
+        sets,
+        exhausted: chosen.exhausted,
+        left: chosen.left,
+        best_left: chosen.best_left,
+    })
+}
+
+/// A minimal set beside random ones.
+pub(super) fn random(chosen: &ChosenRandom, judge: &mut Judge<'_>) -> Result<RandomSets> {
+    let what = "random sets and the sets beside them";
+    let set_test_accuracy = judge.judge(what, &chosen.set.probe)?.accuracy;
+    let dev: Vec<f64> = chosen.random.iter().map(|set| set.dev_accuracy).collect();
+    let mut test = Vec::with_capacity(dev.len());
+    for set in &chosen.random {
+        test.push(judge.judge(what, &set.probe)?.accuracy);
+    }
+    let of_set = chosen.set.dev_accuracy;
+    Ok(RandomSets {
+        ranking: chosen.ranking.clone(),
+        delta: chosen.delta,
+        size: chosen.set.neurons.len(),
+        draws: dev.len(),
+        set_dev_accuracy: of_set,
+        as_good: dev.iter().filter(|&&dev| dev >= of_set).count(),
+        sufficient: dev.iter().filter(|&&dev| dev > chosen.required).count(),
+        p: permutation_p(of_set, &dev),
+        dev: distribution(&dev),
+        set_test_accuracy,
+        test: distribution(&test),
+    })
+}
+
+/// Mean and range of at least one value.
+fn distribution(values: &[f64]) -> Distribution {
+    Distribution {
+        mean: values.iter().sum::<f64>() / values.len() as f64,
+        lowest: values.iter().copied().fold(f64::INFINITY, f64::min),
+        highest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    }
+}
