@@ -1,8 +1,14 @@
 //! Layers: what do single layers, and the layers up to one, know (layer selection of Dalvi et al. 2020, §6.1).
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::search::{Penalties, Prober, Search, Target};
 use crate::activations::LayerMap;
 use crate::error::Result;
+use crate::ops::Backend;
 
 /// A probe on a layer, or on all layers up to it.
 #[derive(Debug, Clone)]
@@ -42,30 +48,29 @@ pub fn probe_layers(
     let numbers = layers.layers();
     let last = numbers.len() - 1;
     let upto = |layer: u32| 0..layers.columns(layer).end;
-    let ahead = |layer: &u32| upto(*layer).len();
-    let total = layers.neurons() + numbers[..last].iter().map(ahead).sum::<usize>();
+    let alone: Vec<_> = numbers.iter().map(|&l| (l, layers.columns(l))).collect();
+    // Of the first layer they are the layer alone.
+    let ahead: Vec<_> = (1..last)
+        .map(|at| (numbers[at], upto(numbers[at])))
+        .collect();
+    let neurons = |jobs: &[Job]| jobs.iter().map(|(_, columns)| columns.len()).sum::<usize>();
+    let total = neurons(&alone) + neurons(&ahead);
+    let mut found = BTreeMap::new();
     let mut done = 0;
-    let mut probe = |layer: u32, columns: std::ops::Range<usize>| {
-        let neurons = columns.len();
-        let columns: Vec<usize> = columns.collect();
-        let search = prober.search(&columns, target, penalties, &mut |share| {
-            progress((done as f64 + share * neurons as f64) / total as f64);
-        })?;
-        done += neurons;
-        Ok(LayerProbe {
-            layer,
-            neurons,
-            search,
-        })
-    };
-    let independent = numbers
-        .iter()
-        .map(|&layer| probe(layer, layers.columns(layer)))
-        .collect::<Result<Vec<LayerProbe>>>()?;
-    let mut cumulative = numbers[..last]
-        .iter()
-        .map(|&layer| probe(layer, upto(layer)))
-        .collect::<Result<Vec<LayerProbe>>>()?;
+    for group in groups(prober, &alone, &ahead) {
+        done += neurons(&group);
+        let probes: Vec<LayerProbe> = group
+            .par_iter()
+            .with_max_len(1)
+            .map(|(layer, columns)| probe(prober, *layer, columns, target, penalties))
+            .collect::<Result<_>>()?;
+        found.extend(group.into_iter().map(key).zip(probes));
+        progress(done as f64 / total as f64);
+    }
+    let mut take = |job: Job| found.remove(&key(job)).expect("each was in a group");
+    let independent: Vec<LayerProbe> = alone.into_iter().map(&mut take).collect();
+    let mut cumulative: Vec<LayerProbe> = independent[..last.min(1)].to_vec();
+    cumulative.extend(ahead.into_iter().map(&mut take));
     cumulative.push(LayerProbe {
         layer: numbers[last],
         neurons: layers.neurons(),
@@ -74,6 +79,59 @@ pub fn probe_layers(
     Ok(LayerProbes {
         independent,
         cumulative,
+    })
+}
+
+/// A layer, or the last of those up to it, and its neurons.
+type Job = (u32, Range<usize>);
+
+fn key((layer, columns): Job) -> (u32, usize) {
+    (layer, columns.start)
+}
+
+/// What is fitted at once: natively as many probes as have no more neurons together than there are, so that their copies of
+/// the activations are no larger than the activations; layers up to a high one go with those up to a low one. A GPU gets one
+/// after the other.
+fn groups(prober: &Prober<'_>, alone: &[Job], ahead: &[Job]) -> Vec<Vec<Job>> {
+    if matches!(prober.backend, Backend::Gpu(_)) {
+        return alone
+            .iter()
+            .chain(ahead)
+            .map(|job| vec![job.clone()])
+            .collect();
+    }
+    let all: usize = alone.iter().map(|(_, columns)| columns.len()).sum();
+    let mut groups = vec![alone.to_vec()];
+    let mut rest = ahead;
+    while let [before @ .., high] = rest {
+        let mut group = vec![high.clone()];
+        let mut room = all - high.1.len();
+        rest = before;
+        while let [low, after @ ..] = rest {
+            if low.1.len() > room {
+                break;
+            }
+            room -= low.1.len();
+            group.push(low.clone());
+            rest = after;
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+fn probe(
+    prober: &Prober<'_>,
+    layer: u32,
+    columns: &Range<usize>,
+    target: Target<'_>,
+    penalties: &Penalties,
+) -> Result<LayerProbe> {
+    let columns: Vec<usize> = columns.clone().collect();
+    Ok(LayerProbe {
+        layer,
+        neurons: columns.len(),
+        search: prober.search(&columns, target, penalties, &mut |_| {})?,
     })
 }
 

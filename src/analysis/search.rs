@@ -188,8 +188,7 @@ impl Prober<'_> {
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Search>> {
         let design = self.design(columns)?;
-        let mut problems = Vec::new();
-        let mut sizes = Vec::new();
+        let mut paths = Vec::with_capacity(targets.len());
         for target in targets {
             let lambda_max = || match &design {
                 Some(d) => {
@@ -200,19 +199,51 @@ impl Prober<'_> {
                 None => Ok(1.0), // every penalty gives the same probe
             };
             let values = penalties.values(lambda_max)?;
-            sizes.push(values.len());
-            problems.extend(
-                values
-                    .into_iter()
-                    .map(|(l1, l2)| Problem::new(target.train, l1, l2)),
-            );
+            let problem = |(l1, l2)| Problem::new(target.train, l1, l2);
+            paths.push(values.into_iter().map(problem).collect());
         }
-        let mut fits = self.fit(design.as_ref(), &problems, progress)?.into_iter();
-        let mut searches = Vec::with_capacity(targets.len());
-        for (target, size) in targets.iter().zip(sizes) {
-            searches.push(self.choose(columns, fits.by_ref().take(size).collect(), *target)?);
+        let fits = self.fit_paths(design.as_ref(), &paths, progress)?;
+        let each = targets.iter().zip(fits);
+        each.map(|(target, fits)| self.choose(columns, fits, *target))
+            .collect()
+    }
+
+    /// Fits paths of problems that share one choice of neurons, each from its strongest penalty on. Natively the paths go
+    /// step by step, and each problem starts where the one before it ended: the whole path then takes about as long as its
+    /// weakest penalty would alone. A GPU, which many problems at once keep busy, gets all of them as one batch.
+    fn fit_paths(
+        &self,
+        design: Option<&Design>,
+        paths: &[Vec<Problem<'_>>],
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Vec<Fit>>> {
+        let steps = paths.first().map_or(0, Vec::len);
+        if matches!(self.backend, Backend::Gpu(_)) {
+            let mut fits = self.fit(design, &paths.concat(), progress)?.into_iter();
+            return Ok(paths
+                .iter()
+                .map(|path| fits.by_ref().take(path.len()).collect())
+                .collect());
         }
-        Ok(searches)
+        let mut found: Vec<Vec<Fit>> = paths.iter().map(|_| Vec::with_capacity(steps)).collect();
+        for step in 0..steps {
+            let problems: Vec<Problem<'_>> = paths
+                .iter()
+                .zip(&found)
+                .map(|(path, found)| Problem {
+                    start: found.last(),
+                    ..path[step]
+                })
+                .collect();
+            let fits = self.fit(design, &problems, &mut |share| {
+                progress((step as f64 + share) / steps as f64);
+            })?;
+            found
+                .iter_mut()
+                .zip(fits)
+                .for_each(|(path, fit)| path.push(fit));
+        }
+        Ok(found)
     }
 
     /// The chosen neurons, standardised; `None` where none of them varies.
@@ -360,20 +391,16 @@ impl Prober<'_> {
         };
         let empty: Vec<Problem<'_>> = places.iter().map(|places| seen(places)).collect();
         let largest = probe::lambda_max(self.backend, design, &empty, self.params.scale)?;
-        let mut problems = Vec::new();
+        let mut paths = Vec::with_capacity(sets.len());
         for (problem, &largest) in empty.iter().zip(&largest) {
             let largest = if largest > NO_SIGNAL { largest } else { 1.0 };
             let values = penalties.values(|| Ok(largest))?;
-            problems.extend(
-                values
-                    .into_iter()
-                    .map(|(l1, l2)| Problem { l1, l2, ..*problem }),
-            );
+            let weighted = |(l1, l2)| Problem { l1, l2, ..*problem };
+            paths.push(values.into_iter().map(weighted).collect());
         }
-        let mut fits = self.fit(Some(design), &problems, progress)?.into_iter();
-        let of_each = problems.len() / sets.len();
-        sets.iter()
-            .map(|set| self.choose(set, fits.by_ref().take(of_each).collect(), target))
+        let fits = self.fit_paths(Some(design), &paths, progress)?;
+        let each = sets.iter().zip(fits);
+        each.map(|(set, fits)| self.choose(set, fits, target))
             .collect()
     }
 }
