@@ -2,6 +2,7 @@
 
 mod analysis;
 mod choices;
+mod greedy;
 mod ops;
 mod probe;
 mod probe_degenerate;
