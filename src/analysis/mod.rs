@@ -4,6 +4,9 @@
 //! |---|---|
 //! | [`ranking`] | which neurons matter most, overall and for each class |
 //! | [`single`] | what does each neuron alone know |
+//! | [`gaussian`] | which neurons do Gaussians of the classes need, one after the other |
+//! | [`forward`] | which does a probe need |
+//! | [`greedy`] | what such selections share |
 //! | [`agreement`] | how far do orderings agree |
 //! | [`redundancy`] | which neurons say the same |
 //! | [`components`] | the same of more neurons than their matrix fits |
@@ -40,6 +43,9 @@ pub mod disjoint;
 pub mod folds;
 pub mod frozen;
 pub mod holm;
+pub mod forward;
+pub mod gaussian;
+pub mod greedy;
 pub mod layers;
 pub mod metrics;
 pub mod minimal_set;

@@ -10,7 +10,7 @@ use super::{parse_layers_units, say};
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::Result;
 use crate::report::json;
-use crate::study::rank::{Method, RankJob, RankResults, rank};
+use crate::study::rank::{Method, RankJob, RankResults, StepResult, rank};
 
 /// Neurons of each ordering that the summary shows.
 const SHOWN: usize = 8;
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "FILE.json")]
     output: PathBuf,
     /// lca, largest-weight (these need --probe), probeless, anova, mean-difference, information, auroc, average-precision,
-    /// accuracy, random [default: all that can be]
+    /// accuracy, gaussian, forward, random [default: all that can be, but gaussian and forward, which take far longer]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_method)]
     method: Vec<Method>,
     /// Labels of DATA, where the file holds none: .label, .txt, .tsv or .npy
@@ -40,6 +40,18 @@ pub(super) struct Arguments {
     /// of raw ones where it was fitted with --no-standardize
     #[arg(long, value_name = "FILE.safetensors")]
     probe: Option<PathBuf>,
+    /// Other samples of the same neurons: gaussian selects on them, forward is judged on them
+    #[arg(long, value_name = "FILE")]
+    dev: Option<PathBuf>,
+    /// Labels of dev, where the file holds none
+    #[arg(long, value_name = "FILE", requires = "dev", requires = "labels")]
+    dev_labels: Option<PathBuf>,
+    /// gaussian and forward select K neurons one by one; the others follow by what each would have added last
+    #[arg(long, value_name = "K", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    select: u32,
+    /// λ2 of the probes of forward
+    #[arg(long, value_name = "λ2", default_value_t = 1e-3)]
+    l2: f64,
     /// Compare orderings over their first K neurons [default: a tenth]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     depth: Option<u32>,
@@ -66,16 +78,20 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     methods.sort();
     methods.dedup();
     let task = arguments.task.clone().unwrap_or_else(|| "label".to_owned());
-    let labels = arguments
-        .labels
-        .iter()
-        .map(|file| (task.clone(), file.clone()));
+    let part = |activations: &PathBuf, labels: &Option<PathBuf>| PartFiles {
+        activations: activations.clone(),
+        labels: labels
+            .iter()
+            .map(|file| (task.clone(), file.clone()))
+            .collect(),
+        words: None,
+    };
     let job = RankJob {
-        data: PartFiles {
-            activations: arguments.data.clone(),
-            labels: labels.collect(),
-            words: None,
-        },
+        data: part(&arguments.data, &arguments.labels),
+        dev: arguments
+            .dev
+            .as_ref()
+            .map(|dev| part(dev, &arguments.dev_labels)),
         task: arguments.task.clone(),
         options: ReadOptions {
             layers_units: arguments.layers_units,
@@ -83,11 +99,15 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         methods,
         probe: arguments.probe.clone(),
         depth: arguments.depth.map(|depth| depth as usize),
+        select: arguments.select as usize,
+        l2: arguments.l2,
         seed: arguments.seed,
     };
     let file = Destination::new(&arguments.output, &["json"])?;
     let inputs = std::iter::once(&job.data.activations)
         .chain(&arguments.labels)
+        .chain(&arguments.dev)
+        .chain(&arguments.dev_labels)
         .chain(&job.probe);
     file.spare(&inputs.collect::<Vec<_>>())?;
     let mut bar = Bar::new();
@@ -131,6 +151,25 @@ fn summary(text: &mut String, results: &RankResults) -> std::fmt::Result {
         match overlap(name) {
             Some(overlap) => writeln!(text, " … (overlap with the vote {overlap:.2})")?,
             None => writeln!(text, " …")?,
+        }
+    }
+    for (name, selection) in &results.selections {
+        let (part, last) = (selection.scored_on, selection.steps.last());
+        let Some(last) = last else { continue };
+        write!(text, "  {name}: with {} neurons ", selection.steps.len())?;
+        match last {
+            StepResult::Gaussian { bits, accuracy, .. } => writeln!(
+                text,
+                "{bits:.3} bits, {:.1} % of {part} right",
+                100.0 * accuracy
+            )?,
+            StepResult::Forward {
+                log_loss, accuracy, ..
+            } => writeln!(
+                text,
+                "log-loss {log_loss:.3}, {:.1} % of {part} right",
+                100.0 * accuracy
+            )?,
         }
     }
     Ok(())

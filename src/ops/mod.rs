@@ -12,7 +12,7 @@ pub mod probe;
 mod product;
 pub mod quadratic;
 pub mod sweep;
-mod vector;
+pub(crate) mod vector;
 
 /// Where an operation runs.
 #[derive(Debug, Clone)]

@@ -42,7 +42,7 @@ pub(in crate::ops) fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
 /// 2ⁿ·e^r with n the nearest integer to x / ln 2, and e^r by its series: plain arithmetic that a compiler turns into vector
 /// instructions, with the same result wherever it runs.
 #[inline(always)]
-pub(in crate::ops) fn exp(x: f64) -> f64 {
+pub(crate) fn exp(x: f64) -> f64 {
     /// Adding it leaves the nearest integer in the last bits.
     const ROUND: f64 = 6_755_399_441_055_744.0;
     let x = x.clamp(-700.0, 700.0);

@@ -110,3 +110,66 @@ fn what_a_ranking_lacks_is_named() {
         "those that need no probe"
     );
 }
+
+#[test]
+fn greedy_methods_run_when_they_are_named_and_have_no_vote() {
+    let (folder, data, _) = fitted(3);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (out, dev) = (path("r.json"), path("dev.safetensors"));
+    Part::new(90, 3, 5).write(std::path::Path::new(&dev));
+    let read = |arguments: &[&str]| -> Value {
+        let output = neurosieve(&[&["rank", &data, "-o", &out], arguments].concat());
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap()
+    };
+    let plain = read(&["--json"]);
+    assert!(plain.get("selections").is_none() && plain["rankings"].get("gaussian").is_none());
+    let votes = read(&["--method", "anova,auroc"]);
+    let found = read(&[
+        "--method",
+        "anova,auroc,gaussian,forward",
+        "--dev",
+        &dev,
+        "--select",
+        "3",
+        "--json",
+    ]);
+    let rankings = &found["rankings"];
+    assert_eq!(
+        rankings["borda"], votes["rankings"]["borda"],
+        "they have no vote"
+    );
+    for name in ["gaussian", "forward"] {
+        let selection = &found["selections"][name];
+        let steps = selection["steps"].as_array().unwrap();
+        assert_eq!((steps.len(), &selection["scored_on"]), (3, &"dev".into()));
+        assert_eq!(selection["samples"], 90);
+        let order = rankings[name]["order"].as_array().unwrap();
+        assert_eq!(order.len(), 6);
+        for (step, neuron) in steps.iter().zip(order) {
+            assert_eq!(step["neuron"], *neuron);
+        }
+        let mut first = [order[0].as_u64().unwrap(), order[1].as_u64().unwrap()];
+        first.sort_unstable();
+        assert_eq!(first, [0, 3], "{name}");
+        assert!(steps[1]["accuracy"].as_f64() > steps[0]["accuracy"].as_f64());
+    }
+    assert_eq!(found["selections"]["gaussian"]["selected_on"], "dev");
+    assert_eq!(found["selections"]["forward"]["selected_on"], "train");
+    let output = neurosieve(&["rank", &data, "-o", &out, "--method", "gaussian"]);
+    assert!(
+        stdout(&output).contains("with 6 neurons"),
+        "{}",
+        stdout(&output)
+    );
+    Part::new(50, 3, 4)
+        .with_neurons(4)
+        .write(std::path::Path::new(&dev));
+    let arguments = ["rank", &data, "-o", &out, "--method", "forward"];
+    let other = neurosieve(&[&arguments[..], &["--dev", &dev]].concat());
+    assert_fails(&other, &["dev of a ranking", "4 neurons"]);
+    let unpenalised = neurosieve(&[&arguments[..], &["--l2", "0"]].concat());
+    assert_fails(&unpenalised, &["forward selection", "λ2 is 0"]);
+    let none = neurosieve(&[&arguments[..], &["--select", "0"]].concat());
+    assert_eq!(code(&none), 2);
+}

@@ -1,5 +1,5 @@
-//! Equal to other people's software, one module per subject. `fixtures/generate.py` made the expected values with NumPy,
-//! SciPy, scikit-learn and NeuroX from the real activations in `fixtures/python-tokens`.
+//! Equal to other people's software, one module per subject. `fixtures/generate.py` and the generators beside it made the
+//! expected values with NumPy, SciPy, scikit-learn and NeuroX from the real activations in `fixtures/python-tokens`.
 
 mod ablation;
 mod adam;
@@ -7,6 +7,7 @@ mod clustering;
 mod concepts;
 mod correlation;
 mod holm;
+mod greedy;
 mod metrics;
 mod moments;
 mod peers;

@@ -3,6 +3,7 @@
 mod analysis;
 mod certainty;
 mod choices;
+mod greedy;
 mod ops;
 mod probe;
 mod probe_degenerate;

@@ -7,7 +7,7 @@ use neurosieve::ops::moments::moments;
 use neurosieve::ops::probe::{self, Design, Params, Problem, Response, Solver};
 
 use crate::properties::probe::{design, exact, learnable, one};
-use crate::support::{assert_close, normal, random};
+use crate::support::{activations, assert_close, labels, normal, random};
 
 #[test]
 fn twin_neurons_share_a_weight_under_a_square_and_change_no_objective() {
@@ -90,5 +90,41 @@ fn neurons_that_are_not_finite_are_named() {
         let error = Design::new(&Backend::Cpu, x.view(), &found, &[0, 1, 2, 3]).unwrap_err();
         assert!(error.to_string().contains("neuron 2"), "{error}");
         assert!(Design::new(&Backend::Cpu, x.view(), &found, &[0, 1, 3]).is_ok());
+    }
+}
+
+#[test]
+fn a_start_keeps_the_large_biases_of_neurons_far_from_zero() {
+    // Means of 100 sd: biases of raw activations are in the hundreds, on either side of 0.
+    let y = labels(60, 4, 2);
+    let mut x = activations(60, 16, 3).select(ndarray::Axis(1), &[1, 9]);
+    for (mut row, id) in x.rows_mut().into_iter().zip(y.ids()) {
+        row[0] += 2.0 * *id as f32;
+    }
+    let moments = moments(&Backend::Cpu, x.view(), None).unwrap();
+    let design = Design::new(&Backend::Cpu, x.view(), &moments, &[0, 1]).unwrap();
+    for solver in [Solver::Newton, Solver::Fista] {
+        let params = Params {
+            solver,
+            stop: probe::Stop::Certified,
+            ..Params::default()
+        };
+        let solve = |problem: Problem<'_>| {
+            probe::fit(&Backend::Cpu, &design, &[problem], &params, &mut |_| {})
+                .unwrap()
+                .remove(0)
+        };
+        let first = solve(Problem::new(&y, 0.0, 1e-3));
+        assert!(
+            first.bias.iter().any(|b| *b < -30.0 && *b > -1e6),
+            "{:?}",
+            first.bias
+        );
+        let again = solve(Problem {
+            start: Some(&first),
+            ..Problem::new(&y, 0.0, 1e-3)
+        });
+        assert!((again.objective / first.objective - 1.0).abs() < 2e-6);
+        assert!(again.certificate.passes < 0.5 * first.certificate.passes);
     }
 }

@@ -169,7 +169,9 @@ fn certificate(
         certified_zeros,
         certified_nonzeros,
     };
-    certificate.converged = rule.met(&certificate, point.penalty.l1) || objective <= problem.goal;
+    // Comparisons with NaN could call anything an optimum.
+    certificate.converged = objective.is_finite()
+        && (rule.met(&certificate, point.penalty.l1) || objective <= problem.goal);
     certificate
 }
 

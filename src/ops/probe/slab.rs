@@ -9,6 +9,9 @@ use super::targets::penalty_rows;
 use super::{ABSENT_CLASS_BIAS, Design, Fit, Neurons, PenaltyScale};
 use crate::error::{Error, Result};
 
+/// Where the bias of a class that a start's fit did not know starts.
+const RARE: f64 = -30.0;
+
 /// Some neurons of a design.
 #[derive(Debug)]
 pub(super) struct Slab<'a> {
@@ -219,7 +222,11 @@ impl<'a> Slab<'a> {
         for (to, &class) in classes.iter().enumerate() {
             let weights = fit.standardised.index_axis(Axis(0), class as usize);
             let raw = fit.weights.index_axis(Axis(0), class as usize);
-            let mut b = f64::from(fit.bias[class as usize]).max(-30.0);
+            // A class that the fit did not know starts as a rare one. Other biases stay: those of raw activations are any size.
+            let mut b = match fit.bias[class as usize] {
+                unknown if unknown <= ABSENT_CLASS_BIAS => RARE,
+                known => f64::from(known),
+            };
             for (row, &position) in self.positions.iter().enumerate() {
                 let column = self.design.columns()[position];
                 theta[(row + 1, to)] = weights[column];

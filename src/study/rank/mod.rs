@@ -1,11 +1,16 @@
 //! Orderings of a file's neurons for a task: what `neurosieve rank` does.
 
+mod greedy;
+mod method;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ndarray::{Array2, Axis};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub use self::greedy::{SelectionResult, StepResult};
+pub use self::method::Method;
 use super::clock::Clock;
 use super::curves::record;
 use super::results::{RankingResult, Timing};
@@ -19,79 +24,10 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::moments::{Moments, moments};
+use crate::split::Split;
 
 /// Version of the document's layout.
 pub const SCHEMA_VERSION: u32 = 1;
-
-/// By what neurons are ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Cumulative weight mass of a probe.
-    Lca,
-    /// Largest weight of a probe.
-    LargestWeight,
-    /// Distances of standardised class means.
-    Probeless,
-    /// F of the analysis of variance.
-    Anova,
-    /// Difference of a class's mean from the rest's.
-    MeanDifference,
-    /// Mutual information with the class.
-    Information,
-    /// Area under the ROC curve of the neuron alone.
-    Auroc,
-    /// Average precision of the neuron alone.
-    AveragePrecision,
-    /// Accuracy of the neuron's best threshold.
-    Accuracy,
-    /// None: the rival of all.
-    Random,
-}
-
-impl Method {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Lca,
-        Self::LargestWeight,
-        Self::Probeless,
-        Self::Anova,
-        Self::MeanDifference,
-        Self::Information,
-        Self::Auroc,
-        Self::AveragePrecision,
-        Self::Accuracy,
-        Self::Random,
-    ];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lca => "lca",
-            Self::LargestWeight => "largest-weight",
-            Self::Probeless => "probeless",
-            Self::Anova => "anova",
-            Self::MeanDifference => "mean-difference",
-            Self::Information => "information",
-            Self::Auroc => "auroc",
-            Self::AveragePrecision => "average-precision",
-            Self::Accuracy => "accuracy",
-            Self::Random => "random",
-        }
-    }
-
-    /// Whether it needs a probe.
-    pub fn needs_probe(self) -> bool {
-        matches!(self, Self::Lca | Self::LargestWeight)
-    }
-
-    fn looks_at_single_neurons(self) -> bool {
-        matches!(
-            self,
-            Self::Information | Self::Auroc | Self::AveragePrecision | Self::Accuracy
-        )
-    }
-}
 
 /// What to order, and by what.
 #[derive(Debug, Clone)]
@@ -102,12 +38,18 @@ pub struct RankJob {
     pub task: Option<String>,
     /// What the file does not say about itself.
     pub options: ReadOptions,
-    /// The methods, each once; none: all that can be.
+    /// Other samples of the same neurons, which greedy selections are scored on.
+    pub dev: Option<PartFiles>,
+    /// The methods, each once; none: all that can be, but the greedy ones.
     pub methods: Vec<Method>,
     /// A probe's weights, for the methods that need them.
     pub probe: Option<PathBuf>,
     /// How many neurons orderings are compared over; `None`: a tenth of them.
     pub depth: Option<usize>,
+    /// How many neurons greedy methods select.
+    pub select: usize,
+    /// λ2 of the probes of forward selection.
+    pub l2: f64,
     /// Seed of the random ordering.
     pub seed: u64,
 }
@@ -133,9 +75,11 @@ pub struct RankResults {
     pub probe: Option<String>,
     /// The weights that were ordered: those of standardised activations, or of raw ones where the probe's penalty saw these.
     pub probe_weights: Option<&'static str>,
-    /// The orderings by method; `borda` is the vote of all but the random one and accuracy, whose best threshold is for most
-    /// neurons the share of the largest class, where there are two or more.
+    /// The orderings by method; `borda` is the vote of those that have one ([`Method`]), where there are two or more.
     pub rankings: BTreeMap<&'static str, RankingResult>,
+    /// How the greedy methods went, step by step; absent where there were none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub selections: BTreeMap<&'static str, SelectionResult>,
     /// How far each two of them agree.
     pub agreement: Vec<AgreementResult>,
     /// Neurons that orderings were compared over.
@@ -164,12 +108,15 @@ pub struct AgreementResult {
 /// # Errors
 /// When the data cannot be read or do not fit the probe, a method needs a probe and there is none, or the device fails.
 pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<RankResults> {
-    let mut clock = Clock::new(3, observer);
+    let greedy = job.methods.iter().filter(|method| method.is_greedy());
+    let mut clock = Clock::new(3 + greedy.count(), observer);
     clock.step("read");
-    let wanted: Vec<String> = job.task.iter().cloned().collect();
-    let (mut tasks, mut splits) = data::read_splits(&[&job.data], &wanted, &job.options)?;
-    let (task, mut split) = (tasks.remove(0), splits.remove(0));
-    let (x, labels) = (split.activations, split.labels.remove(0));
+    let Loaded {
+        task,
+        x,
+        labels,
+        dev,
+    } = load(job)?;
     let probe = job.probe.as_deref().map(data::read_probe).transpose()?;
     let methods = methods(job, &labels)?;
     let weights = match &probe {
@@ -180,30 +127,27 @@ pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<Ra
     // Natively: F needs more digits of class means than a GPU keeps, and this takes no time.
     let moments = moments(&Backend::Cpu, x.view(), Some(&labels))?;
     clock.step("rankings");
-    let mut rankings = BTreeMap::new();
     let single = match methods.iter().any(|m| m.looks_at_single_neurons()) {
         true => Some(single_neurons(x.view(), &labels)?),
         false => None,
     };
-    for method in &methods {
-        let known = Known {
-            moments: &moments,
-            labels: &labels,
-            weights: weights.as_ref(),
-            single: single.as_ref(),
-            seed: job.seed,
-        };
-        rankings.insert(method.name(), known.ranking(*method)?);
-    }
-    let silent = [Method::Random.name(), Method::Accuracy.name()];
-    let voters: Vec<&Ranking> = rankings
-        .iter()
-        .filter(|(name, _)| !silent.contains(name))
-        .map(|(_, ranking)| ranking)
-        .collect();
-    if voters.len() > 1 {
-        let points = borda(&voters)?;
-        rankings.insert("borda", Ranking::overall(points, labels.classes().len()));
+    let known = Known {
+        moments: &moments,
+        labels: &labels,
+        weights: weights.as_ref(),
+        single: single.as_ref(),
+        seed: job.seed,
+    };
+    let mut rankings = known.rankings(&methods)?;
+    let mut selections = BTreeMap::new();
+    let dev = dev.as_ref().map(|d| (d.activations.view(), &d.labels[0]));
+    for method in methods.iter().filter(|method| method.is_greedy()) {
+        clock.step(method.name());
+        let parts = ((x.view(), &labels), dev);
+        let mut heard = |share| clock.fraction(share);
+        let (ranking, selection) = greedy::select(*method, parts, &moments, job, &mut heard)?;
+        rankings.insert(method.name(), ranking);
+        selections.insert(method.name(), selection);
     }
     let neurons = x.neurons();
     let depth = job.depth.unwrap_or(neurons / 10).clamp(1, neurons);
@@ -225,6 +169,7 @@ pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<Ra
             .iter()
             .map(|(name, r)| (*name, result(r)))
             .collect(),
+        selections,
         classes: labels.classes().to_vec(),
         agreement,
         depth,
@@ -233,7 +178,44 @@ pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<Ra
     })
 }
 
-/// The methods that were asked for, or all that can be.
+/// What the job's files hold.
+struct Loaded {
+    task: String,
+    x: Activations,
+    labels: Labels,
+    dev: Option<Split>,
+}
+
+fn load(job: &RankJob) -> Result<Loaded> {
+    let wanted: Vec<String> = job.task.iter().cloned().collect();
+    let parts: Vec<&PartFiles> = std::iter::once(&job.data).chain(&job.dev).collect();
+    let (mut tasks, splits) = data::read_splits(&parts, &wanted, &job.options)?;
+    let mut splits = splits.into_iter();
+    let mut train = splits.next().expect("a split a part");
+    let dev = splits.next();
+    if let Some(dev) = dev
+        .as_ref()
+        .filter(|dev| dev.activations.layers() != train.activations.layers())
+    {
+        return Err(Error::invalid(
+            "dev of a ranking",
+            format!(
+                "it has {} neurons, the data {}, or they are of other layers",
+                dev.activations.neurons(),
+                train.activations.neurons()
+            ),
+            "Give samples of the same neurons",
+        ));
+    }
+    Ok(Loaded {
+        task: tasks.remove(0),
+        labels: train.labels.remove(0),
+        x: train.activations,
+        dev,
+    })
+}
+
+/// The methods that were asked for, or all that can be and take no time.
 fn methods(job: &RankJob, labels: &Labels) -> Result<Vec<Method>> {
     let classes = labels.present().len();
     if classes < 2 {
@@ -256,6 +238,7 @@ fn methods(job: &RankJob, labels: &Labels) -> Result<Vec<Method>> {
     }
     let can_be = |method: &Method| match method {
         Method::Anova => labels.len() > classes,
+        greedy if greedy.is_greedy() => false,
         other => has_probe || !other.needs_probe(),
     };
     Ok(Method::ALL.into_iter().filter(can_be).collect())
@@ -298,6 +281,24 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
+    /// The orderings by all but the greedy methods, and their vote where two or more have one.
+    fn rankings(&self, methods: &[Method]) -> Result<BTreeMap<&'static str, Ranking>> {
+        let mut rankings = BTreeMap::new();
+        for method in methods.iter().filter(|method| !method.is_greedy()) {
+            rankings.insert(method.name(), self.ranking(*method)?);
+        }
+        let voters = methods.iter().filter(|method| method.votes());
+        let voters: Vec<&Ranking> = voters.map(|method| &rankings[method.name()]).collect();
+        if voters.len() > 1 {
+            let points = borda(&voters)?;
+            rankings.insert(
+                "borda",
+                Ranking::overall(points, self.labels.classes().len()),
+            );
+        }
+        Ok(rankings)
+    }
+
     fn ranking(&self, method: Method) -> Result<Ranking> {
         let weights = || self.weights.expect("it was checked").view();
         let single = || self.single.expect("they were scored");
@@ -314,6 +315,7 @@ impl Known<'_> {
             Method::Auroc => Ok(single().by_auroc()),
             Method::AveragePrecision => Ok(single().by_average_precision()),
             Method::Accuracy => Ok(single().by_accuracy()),
+            Method::Gaussian | Method::Forward => unreachable!("they are selections"),
             Method::Random => {
                 let neurons = self.moments.mean.len();
                 let order = ranking::random_order(neurons, stream(self.seed, 0));
