@@ -13,9 +13,9 @@ use crate::error::Result;
 use crate::ops::quadratic::{Programme, Solution};
 
 /// λ continuation: where it starts (share of λ_max), the step, and the KKT residual (in units of λ) that allows a step.
-const CONTINUATION: (f64, f64, f64) = (0.2, 0.4, 4.0);
+const CONTINUATION: (f64, f64, f64) = (0.2, 0.4, 2.0);
 /// Samples of the Hessian an entry: far from the optimum and near it.
-const KAPPA: (f64, f64) = (8.0, 16.0);
+const KAPPA: (f64, f64) = (7.0, 16.0);
 /// Accuracy of the quadratic programme, as a share of the KKT residual: far and near.
 const FORCING: (f64, f64) = (0.3, 0.1);
 /// Near means a KKT residual of at most this times λ.
@@ -27,7 +27,7 @@ const HESSIAN_ROUNDS: usize = 10;
 /// Steps of the quadratic programme a round.
 const INNER_STEPS: usize = 160;
 /// Rounds without a better KKT residual at the final λ before a problem is given up as not converged.
-const PATIENCE: usize = 15;
+const PATIENCE: usize = 25;
 /// The f32 gradient makes a step's change of the objective uncertain by about this share of the loss.
 const NOISE: f64 = 1e-10;
 

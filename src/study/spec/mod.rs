@@ -16,7 +16,7 @@
 //! | `probe.l2_per_l1` | 1 | 0 to 1000 | λ2 = this · λ1 |
 //! | `probe.rule` | `accuracy` | `accuracy`, `accuracy-1se`, `log-loss`, `log-loss-1se`, `lca` | how dev chooses λ |
 //! | `probe.solver` | `auto` | `auto`, `newton`, `fista` | how the optimum is found |
-//! | `probe.relative_gap` | 1e-4 | 1e-7 to 0.1 | duality gap ÷ objective at which a fit has converged |
+//! | `probe.relative_gap` | 1e-3 | 1e-7 to 0.1 | duality gap ÷ objective at which a fit has converged |
 //! | `probe.max_passes` | 3000 | 1 to 1000000 | passes over the activations before a fit is left unconverged |
 //! | `clusters.linkage` | `average` | `average`, `complete`, `single` | of the one dendrogram |
 //! | `clusters.distance` | `absolute` | `absolute`, `signed` | 1 − \|r\| or 1 − r |
@@ -229,7 +229,7 @@ impl Default for ProbeSpec {
             l2_per_l1: 1.0,
             rule: Rule::Accuracy,
             solver: SolverSpec::Auto,
-            relative_gap: 1e-4,
+            relative_gap: 1e-3,
             max_passes: 3000,
         }
     }

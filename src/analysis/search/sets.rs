@@ -1,0 +1,83 @@
+//! The same search on several sets of neurons at once.
+
+use super::{NO_SIGNAL, Penalties, Prober, Search, Target};
+use crate::error::Result;
+use crate::ops::probe::{self, Design, Neurons, Problem};
+
+/// Bytes that the copies of several sets' activations may take at once.
+const SETS_AT_ONCE: usize = 256 << 20;
+
+impl Prober<'_> {
+    /// As [`Prober::search`] for several sets of neurons of one task. As many as fit into 256 MiB are one batch, each at
+    /// shares of its own λ_max; what comes of a set depends on that set alone.
+    ///
+    /// # Errors
+    /// As [`Prober::search`]; when no neuron of a set varies.
+    pub fn search_sets(
+        &self,
+        sets: &[Vec<usize>],
+        target: Target<'_>,
+        penalties: &Penalties,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Search>> {
+        let mut all = sets.concat();
+        all.sort_unstable();
+        all.dedup();
+        let Some(design) = self.design(&all)? else {
+            return sets
+                .iter()
+                .map(|set| self.search(set, target, penalties, &mut |_| {}))
+                .collect();
+        };
+        let place = |neuron: &usize| design.columns().binary_search(neuron).ok();
+        let places: Vec<Vec<usize>> = sets
+            .iter()
+            .map(|set| set.iter().filter_map(place).collect())
+            .collect();
+        let mut searches = Vec::with_capacity(sets.len());
+        let mut first = 0;
+        while first < sets.len() {
+            let mut values = 0;
+            let mut after = first;
+            while after < sets.len() && (after == first || 4 * values < SETS_AT_ONCE) {
+                values += places[after].len() * design.samples();
+                after += 1;
+            }
+            let batch = (&sets[first..after], &places[first..after]);
+            let heard = &mut |share: f64| {
+                progress((first as f64 + share * (after - first) as f64) / sets.len() as f64);
+            };
+            searches.extend(self.search_batch(&design, batch, target, penalties, heard)?);
+            first = after;
+        }
+        Ok(searches)
+    }
+
+    /// Sets of neurons with their places in the design.
+    fn search_batch(
+        &self,
+        design: &Design,
+        (sets, places): (&[Vec<usize>], &[Vec<usize>]),
+        target: Target<'_>,
+        penalties: &Penalties,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Search>> {
+        let seen = |places| Problem {
+            neurons: Neurons::These(places),
+            ..Problem::new(target.train, 0.0, 0.0)
+        };
+        let empty: Vec<Problem<'_>> = places.iter().map(|places| seen(places)).collect();
+        let largest = probe::lambda_max(self.backend, design, &empty, self.params.scale)?;
+        let mut paths = Vec::with_capacity(sets.len());
+        for (problem, &largest) in empty.iter().zip(&largest) {
+            let largest = if largest > NO_SIGNAL { largest } else { 1.0 };
+            let values = penalties.values(|| Ok(largest))?;
+            let weighted = |(l1, l2)| Problem { l1, l2, ..*problem };
+            paths.push(values.into_iter().map(weighted).collect());
+        }
+        let fits = self.fit_paths(Some(design), &paths, progress)?;
+        let each = sets.iter().zip(fits);
+        each.map(|(set, fits)| self.choose(set, fits, target))
+            .collect()
+    }
+}
