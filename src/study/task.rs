@@ -10,10 +10,11 @@ use super::results::{
 use super::sets::{self, Goal};
 use super::spec::Spec;
 use super::{curves, layers, salient, stream};
+use crate::analysis::bootstrap::Units;
 use crate::analysis::ranking::Ranking;
 use crate::analysis::search::{self, Penalties, Prober, Search, Target};
 use crate::analysis::selection::Rule;
-use crate::analysis::selectivity::{self, ControlProbe, ControlTask};
+use crate::analysis::selectivity::{self, ControlProbe, ControlTask, Selectivity};
 use crate::analysis::uncertainty;
 use crate::error::Result;
 use crate::labels::Labels;
@@ -123,7 +124,7 @@ impl Common<'_> {
             sweeps,
             minimal_sets,
             combined,
-            control: self.control(controls.1, judged.accuracy),
+            control: self.control(controls.1, &judged.hits)?,
             salient,
         })
     }
@@ -168,25 +169,27 @@ impl Common<'_> {
     }
 
     /// The control tasks of one task in figures; `None` without draws.
-    fn control(&self, probes: &[ControlProbe], oracle: f64) -> Option<Control> {
-        let accuracies: Vec<f64> = probes.iter().map(|probe| probe.accuracy).collect();
-        let train = self.data.train().tokens.as_ref()?;
-        let test = self.data.test().tokens.as_ref()?;
-        let largest = accuracies.iter().copied().reduce(f64::max)?;
-        let smallest = accuracies.iter().copied().reduce(f64::min)?;
-        let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
-        Some(Control {
-            draws: accuracies.len(),
+    fn control(&self, probes: &[ControlProbe], oracle: &[bool]) -> Result<Option<Control>> {
+        let parts = [self.data.train(), self.data.test()].map(|part| part.tokens.as_ref());
+        let ([Some(train), Some(test)], false) = (parts, probes.is_empty()) else {
+            return Ok(None);
+        };
+        let hits: Vec<&[bool]> = probes.iter().map(|probe| &*probe.hits).collect();
+        let found = Selectivity::of(oracle, &hits, &Units::sentences(&test.sentences)?)?;
+        Ok(Some(Control {
+            draws: probes.len(),
+            from: self.spec.control.from,
             certificates: probes
                 .iter()
                 .map(|probe| certificate(&probe.certificate))
                 .collect(),
-            accuracies,
-            accuracy: mean,
-            selectivity: oracle - mean,
-            spread: (largest - smallest) / 2.0,
+            accuracies: probes.iter().map(|probe| probe.accuracy).collect(),
+            accuracy: found.control,
+            selectivity: found.value,
+            interval: found.interval,
+            spread: found.spread,
             seen_in_train: selectivity::seen_in_train(&train.words, &test.words),
-        })
+        }))
     }
 }
 

@@ -6,6 +6,7 @@ mod adam;
 mod clustering;
 mod concepts;
 mod correlation;
+mod description_length;
 mod metrics;
 mod moments;
 mod peers;

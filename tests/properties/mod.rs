@@ -2,6 +2,7 @@
 
 mod analysis;
 mod choices;
+mod memory;
 mod ops;
 mod probe;
 mod probe_degenerate;
