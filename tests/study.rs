@@ -289,6 +289,10 @@ fn control_tasks_are_harder_and_salient_neurons_have_words() {
         let control = task.control.as_ref().expect("the fixture has words");
         assert_eq!(control.accuracies.len(), 3);
         assert!(control.selectivity > 0.0, "{}: {control:?}", task.name);
+        let [low, high] = control.interval.expect("there are three draws");
+        assert!(low < control.selectivity && control.selectivity < high);
+        // Three draws say little of how far draws differ: their part is not less than that of their standard error.
+        assert!(high - low > 2.0 * control.spread / 3.0_f64.sqrt());
         assert!((0.5..1.0).contains(&control.seen_in_train));
         let salient = &task.salient;
         assert_eq!(salient.per_class.len(), task.classes.len());

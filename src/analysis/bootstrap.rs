@@ -80,6 +80,14 @@ impl Units {
         }
     }
 
+    /// The samples of a unit.
+    pub(super) fn members(&self, unit: usize) -> std::ops::Range<usize> {
+        match &self.starts {
+            Some(starts) => starts[unit]..starts[unit + 1],
+            None => unit..unit + 1,
+        }
+    }
+
     /// `samples` or `sentences`.
     pub fn name(&self) -> &'static str {
         match self.starts {

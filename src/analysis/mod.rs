@@ -24,6 +24,8 @@
 //! | [`random_sets`] | would random neurons do as well |
 //! | [`combined`] | how few of the independent neurons of the lowest layers suffice |
 //! | [`selectivity`] | would the probe have learned a task without meaning as well |
+//! | [`description_length`] | in how few bits can labels be sent to somebody who has the activations |
+//! | [`relabelled`] | would a probe of shuffled labels be as good |
 //! | [`similarity`] | how alike are whole layers |
 //! | [`chance`] | how well do the neurons of two models match by chance |
 //! | [`concepts`] | which words does a neuron fire on |
@@ -39,6 +41,7 @@ pub mod combined;
 pub mod components;
 pub mod concepts;
 pub mod curves;
+pub mod description_length;
 pub mod disjoint;
 pub mod folds;
 pub mod forward;
@@ -53,6 +56,7 @@ pub mod predictions;
 pub mod random_sets;
 pub mod ranking;
 pub mod redundancy;
+pub mod relabelled;
 pub mod search;
 pub mod selection;
 pub mod selectivity;

@@ -18,7 +18,7 @@ use crate::ops::probe::{
 
 /// At a λ_max of at most this every neuron has the same mean in every class, up to rounding: any path of penalties then
 /// gives the probe that always answers the most frequent class.
-const NO_SIGNAL: f64 = 1e-7;
+pub(super) const NO_SIGNAL: f64 = 1e-7;
 
 /// Fits probes on any neurons of train and judges them on dev.
 #[derive(Debug, Clone)]
@@ -249,7 +249,7 @@ impl Prober<'_> {
     }
 
     /// The chosen neurons, standardised; `None` where none of them varies.
-    fn design(&self, columns: &[usize]) -> Result<Option<Design>> {
+    pub(super) fn design(&self, columns: &[usize]) -> Result<Option<Design>> {
         let varies = |&n: &usize| {
             let spread = self.moments.spread.get(n);
             spread.is_none_or(|s| *s == Spread::Varies) // an unknown neuron is Design's error
@@ -270,7 +270,7 @@ impl Prober<'_> {
         self.fit(self.design(columns)?.as_ref(), problems, progress)
     }
 
-    fn fit(
+    pub(super) fn fit(
         &self,
         design: Option<&Design>,
         problems: &[Problem<'_>],
@@ -397,7 +397,7 @@ pub fn accuracy(hits: &[bool]) -> f64 {
 
 /// The optimum where no neuron varies: all weights 0, each bias the logarithm of its class's share of train. Exact, so its
 /// certificate is 0 without any pass.
-fn intercept_only(problem: &Problem<'_>, neurons: usize) -> Fit {
+pub(super) fn intercept_only(problem: &Problem<'_>, neurons: usize) -> Fit {
     let Response::Classes(labels) = problem.response else {
         unreachable!("a search is over classes")
     };

@@ -249,7 +249,7 @@ impl Tuning<'_> {
         }
     }
 
-    fn fit(
+    pub(super) fn fit(
         &self,
         design: &Design,
         problems: &[Problem<'_>],

@@ -114,8 +114,11 @@ fn summarise(text: &mut String, task: &TaskResults) {
         line(
             text,
             format_args!(
-                "  selectivity {} (control tasks {})",
+                "  selectivity {}{} (control tasks {})",
                 percent(control.selectivity),
+                control.interval.map_or_else(String::new, |[low, high]| {
+                    format!(" [{}, {}]", percent(low), percent(high))
+                }),
                 percent(control.accuracy)
             ),
         );

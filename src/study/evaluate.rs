@@ -11,11 +11,12 @@ use super::results::{
 };
 use super::spec::Spec;
 use super::{claims, curves, judged_sets, stream};
+use crate::analysis::bootstrap::Units;
 use crate::analysis::frozen::Frozen;
 use crate::analysis::ranking::Ranking;
 use crate::analysis::search::{self, Search};
 use crate::analysis::selection::Rule;
-use crate::analysis::selectivity::{self, ControlTask};
+use crate::analysis::selectivity::{self, ControlTask, SampleFrom, Selectivity};
 use crate::analysis::uncertainty;
 use crate::error::Result;
 use crate::labels::Labels;
@@ -120,7 +121,13 @@ fn one(
         stability: chosen.stability.clone(),
         random_sets,
         combined,
-        control: control(data, controls, chosen.controls, oracle.accuracy, judge)?,
+        control: control(
+            (data, spec.control.from),
+            controls,
+            chosen.controls,
+            &oracle.hits,
+            judge,
+        )?,
         salient: chosen.salient.clone(),
     })
 }
@@ -137,8 +144,9 @@ fn points(
     let mut points = Vec::with_capacity(chosen.len());
     for layer in chosen {
         let judged = judge.judge("layers", &layer.probe)?;
-        let controls = control_accuracies(&layer.controls, draws, judge)?;
-        let mean = controls.iter().sum::<f64>() / controls.len() as f64;
+        let controls = control_hits(&layer.controls, draws, judge)?;
+        let accuracies = controls.iter().map(|hits| search::accuracy(hits));
+        let mean = accuracies.sum::<f64>() / controls.len() as f64;
         points.push(LayerPoint {
             layer: layer.layer,
             neurons: layer.neurons,
@@ -153,17 +161,15 @@ fn points(
     Ok(points)
 }
 
-fn control_accuracies(
+/// Which samples of test the probe of each draw gets right.
+fn control_hits(
     probes: &[Frozen],
     draws: &[ControlTask],
     judge: &mut Judge<'_>,
-) -> Result<Vec<f64>> {
+) -> Result<Vec<Vec<bool>>> {
     let each = probes.iter().zip(draws);
-    each.map(|(probe, draw)| {
-        let hits = judge.hits("control tasks", probe, &draw.test)?;
-        Ok(search::accuracy(&hits))
-    })
-    .collect()
+    each.map(|(probe, draw)| judge.hits("control tasks", probe, &draw.test))
+        .collect()
 }
 
 fn selection(chosen: &Choices<'_>, cumulative: &[LayerPoint]) -> Vec<LayerSelection> {
@@ -182,32 +188,31 @@ fn selection(chosen: &Choices<'_>, cumulative: &[LayerPoint]) -> Vec<LayerSelect
 
 /// The control tasks of one task in figures; `None` without draws.
 fn control(
-    data: &Dataset,
+    (data, from): (&Dataset, SampleFrom),
     draws: &[ControlTask],
     probes: &[Frozen],
-    oracle: f64,
+    oracle: &[bool],
     judge: &mut Judge<'_>,
 ) -> Result<Option<Control>> {
     let parts = (data.train().tokens.as_ref(), data.test().tokens.as_ref());
-    let accuracies = control_accuracies(probes, draws, judge)?;
-    let (Some(largest), Some(smallest), (Some(train), Some(test))) = (
-        accuracies.iter().copied().reduce(f64::max),
-        accuracies.iter().copied().reduce(f64::min),
-        parts,
-    ) else {
+    let hits = control_hits(probes, draws, judge)?;
+    let ((Some(train), Some(test)), false) = (parts, hits.is_empty()) else {
         return Ok(None);
     };
-    let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+    let right: Vec<&[bool]> = hits.iter().map(Vec::as_slice).collect();
+    let found = Selectivity::of(oracle, &right, &Units::sentences(&test.sentences)?)?;
     Ok(Some(Control {
-        draws: accuracies.len(),
+        draws: hits.len(),
+        from,
         certificates: probes
             .iter()
             .map(|probe| certificate(probe.certificate()))
             .collect(),
-        accuracies,
-        accuracy: mean,
-        selectivity: oracle - mean,
-        spread: (largest - smallest) / 2.0,
+        accuracies: hits.iter().map(|hits| search::accuracy(hits)).collect(),
+        accuracy: found.control,
+        selectivity: found.value,
+        interval: found.interval,
+        spread: found.spread,
         seen_in_train: selectivity::seen_in_train(&train.words, &test.words),
     }))
 }

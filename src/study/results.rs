@@ -12,6 +12,7 @@ pub use certainty::*;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::selection::Rule;
+use crate::analysis::selectivity::SampleFrom;
 
 /// Version of the layout of `results.json`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -409,11 +410,14 @@ pub struct Combined {
     pub certificate: CertificateRecord,
 }
 
-/// Control tasks (Hewitt & Liang 2019): a random class for every word type, drawn from the task's class frequencies.
+/// Control tasks (Hewitt & Liang 2019): a random class for every word type.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Control {
     /// Number of draws.
     pub draws: usize,
+    /// Where classes are drawn from: `same` (train's class frequencies) or `uniform`.
+    #[serde(default)]
+    pub from: SampleFrom,
     /// Test accuracy of each draw.
     pub accuracies: Vec<f64>,
     /// How near the optimum each draw's probe is.
@@ -422,6 +426,8 @@ pub struct Control {
     pub accuracy: f64,
     /// Oracle's test accuracy − `accuracy`.
     pub selectivity: f64,
+    /// 95 % interval of `selectivity` over test samples (whole sentences) and draws; null of a single draw.
+    pub interval: Option<[f64; 2]>,
     /// Half-range of the draws' accuracies around their mean: (largest − smallest) / 2.
     pub spread: f64,
     /// Share of test samples whose word occurs in train; near 0 makes selectivity meaningless.

@@ -198,7 +198,7 @@ fn draw_controls(spec: &Spec, data: &Dataset) -> Result<Vec<Vec<ControlTask>>> {
         (0..spec.control.draws as u64)
             .map(|draw| {
                 let seed = stream(stream(spec.seed, 1 + task), draw);
-                selectivity::control_task(&words, labels, seed)
+                selectivity::control_task(&words, labels, spec.control.from, seed)
             })
             .collect::<Result<Vec<_>>>()
     };

@@ -2,12 +2,10 @@
 
 use super::records::Tally;
 use super::results::{DataSummary, TaskResults};
+use crate::analysis::selectivity::SEEN_ENOUGH;
 
 /// Most names that a warning lists.
 const LISTED: usize = 8;
-
-/// A share of test words that train has below which selectivity says little.
-const SEEN: f64 = 0.2;
 
 /// About the activations.
 pub(super) fn of_data(data: &DataSummary) -> Vec<String> {
@@ -85,7 +83,7 @@ pub(super) fn of_task(task: &TaskResults, asked_controls: bool) -> Vec<String> {
         ));
     }
     match &task.control {
-        Some(control) if control.seen_in_train < SEEN => warnings.push(format!(
+        Some(control) if control.seen_in_train < SEEN_ENOUGH => warnings.push(format!(
             "{name}: only {:.0} % of the test words occur in train, so no probe can learn the control task and selectivity is accuracy minus chance.",
             100.0 * control.seen_in_train
         )),

@@ -6,6 +6,7 @@ mod adam;
 mod clustering;
 mod concepts;
 mod correlation;
+mod description_length;
 mod greedy;
 mod holm;
 mod metrics;

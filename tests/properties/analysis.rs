@@ -10,7 +10,7 @@ use neurosieve::analysis::ranking::{lca, lca_cutoffs, probeless, random_order, s
 use neurosieve::analysis::redundancy::{
     Distance, Linkage, among, dendrogram, medoids, random_representatives, size_histogram,
 };
-use neurosieve::analysis::selectivity::{Words, control_task, seen_in_train};
+use neurosieve::analysis::selectivity::{SampleFrom, Words, control_task, seen_in_train};
 use neurosieve::analysis::uncertainty::{Z95, above_chance, mcnemar, paired, wilson};
 use neurosieve::labels::Labels;
 use neurosieve::ops::correlation::Correlation;
@@ -261,8 +261,8 @@ proptest! {
         let names = vec!["a".to_owned(), "never".to_owned(), "c".to_owned()];
         let labels = Labels::new(ids, names).unwrap();
         let words = Words { train: &train, dev: &dev, test: &test };
-        let task = control_task(&words, &labels, seed).unwrap();
-        prop_assert_eq!(&task, &control_task(&words, &labels, seed).unwrap());
+        let task = control_task(&words, &labels, SampleFrom::Same, seed).unwrap();
+        prop_assert_eq!(&task, &control_task(&words, &labels, SampleFrom::Same, seed).unwrap());
         let mut class: HashMap<&String, u32> = HashMap::new();
         for (words, labels) in [(&train, &task.train), (&dev, &task.dev), (&test, &task.test)] {
             for (word, &id) in words.iter().zip(labels.ids()) {
@@ -316,7 +316,7 @@ fn control_classes_follow_trains_label_distribution() {
         dev: &words[..1],
         test: &words[..1],
     };
-    let task = control_task(&parts, &labels, 3).unwrap();
+    let task = control_task(&parts, &labels, SampleFrom::Same, 3).unwrap();
     let share = task.train.counts()[1] as f64 / 20_000.0;
     // Standard error 0.003.
     assert!((share - 0.25).abs() < 0.015, "{share}");

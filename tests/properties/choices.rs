@@ -12,7 +12,9 @@ use neurosieve::analysis::ranking::lca;
 use neurosieve::analysis::redundancy::{Distance, Linkage};
 use neurosieve::analysis::search::{Penalties, Prober, Search, Target, accuracy, hits};
 use neurosieve::analysis::selection::Rule;
-use neurosieve::analysis::selectivity::{ControlTask, Words, control_probes, control_task};
+use neurosieve::analysis::selectivity::{
+    ControlTask, SampleFrom, Words, control_probes, control_task,
+};
 use neurosieve::labels::Labels;
 use neurosieve::ops::correlation::correlation;
 use neurosieve::ops::moments::{Moments, moments};
@@ -324,7 +326,7 @@ fn a_probe_that_can_read_the_word_masters_its_control_task() {
         test: &test_words,
     };
     let draws: Vec<ControlTask> = (0..3)
-        .map(|seed| control_task(&parts, &labels, seed).unwrap())
+        .map(|seed| control_task(&parts, &labels, SampleFrom::Same, seed).unwrap())
         .collect();
     assert_ne!(draws[0], draws[1]);
     let taken = moments(&Backend::Cpu, train.view(), None).unwrap();

@@ -4,6 +4,7 @@ mod analysis;
 mod certainty;
 mod choices;
 mod greedy;
+mod memory;
 mod ops;
 mod probe;
 mod probe_degenerate;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use neurosieve::analysis::selection::Rule;
+use neurosieve::analysis::selectivity::SampleFrom;
 use neurosieve::study::results::*;
 
 /// Text that would be markup if it were not escaped.
@@ -259,10 +260,12 @@ fn task(name: &str) -> TaskResults {
         combined: vec![combined()],
         control: Some(Control {
             draws: 2,
+            from: SampleFrom::Same,
             accuracies: vec![0.4, 0.5],
             certificates: vec![certificate(true), certificate(true)],
             accuracy: 0.45,
             selectivity: 0.45,
+            interval: Some([0.1, 0.8]),
             spread: 0.05,
             seen_in_train: 0.8,
         }),

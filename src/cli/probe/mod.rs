@@ -12,11 +12,12 @@ use super::progress::Bar;
 use super::{device, parse_layers_units, say};
 use crate::analysis::search::Penalties;
 use crate::analysis::selection::Rule;
+use crate::analysis::selectivity::SampleFrom;
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::{Error, Result};
 use crate::ops::probe::{Norm, Params, PenaltyScale, Solver, Stop, adam};
 use crate::report;
-use crate::study::probe::{Chosen, Job, run as run_job};
+use crate::study::probe::{Chosen, Control, Job, run as run_job};
 
 /// Ratios that are tried where no penalty is given.
 const RATIOS: &str = "0.1,0.03,0.01,0.003,0.001,0.0003";
@@ -42,6 +43,8 @@ pub(super) struct Arguments {
     penalty: PenaltyArguments,
     #[command(flatten)]
     fit: FitArguments,
+    #[command(flatten)]
+    beyond: BeyondArguments,
     /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
@@ -146,6 +149,32 @@ struct FitArguments {
     /// Seed of the solver, the folds and the intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "More than memory?")]
+struct BeyondArguments {
+    /// Fit the probe to so many control tasks as well, a random class for every word: selectivity. Needs words, and --test
+    /// or --dev
+    #[arg(long, value_name = "N", conflicts_with = "regression", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    control: Option<u32>,
+    /// Where the class of a word is drawn from [default: same]
+    #[arg(long, value_name = "HOW", requires = "control")]
+    control_from: Option<ControlFrom>,
+    /// Fit the probe to so many shuffles of train's labels: is it better than that? Needs --test or --dev
+    #[arg(long, value_name = "N", conflicts_with = "regression", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    label_shuffles: Option<u32>,
+    /// In how few bits can train's labels be sent to somebody who has the activations (online code); of control tasks too
+    #[arg(long, conflicts_with_all = ["regression", "class_weight", "sample_weights"])]
+    description_length: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ControlFrom {
+    /// Train's class frequencies
+    Same,
+    /// All classes that occur in train alike
+    Uniform,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -256,6 +285,7 @@ fn inputs(job: &Job) -> Vec<&PathBuf> {
 
 fn job(arguments: &Arguments) -> Result<Job> {
     let (parts, penalty, fit) = (&arguments.parts, &arguments.penalty, &arguments.fit);
+    let beyond = &arguments.beyond;
     let task = parts.task.clone().unwrap_or_else(|| "label".to_owned());
     let files = |activations: &PathBuf, labels: &Option<PathBuf>| PartFiles {
         activations: activations.clone(),
@@ -310,6 +340,15 @@ fn job(arguments: &Arguments) -> Result<Job> {
         },
         balanced: parts.class_weight.is_some(),
         sample_weights: parts.sample_weights.clone(),
+        control: Control {
+            draws: beyond.control.map_or(0, |draws| draws as usize),
+            from: match beyond.control_from {
+                None | Some(ControlFrom::Same) => SampleFrom::Same,
+                Some(ControlFrom::Uniform) => SampleFrom::Uniform,
+            },
+        },
+        label_shuffles: beyond.label_shuffles.map_or(0, |number| number as usize),
+        description_length: beyond.description_length,
     })
 }
 

@@ -79,7 +79,55 @@ fn write_summary(text: &mut String, results: &ProbeResults) -> std::fmt::Result 
             .try_for_each(|(_, value)| write!(text, "  {value:<25}"))?;
         writeln!(text)?;
     }
+    write_beyond(text, results)
+}
+
+/// Whether the probe knows more than memory.
+fn write_beyond(text: &mut String, results: &ProbeResults) -> std::fmt::Result {
+    if let Some(control) = &results.control {
+        writeln!(
+            text,
+            "  selectivity on {} {} (accuracy − {:.4} of {}, classes {}, ± {:.4}; {:.0} % of the words are in train)",
+            control.judged_on,
+            shown(&control.selectivity),
+            control.accuracy,
+            counted(control.draws.len(), "control task"),
+            control.from.name(),
+            control.spread,
+            100.0 * control.seen_in_train
+        )?;
+    }
+    if let Some(shuffles) = &results.label_shuffles {
+        let largest = shuffles.accuracies.iter().copied().fold(0.0, f64::max);
+        writeln!(
+            text,
+            "  p {:.4} on {}: accuracy {:.4}, at most {largest:.4} of {}",
+            shuffles.p,
+            shuffles.judged_on,
+            shuffles.accuracy,
+            counted(shuffles.accuracies.len(), "label shuffle")
+        )?;
+    }
+    if let Some(length) = &results.description_length {
+        let task = &length.task;
+        writeln!(
+            text,
+            "  description length of train's labels {:.0} bits: compression {:.2} (uniform code {:.0}, class frequencies {:.0} bits)",
+            task.bits, task.compression, task.uniform_bits, task.frequency_bits
+        )?;
+        if let (Some(bits), Some(compression)) = (length.control_bits, length.control_compression) {
+            writeln!(
+                text,
+                "    of {}: {bits:.0} bits, compression {compression:.2} on average",
+                counted(length.controls.len(), "control task")
+            )?;
+        }
+    }
     Ok(())
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The figures of a part with their names.

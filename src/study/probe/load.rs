@@ -103,31 +103,42 @@ fn values(job: &Job, given: &[(&str, &PartFiles)]) -> Result<(String, Vec<Part>)
 
 /// Weight of every sample of train: that of the file times that which balances the classes.
 pub(super) fn weights(job: &Job, train: &Part) -> Result<Option<Vec<f64>>> {
-    let mut weights = match &job.sample_weights {
-        None => None,
-        Some(path) => {
-            let weights = data::read_values(path, "weight")?;
-            let samples = train.activations.samples();
-            if weights.len() != samples {
-                return Err(Error::file(
-                    path,
-                    "weights",
-                    format!(
-                        "there are {} weights for {samples} rows of activations",
-                        weights.len()
-                    ),
-                    "Give exactly one weight for every row of train, in the same order",
-                ));
-            }
-            Some(weights)
-        }
+    let own = file_weights(job, train)?;
+    Ok(match &train.labels {
+        Labelled::Classes(labels) => balance(job, own, labels),
+        Labelled::Values(_) => own,
+    })
+}
+
+/// The weights of the job's file.
+pub(super) fn file_weights(job: &Job, train: &Part) -> Result<Option<Vec<f64>>> {
+    let Some(path) = &job.sample_weights else {
+        return Ok(None);
     };
-    if let (true, Labelled::Classes(labels)) = (job.balanced, &train.labels) {
-        let balanced = balanced_weights(labels);
-        weights = Some(match weights {
-            None => balanced,
-            Some(own) => own.iter().zip(&balanced).map(|(a, b)| a * b).collect(),
-        });
+    let weights = data::read_values(path, "weight")?;
+    let samples = train.activations.samples();
+    if weights.len() != samples {
+        return Err(Error::file(
+            path,
+            "weights",
+            format!(
+                "there are {} weights for {samples} rows of activations",
+                weights.len()
+            ),
+            "Give exactly one weight for every row of train, in the same order",
+        ));
     }
-    Ok(weights)
+    Ok(Some(weights))
+}
+
+/// Weights times those that balance the classes of `labels`, where the job asks for that.
+pub(super) fn balance(job: &Job, own: Option<Vec<f64>>, labels: &Labels) -> Option<Vec<f64>> {
+    if !job.balanced {
+        return own;
+    }
+    let balanced = balanced_weights(labels);
+    Some(match own {
+        None => balanced,
+        Some(own) => own.iter().zip(&balanced).map(|(a, b)| a * b).collect(),
+    })
 }

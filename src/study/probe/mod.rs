@@ -3,6 +3,8 @@
 //! The probe is fitted on train. Where several penalties are tried, dev chooses, or cross-validation where there is no dev.
 //! Test serves the figures alone.
 
+mod code;
+mod controls;
 mod load;
 mod record;
 pub mod results;
@@ -20,7 +22,8 @@ use crate::analysis::metrics::{Classification, Regression};
 use crate::analysis::predictions::predict;
 use crate::analysis::search::Penalties;
 use crate::analysis::selection::Rule;
-use crate::analysis::tuning::{By, Heard, Samples, Tuned, Tuning};
+use crate::analysis::selectivity::SampleFrom;
+use crate::analysis::tuning::{By, Heard, Samples, Tuning};
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::{Error, Result};
 use crate::ops::Backend;
@@ -71,6 +74,21 @@ pub struct Job {
     pub balanced: bool,
     /// A file with the weight of every sample of train.
     pub sample_weights: Option<PathBuf>,
+    /// Control tasks, which need words.
+    pub control: Control,
+    /// How often to fit the probe again to shuffled labels of train; 0: never.
+    pub label_shuffles: usize,
+    /// Whether to code train's labels.
+    pub description_length: bool,
+}
+
+/// Which control tasks to set the probe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Number of draws; 0: none.
+    pub draws: usize,
+    /// Where their classes are drawn from.
+    pub from: SampleFrom,
 }
 
 /// A probe, and what there is to say of it.
@@ -86,7 +104,7 @@ pub struct Probed {
     pub scale: Vec<f64>,
 }
 
-/// Steps of a run.
+/// Steps of a run that judges one probe and no more.
 const STEPS: usize = 4;
 
 /// Reads the data, fits the probe and judges it; `device` is how results name `backend`.
@@ -100,45 +118,71 @@ pub fn run(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Probed> {
-    let mut clock = Clock::new(STEPS, observer);
+    let others = job.control.draws > 0 || job.label_shuffles > 0;
+    let steps = STEPS + usize::from(others) + usize::from(job.description_length);
+    let mut clock = Clock::new(steps, observer);
     clock.step("read");
     let data = load::load(job)?;
     let train = &data.train.activations;
     let columns = columns(&job.chosen, train.layers())?;
     let weights = load::weights(job, &data.train)?;
+    let drawn = controls::prepare(job, &data)?;
+    let portions = code::prepare(job, &data)?;
+    let fold = fold(job, &data)?;
     clock.step("moments");
     let moments = moments(backend, train.view(), None)?;
-    clock.step("probes");
-    let tuned = tune(
-        job,
-        backend,
-        &data,
-        (&moments, &columns),
-        weights.as_deref(),
-        &mut |heard| match heard {
-            Heard::Planned(plan) => clock.note(stated(&plan)),
-            Heard::Done(share) => clock.fraction(share),
-        },
-    )?;
-    clock.step("metrics");
-    let metrics =
-        |number: u64, part: &Part| metrics(&tuned.fit, part, stream(job.params.seed, number));
-    let metrics = results::Metrics {
-        train: metrics(1, &data.train)?,
-        dev: data.dev.as_ref().map(|part| metrics(2, part)).transpose()?,
-        test: data
-            .test
-            .as_ref()
-            .map(|part| metrics(3, part))
-            .transpose()?,
+    let tuning = tuning(job, backend, &data, (&moments, &columns), &fold);
+    let tuning = Tuning {
+        weights: weights.as_deref(),
+        ..tuning
     };
+    clock.step("probes");
+    let tuned = tuning.run(&mut |heard| hear(&mut clock, heard))?;
+    clock.step("metrics");
+    let metrics = all_metrics(job, &data, &tuned.fit)?;
+    let mut warnings = Vec::new();
+    if others {
+        clock.step("control tasks and shuffled labels");
+    }
+    let hear = &mut |heard| hear(&mut clock, heard);
+    let found = controls::others(job, &data, (&tuning, &tuned), &drawn, hear)?;
+    warnings.extend(found.warnings);
+    let mut lengths = None;
+    if let Some(portions) = &portions {
+        clock.step("description length");
+        let progress = &mut |done| clock.fraction(done);
+        let coded = code::lengths(job, &data, &tuning, portions, &drawn, progress)?;
+        warnings.extend(code::warnings(&coded));
+        lengths = Some(coded);
+    }
     let timings = clock.finish();
-    let results = record::results(job, &data, &columns, &tuned, metrics, (device, timings));
+    let mut results = record::results(job, &data, &columns, &tuned, metrics, (device, timings));
+    results.control = found.control;
+    results.label_shuffles = found.shuffles;
+    results.description_length = lengths;
+    results.warnings.extend(warnings);
     Ok(Probed {
         results,
         fit: tuned.fit,
         scale: scale(&moments),
         mean: moments.mean,
+    })
+}
+
+/// Tells the observer what a batch says.
+fn hear(clock: &mut Clock<'_>, heard: Heard) {
+    match heard {
+        Heard::Planned(plan) => clock.note(stated(&plan)),
+        Heard::Done(share) => clock.fraction(share),
+    }
+}
+
+fn all_metrics(job: &Job, data: &Loaded, fit: &Fit) -> Result<results::Metrics> {
+    let of = |number: u64, part: &Part| metrics(fit, part, stream(job.params.seed, number));
+    Ok(results::Metrics {
+        train: of(1, &data.train)?,
+        dev: data.dev.as_ref().map(|part| of(2, part)).transpose()?,
+        test: data.test.as_ref().map(|part| of(3, part)).transpose()?,
     })
 }
 
@@ -207,44 +251,46 @@ fn samples(part: &Part) -> Samples<'_> {
     }
 }
 
-fn tune(
-    job: &Job,
-    backend: &Backend,
-    data: &Loaded,
-    (moments, columns): (&Moments, &[usize]),
-    weights: Option<&[f64]>,
-    progress: &mut dyn FnMut(Heard),
-) -> Result<Tuned> {
-    let train = samples(&data.train);
-    let fold = match (job.folds, &data.train.labels) {
-        (None, _) => Vec::new(),
+/// The fold of every sample of train; empty without cross-validation.
+fn fold(job: &Job, data: &Loaded) -> Result<Vec<usize>> {
+    let sentences = samples(&data.train).sentences;
+    match (job.folds, &data.train.labels) {
+        (None, _) => Ok(Vec::new()),
         (Some(count), Labelled::Classes(labels)) => {
-            folds(labels.ids(), train.sentences, count, job.params.seed)?
+            folds(labels.ids(), sentences, count, job.params.seed)
         }
         (Some(count), Labelled::Values(values)) => {
             let alike = vec![0; values.len()];
-            folds(&alike, train.sentences, count, job.params.seed)?
+            folds(&alike, sentences, count, job.params.seed)
         }
-    };
-    let by = match (&data.dev, job.folds) {
-        (Some(dev), _) => By::Dev(samples(dev)),
-        (None, Some(count)) => By::Folds { fold: &fold, count },
-        (None, None) => By::Nothing,
-    };
+    }
+}
+
+/// What to fit and how to choose, every sample weighing alike.
+fn tuning<'a>(
+    job: &'a Job,
+    backend: &'a Backend,
+    data: &'a Loaded,
+    (moments, columns): (&'a Moments, &'a [usize]),
+    fold: &'a [usize],
+) -> Tuning<'a> {
     Tuning {
         backend,
         moments,
-        train,
-        weights,
+        train: samples(&data.train),
+        weights: None,
         columns,
         penalties: &job.penalties,
         norm: job.norm,
         params: job.params.clone(),
         adam: job.adam,
         rule: job.rule,
-        by,
+        by: match (&data.dev, job.folds) {
+            (Some(dev), _) => By::Dev(samples(dev)),
+            (None, Some(count)) => By::Folds { fold, count },
+            (None, None) => By::Nothing,
+        },
     }
-    .run(progress)
 }
 
 /// All metrics of a probe on a part.

@@ -7,6 +7,7 @@ use super::results::{
     PlanSummary, ProbeResults, SCHEMA_VERSION, Score, Selection, Tried, Weighting,
 };
 use crate::analysis::bootstrap::Units;
+use crate::analysis::selectivity::Selectivity;
 use crate::analysis::tuning::{self, Tuned};
 use crate::analysis::{metrics, selection};
 use crate::data::PartFiles;
@@ -72,6 +73,9 @@ pub(super) fn results(
         }),
         selection: selection(job, data, tuned),
         metrics,
+        control: None,
+        label_shuffles: None,
+        description_length: None,
         warnings: warnings(job, data, tuned),
         timings,
     }
@@ -119,7 +123,7 @@ fn tried(tried: &tuning::Tried, values: bool) -> Tried {
     }
 }
 
-fn certificate(found: &probe::Certificate) -> Certificate {
+pub(super) fn certificate(found: &probe::Certificate) -> Certificate {
     let bounded = |gap: f64| gap.is_finite().then_some(gap);
     Certificate {
         kkt: found.kkt,
@@ -183,6 +187,13 @@ fn unconverged(tuned: &Tuned) -> Vec<String> {
 }
 
 fn estimate(found: metrics::Estimate) -> Estimate {
+    Estimate {
+        value: found.value,
+        interval: found.interval,
+    }
+}
+
+pub(super) fn selectivity(found: &Selectivity) -> Estimate {
     Estimate {
         value: found.value,
         interval: found.interval,

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use crate::analysis::selection::Rule;
+use crate::analysis::selectivity::SampleFrom;
 use crate::study::results::{DeviceUsed, Timing};
 
 /// Version of the document's layout.
@@ -57,6 +58,12 @@ pub struct ProbeResults {
     pub selection: Selection,
     /// How good it is.
     pub metrics: Metrics,
+    /// Control tasks; null: none were asked for.
+    pub control: Option<ControlTasks>,
+    /// Shuffled labels; null: none were asked for.
+    pub label_shuffles: Option<LabelShuffles>,
+    /// Description length; null: it was not asked for.
+    pub description_length: Option<DescriptionLengths>,
     /// What the reader of the figures should know.
     pub warnings: Vec<String>,
     /// Seconds that each step took.
@@ -253,4 +260,101 @@ pub struct PlanSummary {
     pub solver_bytes: u64,
     /// FLOP of one pass over all problems.
     pub pass_flop: f64,
+}
+
+/// The same probe of control tasks (`crate::analysis::selectivity`).
+#[derive(Debug, Clone, Serialize)]
+pub struct ControlTasks {
+    /// Where classes are drawn from: `same` (train's class frequencies) or `uniform`.
+    pub from: SampleFrom,
+    /// The part that accuracies are of: `test`, or `dev` where there is no test.
+    pub judged_on: &'static str,
+    /// What the interval takes as independent: `samples` or `sentences`.
+    pub resampled: &'static str,
+    /// One entry a draw.
+    pub draws: Vec<ControlProbeFigures>,
+    /// Mean accuracy of the draws.
+    pub accuracy: f64,
+    /// The probe's accuracy − `accuracy`; its interval is over samples and draws, null of a single draw.
+    pub selectivity: Estimate,
+    /// Half-range of the draws' accuracies: (largest − smallest) / 2.
+    pub spread: f64,
+    /// Share of the part's samples whose word occurs in train; near 0 selectivity means nothing.
+    pub seen_in_train: f64,
+}
+
+/// The probe of one draw.
+#[derive(Debug, Clone, Serialize)]
+pub struct ControlProbeFigures {
+    /// Its accuracy.
+    pub accuracy: f64,
+    /// Its weights and certificate.
+    #[serde(flatten)]
+    pub fit: Fitted,
+}
+
+/// The same probe of shuffled labels of train (`crate::analysis::relabelled`).
+#[derive(Debug, Clone, Serialize)]
+pub struct LabelShuffles {
+    /// The part that accuracies are of: `test`, or `dev` where there is no test.
+    pub judged_on: &'static str,
+    /// Accuracy of the probe.
+    pub accuracy: f64,
+    /// Accuracy of each shuffle's probe.
+    pub accuracies: Vec<f64>,
+    /// `(1 + #{accuracies ≥ accuracy}) / (shuffles + 1)`.
+    pub p: f64,
+    /// Shuffles whose probe has not converged.
+    pub unconverged: usize,
+}
+
+/// Labels of train in bits (`crate::analysis::description_length`).
+#[derive(Debug, Clone, Serialize)]
+pub struct DescriptionLengths {
+    /// What was shuffled: `samples` or `sentences`.
+    pub shuffled: &'static str,
+    /// Of the task.
+    pub task: TaskLength,
+    /// Of each draw of a control task.
+    pub controls: Vec<TaskLength>,
+    /// Mean of the draws' bits; null without draws.
+    pub control_bits: Option<f64>,
+    /// Mean of the draws' compressions; null without draws.
+    pub control_compression: Option<f64>,
+}
+
+/// The labels of one task in bits.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskLength {
+    /// Classes that can be sent, K.
+    pub classes: usize,
+    /// Samples N.
+    pub samples: usize,
+    /// Bits of all portions.
+    pub bits: f64,
+    /// Bits of the uniform code, `N·log₂ K`.
+    pub uniform_bits: f64,
+    /// Bits of the code by class frequencies alone.
+    pub frequency_bits: f64,
+    /// `uniform_bits / bits`.
+    pub compression: f64,
+    /// One entry a portion, in order.
+    pub portions: Vec<CodedPortion>,
+}
+
+/// One portion in bits.
+#[derive(Debug, Clone, Serialize)]
+pub struct CodedPortion {
+    /// Samples that were sent before it.
+    pub before: usize,
+    /// Its samples.
+    pub samples: usize,
+    /// Its bits.
+    pub bits: f64,
+    /// λ1 of the probe that coded it; null: there was none.
+    pub l1: Option<f64>,
+    /// λ2 of the same.
+    pub l2: Option<f64>,
+    /// How near the optimum that probe is.
+    pub certificate: Option<Certificate>,
 }

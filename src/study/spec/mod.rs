@@ -36,6 +36,7 @@
 //! | `combined.set_delta` | 0.01 | in [0, 1) | the minimal set's δ there |
 //! | `combined.thresholds` | 0.3, 0.5 | in [0, 2] | clustering thresholds there |
 //! | `control.draws` | 3 | 0 to 100 | control tasks (Hewitt & Liang 2019); 0: none |
+//! | `control.from` | `same` | `same`, `uniform` | their classes: by train's frequencies, or all that occur there alike |
 //! | `control.relative_gap` | 1e-2 | 1e-7 to 0.1 | as `probe.relative_gap`, of control tasks: only their accuracy counts |
 //! | `sweep.ablation` | `mean`, `zero` | those | what a removed neuron is replaced by |
 //! | `sweep.random_draws` | 5 | 0 to 1000 | random orderings to compare with |
@@ -66,6 +67,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::analysis::selection::Rule;
+use crate::analysis::selectivity::SampleFrom;
 use crate::error::{Error, Result};
 
 /// A study's specification; the module's table lists every key.
@@ -323,6 +325,8 @@ impl Default for CombinedSpec {
 pub struct ControlSpec {
     /// Number of draws; 0: none.
     pub draws: usize,
+    /// Where the class of a word is drawn from.
+    pub from: SampleFrom,
     /// Duality gap ÷ objective at which the fit of a draw has converged. Learning by heart is the hardest fit of a study,
     /// and only its accuracy is used: on 2,688 neurons 0.01 halves the time and moves the accuracy by 0.001.
     pub relative_gap: f64,
@@ -332,6 +336,7 @@ impl Default for ControlSpec {
     fn default() -> Self {
         Self {
             draws: 3,
+            from: SampleFrom::Same,
             relative_gap: 1e-2,
         }
     }

@@ -1,6 +1,8 @@
-//! `neurosieve probe`: the weights predict what the metrics count; `flags`: what each flag of the fit changes.
+//! `neurosieve probe`: the weights predict what the metrics count; `flags`: what each flag of the fit
+//! changes; `memory`: whether the probe knows more than memory.
 
 mod flags;
+mod memory;
 
 use std::path::Path;
 
