@@ -20,6 +20,11 @@
 //! | [`similarity`] | how alike are whole layers |
 //! | [`chance`] | how well do the neurons of two models match by chance |
 //! | [`concepts`] | which words does a neuron fire on |
+//! | [`dissection`] | which concepts does a neuron's firing cover |
+//! | [`sample_sets`] | sets of samples, a bit each |
+//! | [`overlap`] | do two sets share more than by chance |
+//! | [`focus`] | do few neurons hold a class, or many |
+//! | [`histogram`] | how are a neuron's activations spread, by class |
 //! | [`metrics`] | how good are predictions |
 //! | [`uncertainty`] | how sure can one be |
 //! | [`bootstrap`] | how sure, where no formula says it |
@@ -31,13 +36,18 @@ pub mod combined;
 pub mod components;
 pub mod concepts;
 pub mod curves;
+pub mod dissection;
+pub mod focus;
 pub mod folds;
+pub mod histogram;
 pub mod layers;
 pub mod metrics;
 pub mod minimal_set;
+pub mod overlap;
 pub mod predictions;
 pub mod ranking;
 pub mod redundancy;
+pub mod sample_sets;
 pub mod search;
 pub mod selection;
 pub mod selectivity;

@@ -8,9 +8,11 @@
 //! | [`pairs`] | all pairs of neurons, from files to correlations and clusters |
 //! | [`rank`] | orderings of a file's neurons for a task |
 //! | [`sweep`] | what probes get right with some neurons alone |
+//! | [`concepts`] | what neurons fire on |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod clock;
+pub mod concepts;
 mod curves;
 mod layers;
 mod load;

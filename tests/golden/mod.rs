@@ -6,6 +6,7 @@ mod adam;
 mod clustering;
 mod concepts;
 mod correlation;
+mod dissection;
 mod metrics;
 mod moments;
 mod peers;

@@ -2,6 +2,7 @@
 
 mod analysis;
 mod choices;
+mod dissection;
 mod ops;
 mod probe;
 mod probe_degenerate;
