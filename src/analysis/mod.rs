@@ -5,6 +5,7 @@
 //! | [`ranking`] | which neurons matter most, overall and for each class |
 //! | [`single`] | what does each neuron alone know |
 //! | [`agreement`] | how far do orderings agree |
+//! | [`comparison`] | how do two studies differ |
 //! | [`redundancy`] | which neurons say the same |
 //! | [`components`] | the same of more neurons than their matrix fits |
 //! | [`search`] | which penalty does dev prefer |
@@ -33,6 +34,7 @@ pub mod agreement;
 pub mod bootstrap;
 pub mod chance;
 pub mod combined;
+pub mod comparison;
 pub mod components;
 pub mod concepts;
 pub mod curves;

@@ -4,6 +4,7 @@
 //! 2 usage.
 
 mod cluster;
+mod compare;
 mod concepts;
 mod correlate;
 mod device;
@@ -44,6 +45,7 @@ enum Command {
     Rank(rank::Arguments),
     Sweep(Box<sweep::Arguments>),
     Concepts(Box<concepts::Arguments>),
+    Compare(compare::Arguments),
     Report(report::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
@@ -71,6 +73,7 @@ pub fn main(
         Command::Rank(arguments) => rank::run(arguments, out),
         Command::Sweep(arguments) => sweep::run(arguments, out),
         Command::Concepts(arguments) => concepts::run(arguments, out),
+        Command::Compare(arguments) => compare::run(arguments, out),
         Command::Report(arguments) => report::run(arguments, out),
         Command::Inspect(arguments) => inspect::run(arguments, out),
         Command::Devices(arguments) => devices::run(arguments, out),

@@ -9,9 +9,11 @@
 //! | [`rank`] | orderings of a file's neurons for a task |
 //! | [`sweep`] | what probes get right with some neurons alone |
 //! | [`concepts`] | what neurons fire on |
+//! | [`compare`] | studies beside each other |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod clock;
+pub mod compare;
 pub mod concepts;
 mod curves;
 mod layers;

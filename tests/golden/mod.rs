@@ -4,6 +4,7 @@
 mod ablation;
 mod adam;
 mod clustering;
+mod comparison;
 mod concepts;
 mod correlation;
 mod dissection;

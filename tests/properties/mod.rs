@@ -2,6 +2,7 @@
 
 mod analysis;
 mod choices;
+mod comparison;
 mod dissection;
 mod ops;
 mod probe;
