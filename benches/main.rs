@@ -9,6 +9,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ndarray::{Array1, Array2};
 use neurosieve::Labels;
+use neurosieve::analysis::dissection::{Side, Threshold, dissect};
+use neurosieve::analysis::sample_sets::SampleSets;
 use neurosieve::gpu::{Choice, choose};
 use neurosieve::ops::Backend;
 use neurosieve::ops::correlation::correlation;
@@ -36,6 +38,7 @@ fn main() {
     bench_correlation(&mut criterion, &backends);
     bench_sweep(&mut criterion, &backends);
     bench_quadratic(&mut criterion, &backends);
+    bench_dissection(&mut criterion);
     criterion.final_summary();
 }
 
@@ -135,6 +138,30 @@ fn bench_sweep(criterion: &mut Criterion, backends: &[(String, Backend)]) {
             bench.iter(|| sweep(backend, black_box(x.view()), &y, &params).expect("curves"));
         });
     }
+    group.finish();
+}
+
+/// Every neuron against 500 concepts: words of bits that are compared.
+fn bench_dissection(criterion: &mut Criterion) {
+    const CONCEPTS: usize = 500;
+    let x = activations(TRAIN, NEURONS);
+    let moments = moments(&Backend::Cpu, x.view(), None).expect("moments");
+    let mut concepts = SampleSets::new(TRAIN).expect("there are samples");
+    for concept in 0..CONCEPTS {
+        concepts.push(|sample| sample % (concept + 2) == 0);
+    }
+    let thresholds = [Threshold {
+        quantile: 0.05,
+        side: Side::Above,
+    }];
+    let mut group = criterion.benchmark_group("dissection");
+    let words = NEURONS * CONCEPTS * TRAIN.div_ceil(64);
+    group.throughput(Throughput::Elements(words as u64));
+    group.bench_function("500 concepts, words", |bench| {
+        bench.iter(|| {
+            dissect(black_box(x.view()), &moments, &concepts, &thresholds).expect("pairs")
+        });
+    });
     group.finish();
 }
 

@@ -8,6 +8,7 @@
 //! | [`forward`] | which does a probe need |
 //! | [`greedy`] | what such selections share |
 //! | [`agreement`] | how far do orderings agree |
+//! | [`comparison`] | how do two studies differ |
 //! | [`redundancy`] | which neurons say the same |
 //! | [`components`] | the same of more neurons than their matrix fits |
 //! | [`search`] | which penalty does dev prefer |
@@ -29,6 +30,11 @@
 //! | [`similarity`] | how alike are whole layers |
 //! | [`chance`] | how well do the neurons of two models match by chance |
 //! | [`concepts`] | which words does a neuron fire on |
+//! | [`dissection`] | which concepts does a neuron's firing cover |
+//! | [`sample_sets`] | sets of samples, a bit each |
+//! | [`overlap`] | do two sets share more than by chance |
+//! | [`focus`] | do few neurons hold a class, or many |
+//! | [`histogram`] | how are a neuron's activations spread, by class |
 //! | [`metrics`] | how good are predictions |
 //! | [`uncertainty`] | how sure can one be |
 //! | [`holm`] | how sure, of many comparisons at once |
@@ -38,25 +44,31 @@ pub mod agreement;
 pub mod bootstrap;
 pub mod chance;
 pub mod combined;
+pub mod comparison;
 pub mod components;
 pub mod concepts;
 pub mod curves;
 pub mod description_length;
 pub mod disjoint;
+pub mod dissection;
+pub mod focus;
 pub mod folds;
 pub mod forward;
 pub mod frozen;
 pub mod gaussian;
 pub mod greedy;
+pub mod histogram;
 pub mod holm;
 pub mod layers;
 pub mod metrics;
 pub mod minimal_set;
+pub mod overlap;
 pub mod predictions;
 pub mod random_sets;
 pub mod ranking;
 pub mod redundancy;
 pub mod relabelled;
+pub mod sample_sets;
 pub mod search;
 pub mod selection;
 pub mod selectivity;

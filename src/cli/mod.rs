@@ -4,10 +4,13 @@
 //! 2 usage.
 
 mod cluster;
+mod compare;
+mod concepts;
 mod correlate;
 mod device;
 mod devices;
 mod inspect;
+mod list;
 mod output;
 mod probe;
 mod progress;
@@ -41,6 +44,8 @@ enum Command {
     Cluster(cluster::Arguments),
     Rank(rank::Arguments),
     Sweep(Box<sweep::Arguments>),
+    Concepts(Box<concepts::Arguments>),
+    Compare(compare::Arguments),
     Report(report::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
@@ -67,6 +72,8 @@ pub fn main(
         Command::Cluster(arguments) => cluster::run(arguments, out, err),
         Command::Rank(arguments) => rank::run(arguments, out),
         Command::Sweep(arguments) => sweep::run(arguments, out),
+        Command::Concepts(arguments) => concepts::run(arguments, out),
+        Command::Compare(arguments) => compare::run(arguments, out),
         Command::Report(arguments) => report::run(arguments, out),
         Command::Inspect(arguments) => inspect::run(arguments, out),
         Command::Devices(arguments) => devices::run(arguments, out),

@@ -8,11 +8,15 @@
 //! | [`pairs`] | all pairs of neurons, from files to correlations and clusters |
 //! | [`rank`] | orderings of a file's neurons for a task |
 //! | [`sweep`] | what probes get right with some neurons alone |
+//! | [`concepts`] | what neurons fire on |
+//! | [`compare`] | studies beside each other |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod choices;
 mod claims;
 mod clock;
+pub mod compare;
+pub mod concepts;
 mod curves;
 mod evaluate;
 mod examine;

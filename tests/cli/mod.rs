@@ -1,6 +1,8 @@
 //! The command: exit codes, what goes to stdout and what to stderr, and what bad input is answered with.
 //!
 //! - `bad_input`     data, folders and devices that are refused, and odd data that are legal
+//! - `compare`       what two studies have in common
+//! - `concepts`      words, concepts and classes of neurons
 //! - `pairs`         correlations and clusters: files, flags, folders of shards
 //! - `probe`         one probe: its files, what each flag changes
 //! - `rank`          orderings by every method
@@ -8,6 +10,8 @@
 //! - `specification` what is wrong in the TOML is shown with its place
 
 mod bad_input;
+mod compare;
+mod concepts;
 mod pairs;
 mod probe;
 mod rank;

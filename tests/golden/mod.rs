@@ -4,9 +4,11 @@
 mod ablation;
 mod adam;
 mod clustering;
+mod comparison;
 mod concepts;
 mod correlation;
 mod description_length;
+mod dissection;
 mod greedy;
 mod holm;
 mod metrics;

@@ -3,6 +3,8 @@
 mod analysis;
 mod certainty;
 mod choices;
+mod comparison;
+mod dissection;
 mod greedy;
 mod memory;
 mod ops;

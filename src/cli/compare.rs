@@ -1,0 +1,184 @@
+//! `neurosieve compare`: studies beside each other.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::output::Destination;
+use super::{report, say};
+use crate::error::Result;
+use crate::report::json;
+use crate::study::compare::results::{CompareResults, RunPair, TaskPair};
+use crate::study::compare::{DRAWS, Studied, compare};
+
+/// The share of the neurons whose overlap the summary shows.
+const SHOWN: f64 = 0.05;
+
+/// Set studies beside each other: base and fine-tuned model, two models, two languages.
+///
+/// For each two runs and each task of both: accuracies and their difference, where in depth and in which classes
+/// salient neurons sit, overlap of orderings and minimal sets beside that by chance, sizes of sets, redundancy and
+/// selectivity. What runs of other neurons do not allow to compare is left out.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A results.json that `study` wrote, or the folder that has it; two or more
+    #[arg(value_name = "RUN", required = true, num_args = 2..)]
+    runs: Vec<PathBuf>,
+    /// The file for the comparison, .json
+    #[arg(short, long, value_name = "FILE.json")]
+    output: Option<PathBuf>,
+    /// Random draws behind each p of a distribution over depth
+    #[arg(long, value_name = "N", default_value_t = DRAWS as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    draws: u32,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print the JSON document to stdout instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
+    let mut files = Vec::new();
+    let mut studies = Vec::new();
+    for run in &arguments.runs {
+        let file = match run.is_dir() {
+            true => run.join("results.json"),
+            false => run.clone(),
+        };
+        studies.push(Studied {
+            results: report::read(&file)?,
+            file: file.display().to_string(),
+        });
+        files.push(file);
+    }
+    let output = match &arguments.output {
+        Some(file) => {
+            let output = Destination::new(file, &["json"])?;
+            output.spare(&files.iter().collect::<Vec<_>>())?;
+            Some(output)
+        }
+        None => None,
+    };
+    let results = compare(&studies, arguments.draws as usize, arguments.seed)?;
+    let document = json::document(&results)?;
+    if let Some(output) = output {
+        output.write(&document)?;
+    }
+    if arguments.json {
+        return say(out, &String::from_utf8_lossy(&document));
+    }
+    let mut text = String::new();
+    summary(&mut text, &results).expect("writing to a String cannot fail");
+    say(out, &text)
+}
+
+fn summary(text: &mut String, results: &CompareResults) -> std::fmt::Result {
+    for (number, run) in (1..).zip(&results.runs) {
+        writeln!(
+            text,
+            "run {number}: {} ({}), {} neurons in {} layers, {} test samples",
+            run.name, run.file, run.neurons, run.layers, run.test_samples
+        )?;
+    }
+    for pair in &results.pairs {
+        writeln!(
+            text,
+            "\nrun {} against run {}",
+            pair.runs[1] + 1,
+            pair.runs[0] + 1
+        )?;
+        for task in &pair.tasks {
+            table(text, task)?;
+        }
+        clusters(text, pair)?;
+        for note in &pair.notes {
+            writeln!(text, "  note: {note}")?;
+        }
+    }
+    Ok(())
+}
+
+fn table(text: &mut String, task: &TaskPair) -> std::fmt::Result {
+    let mut row = |what: &str, values: [String; 2], more: String| {
+        writeln!(
+            text,
+            "{}",
+            format!("  {what:<38}{:<16}{:<16}{more}", values[0], values[1]).trim_end()
+        )
+    };
+    let signed = |value: f64| format!("{value:+.3}");
+    let of = |values: [f64; 2]| values.map(|value| format!("{value:.3}"));
+    let oracle = &task.oracle;
+    let [low, high] = oracle.interval;
+    let heads = [0, 1].map(|at| if oracle.above_chance[at] { "" } else { "*" });
+    let accuracy = of(oracle.accuracy);
+    row(
+        &format!("{}: accuracy", task.name),
+        [0, 1].map(|at| format!("{}{}", accuracy[at], heads[at])),
+        format!("{} ({low:+.3} to {high:+.3})", signed(oracle.difference)),
+    )?;
+    if let Some(found) = &task.selectivity {
+        row(
+            "selectivity",
+            of(found.selectivity),
+            signed(found.difference),
+        )?;
+    }
+    match &task.depth {
+        Some(depth) => {
+            row(
+                "salient neurons",
+                depth.neurons.map(|n| n.to_string()),
+                String::new(),
+            )?;
+            let more = format!("distance {:.3}, p = {:.3}", depth.distance, depth.p);
+            row("their mean depth (0 to 1)", of(depth.mean), more)?;
+        }
+        None => row(
+            "salient neurons",
+            [String::new(), String::new()],
+            "not compared: a run has none".into(),
+        )?,
+    }
+    for set in &task.minimal_sets {
+        let what = format!("minimal set, {}, δ {} %", set.ranking, 100.0 * set.delta);
+        let sizes = [0, 1].map(|at| format!("{} ({:.1} %)", set.size[at], 100.0 * set.share[at]));
+        let more = match (set.shared, set.p) {
+            (Some(shared), Some(p)) => format!("{shared} in both, p = {p:.1e}"),
+            _ => String::new(),
+        };
+        row(&what, sizes, more)?;
+    }
+    for overlap in task.overlaps.iter().flatten().filter(|o| o.share == SHOWN) {
+        row(
+            &format!("first {} neurons, {}", overlap.k, overlap.ranking),
+            [
+                format!("{} in both", overlap.shared),
+                format!("{:.1} by chance", overlap.expected),
+            ],
+            format!("p = {:.1e}", overlap.p),
+        )?;
+    }
+    if !oracle.above_chance.iter().all(|above| *above) {
+        writeln!(
+            text,
+            "  * not above always answering the most frequent class: nothing follows from it"
+        )?;
+    }
+    Ok(())
+}
+
+fn clusters(text: &mut String, pair: &RunPair) -> std::fmt::Result {
+    for cut in &pair.clusters {
+        writeln!(
+            text,
+            "  {:<38}{:<16.3}{:<16.3}{:+.3}",
+            format!("clusters per neuron, threshold {}", cut.threshold),
+            cut.share[0],
+            cut.share[1],
+            cut.difference
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! What `neurosieve compare` finds, in the form of its JSON document (`schema_version` 1).
+//!
+//! Differences are the second run's figure minus the first's. What two runs do not allow to compare is null, and
+//! `notes` says why.
+
+use serde::Serialize;
+
+/// Version of the document's layout.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The document.
+#[derive(Debug, Clone, Serialize)]
+pub struct CompareResults {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Version of neurosieve that made it.
+    pub neurosieve_version: String,
+    /// Random draws behind each p of a distribution over depth.
+    pub draws: usize,
+    /// Their seed.
+    pub seed: u64,
+    /// The runs.
+    pub runs: Vec<Run>,
+    /// Each two of them.
+    pub pairs: Vec<RunPair>,
+}
+
+/// A run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Run {
+    /// Its results.
+    pub file: String,
+    /// The study's name.
+    pub name: String,
+    /// Neurons D.
+    pub neurons: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Samples of test.
+    pub test_samples: usize,
+    /// Its tasks.
+    pub tasks: Vec<String>,
+}
+
+/// Two runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunPair {
+    /// Their places in `runs`.
+    pub runs: [usize; 2],
+    /// Whether both have as many neurons, in the same layers and units: then neurons are compared by their ids.
+    pub same_neurons: bool,
+    /// What could not be compared, and what a comparison takes for granted.
+    pub notes: Vec<String>,
+    /// Clusters at each threshold that both have.
+    pub clusters: Vec<ClusterShares>,
+    /// One entry a task that both have.
+    pub tasks: Vec<TaskPair>,
+}
+
+/// Clusters at one threshold.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClusterShares {
+    /// The threshold.
+    pub threshold: f64,
+    /// Clusters over neurons: the smaller, the more redundant.
+    pub share: [f64; 2],
+    /// Second minus first.
+    pub difference: f64,
+}
+
+/// A task of two runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskPair {
+    /// The task.
+    pub name: String,
+    /// Whether both have the same classes.
+    pub same_classes: bool,
+    /// Accuracies of the probes on all neurons.
+    pub oracle: OraclePair,
+    /// Selectivity, where both runs have control tasks.
+    pub selectivity: Option<SelectivityPair>,
+    /// Where salient neurons sit; null where a run has none.
+    pub depth: Option<DepthPair>,
+    /// The same by class, for the classes that both have.
+    pub classes: Vec<ClassPair>,
+    /// Jensen–Shannon divergence (base 2) of the salient neurons' distributions over the classes; null where classes
+    /// differ.
+    pub class_divergence: Option<f64>,
+    /// The lowest layers that suffice, at each δ that both have.
+    pub layer_selection: Vec<LayerPair>,
+    /// The first neurons of each ordering that both have; null where the runs' neurons differ.
+    pub overlaps: Option<Vec<OverlapResult>>,
+    /// Minimal sets of each ordering and δ that both have.
+    pub minimal_sets: Vec<SetPair>,
+}
+
+/// Accuracies of two oracles.
+#[derive(Debug, Clone, Serialize)]
+pub struct OraclePair {
+    /// Of each.
+    pub accuracy: [f64; 2],
+    /// 95 % Wilson intervals.
+    pub intervals: [[f64; 2]; 2],
+    /// Second minus first.
+    pub difference: f64,
+    /// Its 95 % interval, Newcombe's for independent samples.
+    pub interval: [f64; 2],
+    /// Always `independent`: results do not say which samples were right.
+    pub samples: &'static str,
+    /// Whether each is above always answering the most frequent class.
+    pub above_chance: [bool; 2],
+}
+
+/// Selectivities.
+#[derive(Debug, Clone, Serialize)]
+pub struct SelectivityPair {
+    /// Oracle minus control task, of each.
+    pub selectivity: [f64; 2],
+    /// Half-range of the control tasks' draws.
+    pub spread: [f64; 2],
+    /// Second minus first.
+    pub difference: f64,
+}
+
+/// Where salient neurons of two runs sit.
+#[derive(Debug, Clone, Serialize)]
+pub struct DepthPair {
+    /// Salient neurons of each.
+    pub neurons: [usize; 2],
+    /// The same over all neurons.
+    pub share: [f64; 2],
+    /// Mean relative depth: 0 in the lowest layer, 1 in the highest.
+    pub mean: [f64; 2],
+    /// 1-Wasserstein distance over relative depth.
+    pub distance: f64,
+    /// Share of the draws that are at least as far apart.
+    pub p: f64,
+}
+
+/// A class of two runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClassPair {
+    /// The class.
+    pub class: String,
+    /// Salient neurons of each.
+    pub neurons: [usize; 2],
+    /// Where they sit; null where a run has none.
+    pub depth: Option<DepthPair>,
+}
+
+/// The lowest layer that suffices.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerPair {
+    /// δ.
+    pub delta: f64,
+    /// The layers.
+    pub layer: [u32; 2],
+    /// Their relative depth.
+    pub depth: [f64; 2],
+    /// Second minus first.
+    pub difference: f64,
+}
+
+/// The first neurons of the same ordering in two runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct OverlapResult {
+    /// The ordering.
+    pub ranking: String,
+    /// Share of the neurons.
+    pub share: f64,
+    /// Their number, at least 1.
+    pub k: usize,
+    /// Neurons that are among the first k of both.
+    pub shared: usize,
+    /// As many are at random: k² / D.
+    pub expected: f64,
+    /// Shared over those of either.
+    pub jaccard: f64,
+    /// Mean overlap of the first 1, 2 … k.
+    pub average_overlap: f64,
+    /// How likely two random sets share so many (hypergeometric).
+    pub p: f64,
+}
+
+/// Minimal sets of two runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct SetPair {
+    /// The ordering.
+    pub ranking: String,
+    /// δ.
+    pub delta: f64,
+    /// Neurons.
+    pub size: [usize; 2],
+    /// The same over all neurons.
+    pub share: [f64; 2],
+    /// Second minus first.
+    pub difference: f64,
+    /// Neurons of both sets; null where the runs' neurons differ.
+    pub shared: Option<usize>,
+    /// Shared over those of either.
+    pub jaccard: Option<f64>,
+    /// How likely random sets of these sizes share so many (hypergeometric).
+    pub p: Option<f64>,
+}
