@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::output::{Destination, gibibytes};
 use super::progress::Bar;
-use super::{device, parse_layers_units, say};
+use super::{answer, device, parse_layers_units};
 use crate::analysis::redundancy::{Distance, Linkage};
 use crate::data::ReadOptions;
 use crate::error::Result;
@@ -99,12 +99,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         // A closed stderr must not cost the results; the warnings are in them as well.
         drop(writeln!(err, "warning: {warning}"));
     }
-    if arguments.json {
-        return say(out, &String::from_utf8_lossy(&document));
-    }
-    let mut text = String::new();
-    summary(&mut text, &results).expect("writing to a String cannot fail");
-    say(out, &text)
+    answer(out, &document, arguments.json, |text| {
+        summary(text, &results)
+    })
 }
 
 fn summary(text: &mut String, results: &ClusterResults) -> std::fmt::Result {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::output::Destination;
-use super::{report, say};
+use super::{answer, report};
 use crate::error::Result;
 use crate::report::json;
 use crate::study::compare::results::{CompareResults, RunPair, TaskPair};
@@ -65,12 +65,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     if let Some(output) = output {
         output.write(&document)?;
     }
-    if arguments.json {
-        return say(out, &String::from_utf8_lossy(&document));
-    }
-    let mut text = String::new();
-    summary(&mut text, &results).expect("writing to a String cannot fail");
-    say(out, &text)
+    answer(out, &document, arguments.json, |text| {
+        summary(text, &results)
+    })
 }
 
 fn summary(text: &mut String, results: &CompareResults) -> std::fmt::Result {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::list::NumberList;
 use super::output::Destination;
 use super::progress::Bar;
-use super::{parse_layers_units, say};
+use super::{answer, parse_layers_units, part};
 use crate::data::{PartFiles, ReadOptions};
 use crate::error::Result;
 use crate::report::json;
@@ -118,29 +118,25 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let results = finished?;
     let document = json::compact(&results)?;
     file.write(&document)?;
-    if arguments.json {
-        return say(out, &String::from_utf8_lossy(&document));
-    }
-    let mut text = String::new();
-    summary(&mut text, &results).expect("writing to a String cannot fail");
-    say(out, &text)
+    answer(out, &document, arguments.json, |text| {
+        summary(text, &results)
+    })
 }
 
 fn job(arguments: &Arguments) -> ConceptsJob {
-    let task = arguments.task.clone().unwrap_or_else(|| "label".to_owned());
-    let labels = arguments
-        .labels
-        .iter()
-        .map(|file| (task.clone(), file.clone()));
+    let data = part(
+        &arguments.data,
+        arguments.labels.as_ref(),
+        arguments.task.as_ref(),
+    );
     let ordering = arguments.rankings.is_some()
         || arguments.probe.is_some()
         || arguments.method.is_some()
         || arguments.top.is_some();
     ConceptsJob {
         data: PartFiles {
-            activations: arguments.data.clone(),
-            labels: labels.collect(),
             words: arguments.words.clone(),
+            ..data
         },
         task: arguments.task.clone(),
         options: ReadOptions {

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::output::{Destination, gibibytes};
 use super::progress::Bar;
-use super::{device, parse_layers_units, say};
+use super::{answer, device, parse_layers_units};
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
 use crate::report::matrix::MatrixFile;
@@ -126,12 +126,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         file.write(&pairs::partners(&findings.partners, other)?)?;
     }
     file.write_beside("json", &document)?;
-    if arguments.json {
-        return say(out, &String::from_utf8_lossy(&document));
-    }
-    let mut text = String::new();
-    summary(&mut text, &results).expect("writing to a String cannot fail");
-    say(out, &text)
+    answer(out, &document, arguments.json, |text| {
+        summary(text, &results)
+    })
 }
 
 fn summary(text: &mut String, results: &CorrelationResults) -> std::fmt::Result {

@@ -21,10 +21,12 @@ mod sweep;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::data::PartFiles;
 use crate::error::{Error, Result};
 use crate::study::spec::layers_units;
 
@@ -117,18 +119,41 @@ fn parse_layers_units(text: &str) -> std::result::Result<(usize, usize), String>
 fn say(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|source| Error::io("write", std::path::Path::new("standard output"), source))
+        .map_err(|source| Error::io("write", Path::new("standard output"), source))
+}
+
+/// Writes to stdout what a command found: the document itself, or a summary for people.
+fn answer(
+    out: &mut dyn Write,
+    document: &[u8],
+    as_json: bool,
+    summary: impl FnOnce(&mut String) -> std::fmt::Result,
+) -> Result<()> {
+    if as_json {
+        return say(out, &String::from_utf8_lossy(document));
+    }
+    let mut text = String::new();
+    summary(&mut text).expect("writing to a String cannot fail");
+    say(out, &text)
+}
+
+/// Activations with labels in a file of their own, perhaps, which are those of the task where one is named.
+fn part(activations: &Path, labels: Option<&PathBuf>, task: Option<&String>) -> PartFiles {
+    let name = task.cloned().unwrap_or_else(|| "label".to_owned());
+    PartFiles {
+        activations: activations.to_owned(),
+        labels: labels
+            .map(|file| (name, file.clone()))
+            .into_iter()
+            .collect(),
+        words: None,
+    }
 }
 
 /// Writes a value to stdout as one JSON document.
 fn say_json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|source| {
-        Error::io(
-            "write",
-            std::path::Path::new("standard output"),
-            source.into(),
-        )
-    })?;
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|source| Error::io("write", Path::new("standard output"), source.into()))?;
     text.push('\n');
     say(out, &text)
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::output::Destination;
 use super::progress::Bar;
-use super::{parse_layers_units, say};
-use crate::data::{PartFiles, ReadOptions};
+use super::{answer, parse_layers_units, part};
+use crate::data::ReadOptions;
 use crate::error::Result;
 use crate::report::json;
 use crate::study::rank::{Method, RankJob, RankResults, StepResult, rank};
@@ -77,14 +77,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let mut methods = arguments.method.clone();
     methods.sort();
     methods.dedup();
-    let task = arguments.task.clone().unwrap_or_else(|| "label".to_owned());
-    let part = |activations: &PathBuf, labels: &Option<PathBuf>| PartFiles {
-        activations: activations.clone(),
-        labels: labels
-            .iter()
-            .map(|file| (task.clone(), file.clone()))
-            .collect(),
-        words: None,
+    let part = |activations: &PathBuf, labels: &Option<PathBuf>| {
+        part(activations, labels.as_ref(), arguments.task.as_ref())
     };
     let job = RankJob {
         data: part(&arguments.data, &arguments.labels),
@@ -116,12 +110,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let results = finished?;
     let document = json::document(&results)?;
     file.write(&document)?;
-    if arguments.json {
-        return say(out, &String::from_utf8_lossy(&document));
-    }
-    let mut text = String::new();
-    summary(&mut text, &results).expect("writing to a String cannot fail");
-    say(out, &text)
+    answer(out, &document, arguments.json, |text| {
+        summary(text, &results)
+    })
 }
 
 fn summary(text: &mut String, results: &RankResults) -> std::fmt::Result {

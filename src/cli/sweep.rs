@@ -8,8 +8,8 @@ use clap::ValueEnum;
 
 use super::output::Destination;
 use super::progress::Bar;
-use super::{device, parse_layers_units, say};
-use crate::data::{PartFiles, ReadOptions};
+use super::{answer, device, parse_layers_units, part};
+use crate::data::ReadOptions;
 use crate::error::Result;
 use crate::report::json;
 use crate::study::spec::AblationSpec;
@@ -113,31 +113,24 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let results = finished?;
     let document = json::compact(&results)?;
     file.write(&document)?;
-    if arguments.json {
-        return say(out, &String::from_utf8_lossy(&document));
-    }
-    let mut text = String::new();
-    summary(&mut text, &results).expect("writing to a String cannot fail");
-    say(out, &text)
+    answer(out, &document, arguments.json, |text| {
+        summary(text, &results)
+    })
 }
 
 fn job(arguments: &Arguments) -> SweepJob {
-    let task = arguments.task.clone().unwrap_or_else(|| "label".to_owned());
-    let labels = arguments
-        .labels
-        .iter()
-        .map(|file| (task.clone(), file.clone()));
+    let data = part(
+        &arguments.data,
+        arguments.labels.as_ref(),
+        arguments.task.as_ref(),
+    );
     let asked = |name: &AblationName| arguments.ablation.contains(name);
     let ablation = [
         (AblationName::Mean, AblationSpec::Mean),
         (AblationName::Zero, AblationSpec::Zero),
     ];
     SweepJob {
-        data: PartFiles {
-            activations: arguments.data.clone(),
-            labels: labels.collect(),
-            words: None,
-        },
+        data,
         task: arguments.task.clone(),
         options: ReadOptions {
             layers_units: arguments.layers_units,

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::list::NumberList;
 use super::output::Destination;
 use super::progress::Bar;
-use super::{device, parse_layers_units, say};
+use super::{device, parse_layers_units, part, say};
 use crate::analysis::search::Penalties;
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
-use crate::data::{PartFiles, ReadOptions};
+use crate::data::ReadOptions;
 use crate::error::{Error, Result};
 use crate::ops::probe::{Norm, Params, PenaltyScale, Solver, Stop, adam};
 use crate::report;
@@ -81,11 +82,11 @@ struct PartArguments {
     #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
     layers_units: Option<(usize, usize)>,
     /// Only neurons of these layers, such as 0,3-5
-    #[arg(long, value_name = "LIST", value_parser = List::parse, conflicts_with = "neurons")]
-    layers: Option<List>,
+    #[arg(long, value_name = "LIST", value_parser = NumberList::parse, conflicts_with = "neurons")]
+    layers: Option<NumberList>,
     /// Only these neurons (columns), such as 0,3-5
-    #[arg(long, value_name = "LIST", value_parser = List::parse)]
-    neurons: Option<List>,
+    #[arg(long, value_name = "LIST", value_parser = NumberList::parse)]
+    neurons: Option<NumberList>,
     /// Give every class the same weight in training
     #[arg(long, value_name = "HOW", conflicts_with = "regression")]
     class_weight: Option<ClassWeight>,
@@ -204,31 +205,6 @@ enum SolverName {
     Adam,
 }
 
-/// `0,3-5`: whole numbers and ranges that include both ends.
-#[derive(Debug, Clone)]
-struct List(Vec<usize>);
-
-impl List {
-    fn parse(text: &str) -> std::result::Result<Self, String> {
-        let number = |text: &str| {
-            let number = text.trim().parse::<u32>();
-            number.map_err(|_| format!("\"{text}\" is not a whole number; write 0,3-5"))
-        };
-        let mut all = Vec::new();
-        for entry in text.split(',') {
-            let (from, to) = match entry.split_once('-') {
-                Some((from, to)) => (number(from)?, number(to)?),
-                None => (number(entry)?, number(entry)?),
-            };
-            if from > to || to - from > 10_000_000 {
-                return Err(format!("the range {entry} is empty or far too long"));
-            }
-            all.extend((from..=to).map(|n| n as usize));
-        }
-        Ok(Self(all))
-    }
-}
-
 fn parse_rule(text: &str) -> std::result::Result<Rule, String> {
     let names = Rule::ALL.map(Rule::name).join(", ");
     let mut all = Rule::ALL.into_iter();
@@ -286,14 +262,8 @@ fn inputs(job: &Job) -> Vec<&PathBuf> {
 fn job(arguments: &Arguments) -> Result<Job> {
     let (parts, penalty, fit) = (&arguments.parts, &arguments.penalty, &arguments.fit);
     let beyond = &arguments.beyond;
-    let task = parts.task.clone().unwrap_or_else(|| "label".to_owned());
-    let files = |activations: &PathBuf, labels: &Option<PathBuf>| PartFiles {
-        activations: activations.clone(),
-        labels: labels
-            .iter()
-            .map(|file| (task.clone(), file.clone()))
-            .collect(),
-        words: None,
+    let files = |activations: &PathBuf, labels: &Option<PathBuf>| {
+        part(activations, labels.as_ref(), parts.task.as_ref())
     };
     let penalties = match (penalty.l1, penalty.l2) {
         (Some(l1), Some(l2)) => Penalties::Fixed { l1, l2 },

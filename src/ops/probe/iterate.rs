@@ -28,6 +28,8 @@ const HESSIAN_ROUNDS: usize = 10;
 const INNER_STEPS: usize = 160;
 /// Rounds without a better KKT residual at the final λ before a problem is given up as not converged.
 const PATIENCE: usize = 25;
+/// The shortest step that is tried.
+const SHORTEST: f32 = 5e-5;
 /// The f32 gradient makes a step's change of the objective uncertain by about this share of the loss.
 const NOISE: f64 = 1e-10;
 
@@ -340,7 +342,8 @@ impl Iterate {
         selected
     }
 
-    /// Backtracks from the Newton point until the objective falls (up to f32 noise), element-wise on the predictions.
+    /// Backtracks from the Newton point until the objective falls (up to f32 noise), element-wise on the predictions. Where no
+    /// step makes it fall it stays, and the next round draws another Hessian.
     pub(super) fn line_search(
         &mut self,
         target: Array2<f32>,
@@ -369,7 +372,7 @@ impl Iterate {
                 + loss::above_tangent(&self.residual, dz, t, targets)
                 + penalty.value(&theta)
                 - here;
-            if change <= 1e-4 * f64::from(t) * slope.min(0.0) + NOISE * self.loss || t < 1e-4 {
+            if change <= 1e-4 * f64::from(t) * slope.min(0.0) + NOISE * self.loss {
                 self.previous = Some((
                     std::mem::replace(&mut self.theta, theta),
                     self.gradient.clone(),
@@ -380,6 +383,11 @@ impl Iterate {
                 return;
             }
             t *= 0.5;
+            if t < SHORTEST {
+                self.previous = None;
+                self.step = 0.0;
+                return;
+            }
         }
     }
 
