@@ -4,9 +4,9 @@
 //! cargo bench --bench greedy -- DATA TASK K [REPEATS]
 //! ```
 //!
-//! DATA holds `train` and `dev.safetensors`. Gaussians are selected on train and on dev, probes forward on train; seconds are
-//! medians, without reading the files; beside them the processor's seconds, which other programs on the machine change little. `benches/peers_greedy.py` sets brute force in NumPy beside it. One JSON document goes to
-//! stdout.
+//! DATA holds `train` and `dev.safetensors`. Gaussians are selected on train and on dev, probes forward on train and
+//! judged on dev; seconds are medians, without reading the files; beside them the processor's seconds, which other programs on
+//! the machine change little. `benches/peers_greedy.py` sets brute force in NumPy beside it. One JSON document goes to stdout.
 
 use std::io::Write;
 use std::path::Path;

@@ -8,7 +8,7 @@
 //
 // The host takes r of the pairs from g itself, so what it keeps has the digits that it would have found. One workgroup of
 // SIDE x SIDE threads a tile or a rectangle, 64 values a thread in runs of eight: the order of all sums is fixed. Counts are
-// integers, so the order in which they are added does not matter; that of the pairs, which does vary, is put right by the host.
+// integers, so the order in which they are added does not matter; neither does that of the pairs, which varies.
 
 struct Tile {
   // In tiles.

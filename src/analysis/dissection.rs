@@ -16,7 +16,7 @@
 //! (Bonferroni), so it stays a p. Over all pairs of a neuron and a concept q controls the false discovery rate
 //! (`analysis::overlap`).
 //!
-//! Cost: `D · thresholds · (N + C · N / 64)` steps, in tiles of 16 neurons over all cores; `13 · D · C` bytes.
+//! Cost: `D · thresholds · (N + C · N / 64)` steps, in tiles of 16 neurons over all cores; up to `42 · D · C` bytes.
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;

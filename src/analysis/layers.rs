@@ -59,10 +59,13 @@ pub fn probe_layers(
     let mut done = 0;
     for group in groups(prober, &alone, &ahead) {
         done += neurons(&group);
+        // Those that run at once share what one may take.
+        let mut prober = prober.clone();
+        prober.params.memory /= group.len().min(rayon::current_num_threads()) as u64;
         let probes: Vec<LayerProbe> = group
             .par_iter()
             .with_max_len(1)
-            .map(|(layer, columns)| probe(prober, *layer, columns, target, penalties))
+            .map(|(layer, columns)| probe(&prober, *layer, columns, target, penalties))
             .collect::<Result<_>>()?;
         found.extend(group.into_iter().map(key).zip(probes));
         progress(done as f64 / total as f64);

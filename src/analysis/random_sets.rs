@@ -35,11 +35,3 @@ pub fn random_sets(
     };
     Ok((0..draws).map(draw).collect())
 }
-
-/// p of a value against `random` ones: `(1 + #{random ≥ value}) / (R + 1)`, the probability of at least so large a value if it
-/// were drawn like them (Phipson & Smyth 2010: with the value itself counted, p is never 0 and the test is exact). The least
-/// that R draws can give is 1 / (R + 1).
-pub fn permutation_p(value: f64, random: &[f64]) -> f64 {
-    let as_good = random.iter().filter(|&&other| other >= value).count();
-    (1 + as_good) as f64 / (random.len() + 1) as f64
-}

@@ -6,7 +6,8 @@
 //! null hypothesis is that labels have nothing to do with activations. Labels are shuffled over all samples, not within
 //! sentences: what a sentence as a whole says about its labels is something that a probe may know. Where labels of
 //! neighbours are alike and so are their activations, samples are not quite exchangeable, and p is then somewhat too small.
-//! Every shuffle is fitted at the probe's own penalty, the search for which is not repeated.
+//! Every shuffle is fitted at the probe's own penalty, the search for which is not repeated: judged on
+//! the samples that chose this penalty among several, the probe has an advantage over them and p is too small.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -56,10 +57,4 @@ pub fn shuffled(labels: &Labels, seed: u64) -> Labels {
     let mut ids = labels.ids().to_vec();
     ids.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     Labels::new(ids, labels.classes().to_vec()).expect("the ids are those of valid labels")
-}
-
-/// p of a permutation test: `(1 + #{null ≥ observed}) / (N + 1)`, from numbers of samples that are right.
-pub fn permutation_p(observed: usize, null: &[usize]) -> f64 {
-    let reached = null.iter().filter(|right| **right >= observed).count();
-    (1 + reached) as f64 / (null.len() + 1) as f64
 }

@@ -158,7 +158,7 @@ impl Search {
 }
 
 impl Prober<'_> {
-    /// Fits a task on the neurons `columns` at every penalty, in one batch, and chooses on dev by [`Prober::rule`]; of
+    /// Fits a task on the neurons `columns` at every penalty and chooses on dev by [`Prober::rule`]; of
     /// equally good ones the most strongly penalised, since it needs the fewest neurons.
     ///
     /// Neurons none of which varies give the probe that always answers the most frequent class. `progress` hears the share
@@ -177,7 +177,7 @@ impl Prober<'_> {
         Ok(searches.remove(0))
     }
 
-    /// As [`Prober::search`] for several tasks at once: all their penalties are one batch, which reads the activations once
+    /// As [`Prober::search`] for several tasks at once: they are one batch at each penalty, which reads the activations once
     /// for all.
     ///
     /// # Errors

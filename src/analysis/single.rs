@@ -87,7 +87,8 @@ impl Scored {
         for group in ties {
             // Ranks from 1; equal values have the middle one.
             let rank = below as f64 + (group.len() as f64 + 1.0) / 2.0;
-            // By the middle of the equal values, so that a neuron and its negative have the same bins.
+            // By the middle of the equal values: a neuron and its negative have the same bins, but for a value that lies at
+            // the edge of one where the samples are not a multiple of the bins.
             let bin = (2 * below + group.len() - 1) * BINS / (2 * samples);
             for (_, sample) in *group {
                 let class = ids[*sample as usize] as usize;

@@ -25,7 +25,7 @@ use crate::labels::Labels;
 use crate::ops::moments::{Moments, Spread};
 use crate::ops::probe::{Certificate, Fit, Problem};
 
-/// Draws in a row that may hold fewer than two classes before the data are held to be unfit for resampling.
+/// Draws that may hold fewer than two classes before the data are held to be unfit for resampling.
 const UNFIT: usize = 1000;
 
 /// How often each sample counts, a draw: `draws` bootstrap resamples of `units`, each of at least two classes.

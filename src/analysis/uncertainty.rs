@@ -31,6 +31,14 @@ pub fn above_chance(correct: usize, total: usize, majority: f64) -> bool {
     wilson(correct, total)[0] > majority
 }
 
+/// p of a value against others that were drawn blindly: `(1 + #{null ≥ value}) / (N + 1)`, the probability of at least so
+/// large a value if it were drawn like them (Phipson & Smyth 2010: with the value itself counted, p is never 0 and the test is
+/// exact, as long as the value was not chosen for being large). The least that N draws can give is 1 / (N + 1).
+pub fn permutation_p<T: PartialOrd>(value: T, null: &[T]) -> f64 {
+    let as_good = null.iter().filter(|other| **other >= value).count();
+    (1 + as_good) as f64 / (null.len() + 1) as f64
+}
+
 /// Two probes on the same samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Paired {

@@ -13,7 +13,7 @@ use crate::error::Result;
 /// Show what a file holds: shape, type, layers, constant neurons, non-finite values, classes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json
+    /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,
     /// A label file, for activations without labels
     #[arg(long, value_name = "L")]

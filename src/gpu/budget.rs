@@ -62,13 +62,17 @@ impl Gpu {
     /// much longer than 100 ms.
     ///
     /// # Errors
-    /// What `submit` returns; when the device was lost.
+    /// What `submit` returns; when there are more workgroups than the 32 bits of a kernel number, or the device was lost.
     pub fn paced(
         &self,
         operation: &str,
         groups: usize,
         submit: impl Fn(Range<usize>) -> Result<()>,
     ) -> Result<()> {
+        if u32::try_from(groups).is_err() {
+            let problem = format!("{groups} workgroups are more than 32 bits number");
+            return Err(self.error(operation, problem));
+        }
         let mut pace = Pace::starting_with(64);
         let mut first = 0;
         while first < groups {

@@ -1,5 +1,5 @@
 //! A ring of host buffers that a device copies from: the next block is written while the device works on the last one, and
-//! nothing is allocated for it.
+//! no buffer is made for it.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};

@@ -39,7 +39,14 @@ impl Partial<'_> {
     pub(super) fn check(&self, what: &str, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<()> {
         let (samples, neurons) = x.dim();
         let classes = labels.classes().len();
-        if samples != labels.len() || u32::try_from(samples).is_err() {
+        if u32::try_from(samples).is_err() {
+            return Err(Error::invalid(
+                what,
+                format!("{samples} samples are more than {}", u32::MAX),
+                "Split the data, and add the counts",
+            ));
+        }
+        if samples != labels.len() {
             return Err(Error::invalid(
                 what,
                 format!("{samples} samples but {} labels were given", labels.len()),

@@ -82,7 +82,10 @@ impl Common<'_> {
                 let found = self.disjoint(question, tally, &mut |share| heard(0.0, share))?;
                 examined.disjoint.push(found);
             }
-            if spec.bootstrap > 0 && !varying.is_empty() {
+            // Of a probe without weights the first neurons may all be constant.
+            let mut of_set = set.set.neurons.iter();
+            let any_varies = of_set.any(|n| varying.binary_search(n).is_ok());
+            if spec.bootstrap > 0 && any_varies {
                 let share = &mut |share| heard(1.0, share);
                 let found = self.stability(&quick, question, tally, share)?;
                 examined.stability.push(found);

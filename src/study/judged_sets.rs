@@ -4,7 +4,7 @@ use super::choices::{ChosenCombined, ChosenDisjoint, ChosenRandom, ChosenSet, Re
 use super::judge::Judge;
 use super::records::certificate;
 use super::results::{Combined, DisjointSet, DisjointSets, Distribution, MinimalSet, RandomSets};
-use crate::analysis::random_sets::permutation_p;
+use crate::analysis::uncertainty::permutation_p;
 use crate::error::Result;
 
 /// A minimal set.
@@ -78,7 +78,7 @@ pub(super) fn disjoint(chosen: &ChosenDisjoint, judge: &mut Judge<'_>) -> Result
     })
 }
 
-/// A minimal set beside random ones.
+/// A minimal set beside random ones. They are compared on test: the set's size was chosen for its accuracy on dev.
 pub(super) fn random(chosen: &ChosenRandom, judge: &mut Judge<'_>) -> Result<RandomSets> {
     let what = "random sets and the sets beside them";
     let set_test_accuracy = judge.judge(what, &chosen.set.probe)?.accuracy;
@@ -87,16 +87,15 @@ pub(super) fn random(chosen: &ChosenRandom, judge: &mut Judge<'_>) -> Result<Ran
     for set in &chosen.random {
         test.push(judge.judge(what, &set.probe)?.accuracy);
     }
-    let of_set = chosen.set.dev_accuracy;
     Ok(RandomSets {
         ranking: chosen.ranking.clone(),
         delta: chosen.delta,
         size: chosen.set.neurons.len(),
         draws: dev.len(),
-        set_dev_accuracy: of_set,
-        as_good: dev.iter().filter(|&&dev| dev >= of_set).count(),
+        set_dev_accuracy: chosen.set.dev_accuracy,
+        as_good: test.iter().filter(|&&t| t >= set_test_accuracy).count(),
         sufficient: dev.iter().filter(|&&dev| dev > chosen.required).count(),
-        p: permutation_p(of_set, &dev),
+        p: permutation_p(set_test_accuracy, &test),
         dev: distribution(&dev),
         set_test_accuracy,
         test: distribution(&test),

@@ -206,7 +206,7 @@ fn draw_controls(spec: &Spec, data: &Dataset) -> Result<Vec<Vec<ControlTask>>> {
 }
 
 impl Common<'_> {
-    /// The probes on all neurons of every task, in one batch.
+    /// The probes on all neurons of every task.
     fn oracles(&self, progress: &mut dyn FnMut(f64)) -> Result<Vec<Search>> {
         let targets: Vec<_> = (0..self.tasks.len())
             .map(|task| self.target(task))

@@ -117,7 +117,7 @@ fn certainty(task: &TaskResults, warnings: &mut Vec<String>) {
             .map(|d| format!("{} %", round(100.0 * d)))
             .collect();
         warnings.push(format!(
-            "{name}: the test accuracy is known to ± {:.1} points only, so a loss of {} cannot be told from none; read the paired intervals.",
+            "{name}: the test accuracy is known to ± {:.1} points only, so accuracies alone can hardly tell a loss of {} from none; read the paired intervals.",
             100.0 * half,
             list(&below)
         ));
@@ -128,7 +128,7 @@ fn certainty(task: &TaskResults, warnings: &mut Vec<String>) {
 pub(super) fn of_fits(tally: &Tally, asked: f64) -> Option<String> {
     (tally.unconverged > 0).then(|| {
         format!(
-            "{} of {} fits did not reach the relative gap {asked:e}; the largest is {:.1e}. Raise `probe.max_passes` or leave out the weakest of `probe.lambda_ratios`.",
+            "{} of {} fits did not reach the relative gap asked for ({asked:e} for most; `control.relative_gap` and `minimal_set.relative_gap` for theirs); the largest is {:.1e}. Raise `probe.max_passes` or leave out the weakest of `probe.lambda_ratios`.",
             tally.unconverged, tally.fits, tally.worst_gap
         )
     })

@@ -7,13 +7,14 @@ use neurosieve::analysis::disjoint::{Disjoint, Exclusion, Next};
 use neurosieve::analysis::holm::holm;
 use neurosieve::analysis::layers::required;
 use neurosieve::analysis::minimal_set::{Ladder, Prefixes, SizeSearch, smallest};
-use neurosieve::analysis::random_sets::{permutation_p, random_sets};
+use neurosieve::analysis::random_sets::random_sets;
 use neurosieve::analysis::ranking::{lca, probeless, standardised_means};
 use neurosieve::analysis::redundancy::{Clusters, Distance};
 use neurosieve::analysis::search::{Penalties, Prober, Search, Target};
 use neurosieve::analysis::stability::{
     lca_of_resamples, probeless_of_resamples, resamples, selected, stability, weighted_means,
 };
+use neurosieve::analysis::uncertainty::permutation_p;
 use neurosieve::labels::Labels;
 use neurosieve::ops::moments::{Moments, moments};
 use proptest::prelude::*;

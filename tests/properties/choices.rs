@@ -62,7 +62,7 @@ pub(super) fn all() -> Vec<usize> {
     (0..fixture().train().activations.neurons()).collect()
 }
 
-fn oracle() -> &'static Search {
+pub(super) fn oracle() -> &'static Search {
     static ORACLE: OnceLock<Search> = OnceLock::new();
     ORACLE.get_or_init(|| {
         prober()
@@ -200,6 +200,16 @@ fn layer_curves_cover_each_layer_and_end_in_the_oracle() {
         probes.cumulative[6].search.fit.weights,
         oracle().fit.weights
     );
+    // Whatever is fitted beside it, a probe is the one that is fitted alone.
+    for (found, columns) in [
+        (&probes.independent[3], 144..192),
+        (&probes.cumulative[1], 0..96),
+        (&probes.cumulative[5], 0..288),
+    ] {
+        let columns: Vec<usize> = columns.collect();
+        let alone = prober().search(&columns, target(), &penalties, &mut |_| {});
+        assert_eq!(found.search.fit.weights, alone.unwrap().fit.weights);
+    }
     assert!(
         heard.is_sorted() && heard.iter().all(|s| (0.0..=1.0).contains(s)),
         "{heard:?}"

@@ -6,12 +6,13 @@ use ndarray::Array2;
 use neurosieve::Backend;
 use neurosieve::analysis::bootstrap::Units;
 use neurosieve::analysis::description_length::{DescriptionLength, OnlineCode, Portions, SHARES};
-use neurosieve::analysis::relabelled::{permutation_p, shuffled};
+use neurosieve::analysis::relabelled::shuffled;
 use neurosieve::analysis::search::{Penalties, Prober};
 use neurosieve::analysis::selection::Rule;
 use neurosieve::analysis::selectivity::{
     ControlTask, NeuronSet, SampleFrom, Selectivity, Words, control_probes, control_task, of_sets,
 };
+use neurosieve::analysis::uncertainty::permutation_p;
 use neurosieve::labels::Labels;
 use neurosieve::ops::moments::{Moments, moments};
 use neurosieve::ops::probe::{Norm, Params};

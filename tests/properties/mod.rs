@@ -8,6 +8,7 @@ mod dissection;
 mod greedy;
 mod memory;
 mod ops;
+mod path;
 mod probe;
 mod probe_degenerate;
 mod probe_problems;

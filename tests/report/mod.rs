@@ -183,7 +183,7 @@ fn the_report_says_when_random_neurons_do_as_well_and_how_many_sets_there_are() 
     results.tasks[0].random_sets = vec![random_sets(12, 0.619)];
     let any = page(&results);
     assert!(any.contains("LCA: random neurons do as well. 12 of 20\u{a0}random sets"));
-    assert!(any.contains("random sets of that size do as well (p = 0.62)"));
+    assert!(any.contains("Random sets of that size do as well (p = 0.62 on test)"));
     assert!(!any.contains("LCA: better than") && !any.contains("not shown to be better"));
     let task = &mut results.tasks[0];
     task.random_sets.clear();

@@ -33,7 +33,7 @@ const FOLDS: usize = 5;
 /// cross-validation does.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Activations to fit on: .safetensors, .npy, .npz, NeuroX .hdf5 or .json
+    /// Activations to fit on: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,
     /// The file for the weights; the metrics go to the same name with .json
     #[arg(short, long, value_name = "FILE.safetensors")]

@@ -44,7 +44,9 @@ pub(super) fn counts(x: ArrayView2<'_, f32>, labels: &Labels, params: &Params<'_
                     },
                 )
                 .reduce_with(added);
-            out.copy_from_slice(&found.expect("there are samples"));
+            if let Some(found) = found {
+                out.copy_from_slice(&found);
+            }
         });
     counts
 }

@@ -107,7 +107,9 @@ pub(super) fn counts(
         let words = probe.used.len().max(classes.next_multiple_of(TILE));
         let samples_at_once = gpu.fit("samples", words * 4, 1)?;
         let words = probe.used.len().div_ceil(BITS) + 1;
-        let masks_at_once = gpu.fit("masks", words.max(classes) * 4, 1)?;
+        // The kernel numbers its workgroups, one for each mask and group of samples, in 32 bits.
+        let numbered = u32::MAX as usize / samples_at_once.min(x.nrows()).div_ceil(GROUP).max(1);
+        let masks_at_once = gpu.fit("masks", words.max(classes) * 4, 1)?.min(numbered);
         for block in blocks(x.nrows(), samples_at_once) {
             let samples = Samples::new(&probe, x, labels, params, block)?;
             for some in blocks(masks.len(), masks_at_once) {

@@ -15,6 +15,8 @@ pub(super) struct Layers {
     same: bool,
     /// Variance of the neurons of both sides, in the unit of the activations squared.
     variance: [Vec<f64>; 2],
+    /// The largest variance of each layer.
+    largest: [Vec<f64>; 2],
     at_least: Option<f32>,
 }
 
@@ -63,11 +65,19 @@ impl Layers {
         let variance: Vec<f64> = sds.iter().map(|sd| sd * sd).collect();
         let left = variance[..maps[0].neurons()].to_vec();
         let right = variance[variance.len() - maps[1].neurons()..].to_vec();
+        let variance = [left, right];
+        let largest = [0, 1].map(|side: usize| {
+            let layers: &Vec<Range<usize>> = &neurons[side];
+            let of = |layer: &Range<usize>| variance[side][layer.clone()].iter().copied();
+            let all = layers.iter().map(|layer| of(layer).fold(0.0, f64::max));
+            all.collect()
+        });
         Self {
             names,
             neurons,
             same,
-            variance: [left, right],
+            variance,
+            largest,
             at_least,
         }
     }
@@ -143,19 +153,13 @@ impl Layers {
         self.among(0, top..top + rows).flat_map(of_layer).collect()
     }
 
-    /// The largest variance of a layer's neurons.
-    fn largest(&self, side: usize, layer: usize) -> f64 {
-        let variances = &self.variance[side][self.neurons[side][layer].clone()];
-        variances.iter().copied().fold(0.0, f64::max)
-    }
-
     /// Standard deviation of every neuron, side after side (one side where both are the same), as a share of the largest of
     /// its layer.
     pub(super) fn sizes(&self, same: bool) -> Vec<f32> {
         let mut sizes = Vec::new();
         for side in 0..if same { 1 } else { 2 } {
             for (layer, neurons) in self.neurons[side].iter().enumerate() {
-                let largest = self.largest(side, layer).max(f64::MIN_POSITIVE);
+                let largest = self.largest[side][layer].max(f64::MIN_POSITIVE);
                 let of_layer = self.variance[side][neurons.clone()].iter();
                 sizes.extend(of_layer.map(|v| (v / largest).sqrt() as f32));
             }
@@ -229,7 +233,7 @@ impl Total {
             size,
             largest,
             at_least: 0,
-            squares: squares * layers.largest(0, a) * layers.largest(1, b),
+            squares: squares * layers.largest[0][a] * layers.largest[1][b],
         });
     }
 

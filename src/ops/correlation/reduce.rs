@@ -32,6 +32,9 @@ const TOLD: usize = 8;
 /// Values of one dispatch: some 50 operations each, so that it takes 0.1 s at 10 GFLOP/s.
 const VALUES: usize = 1 << 24;
 
+/// Pairs that a thread takes at a time.
+const PAIRS: usize = 1 << 14;
+
 /// Rectangles a tile, on average, beyond which layers are summed on the host: each is a workgroup.
 const RECTANGLES: usize = 16;
 
@@ -328,8 +331,11 @@ impl<'a> Reducer<'a> {
         match counts[0] as usize {
             _ if !self.reduction.keeps_pairs() => Ok(()),
             told if told <= capacity => {
-                let pairs = self.gpu.download_range(&pairs, 0..told)?;
-                self.pairs(loaded.tiles, pairs, collected)
+                for some in blocks(told, VALUES) {
+                    let pairs = self.gpu.download_range(&pairs, some)?;
+                    self.pairs(loaded.tiles, &pairs, collected)?;
+                }
+                Ok(())
             }
             _ => self.whole(loaded, part, collected),
         }
@@ -354,10 +360,9 @@ impl<'a> Reducer<'a> {
     fn pairs(
         &self,
         tiles: &[[u32; 2]],
-        mut told: Vec<[u32; 2]>,
+        told: &[[u32; 2]],
         collected: &mut Collected,
     ) -> Result<()> {
-        told.sort_unstable();
         let (edge, n) = (self.padded.tile, self.columns.samples() as f64);
         let pair = |[place, bits]: &[u32; 2]| {
             let place = *place as usize;
@@ -367,8 +372,13 @@ impl<'a> Reducer<'a> {
             let product = f64::from(f32::from_bits(*bits)) / n;
             (i, j, self.columns.r((i, j), product, self.norm))
         };
-        let pairs: Vec<(usize, usize, f32)> = told.par_iter().map(pair).collect();
-        collected.add(vec![self.reduction.pairs(&pairs)?]);
+        // In any order: what is kept of the pairs does not depend on it.
+        let some = |told: &[[u32; 2]]| {
+            let pairs: Vec<(usize, usize, f32)> = told.iter().map(pair).collect();
+            self.reduction.pairs(&pairs)
+        };
+        let found = told.par_chunks(PAIRS).map(some);
+        collected.add(found.collect::<Result<_>>()?);
         Ok(())
     }
 

@@ -10,9 +10,9 @@
 //!
 //! Values must be finite ([`crate::Activations`] sees to it). One pass, natively with sums in f64 around the mean of the
 //! first 64 samples. That is at most `sd·√(N/64)` from the mean of all, whatever their order, since the variance is at least
-//! the 64 samples' share of it: the squares are at most 1 + N/64 times as large as those around the mean, and f64 keeps
-//! twelve digits of a billion. So a neuron whose mean is a million times its sd loses nothing, and neither does one with
-//! values around 1e-30. A GPU, whose sums are f32, passes twice: for the mean, and around it.
+//! the 64 samples' share of it: the squares are at most 1 + N/64 times as large as those around the mean, and then only where these 64 are
+//! unlike all others: f64 keeps eight digits of the variance of ten million such samples. A neuron whose mean is a million
+//! times its sd loses nothing, and neither does one with values around 1e-30. A GPU, whose sums are f32, passes twice: for the mean, and around it.
 //!
 //! Cost: 4·N·D FLOP over N·D·4 bytes: memory bound.
 

@@ -1,4 +1,4 @@
-//! The answer of a task in five sentences: each with its interval, each saying no more than the data support.
+//! The answer of a task in five points: each with its interval, each saying no more than the data support.
 
 use serde::Serialize;
 
@@ -76,7 +76,7 @@ pub(super) fn verdict(paired: &Paired, delta: f64, oracle: f64) -> Verdict {
     }
 }
 
-/// The five sentences.
+/// The five points.
 pub(super) fn answers(results: &StudyResults, task: &TaskResults) -> Vec<Answer> {
     let neurons = results.data.neurons;
     vec![
@@ -134,6 +134,13 @@ fn paired_sentence(
             "good",
         ),
         Verdict::Loss => (format!("{figures}: there is a loss."), "care"),
+        Verdict::Open if paired.interval[1] < 0.0 => (
+            format!(
+                "{figures}: a loss by this comparison alone, but not after correction for all of the study's, so \"no loss \
+                 above {allowed}\" stays unproven.",
+            ),
+            "plain",
+        ),
         Verdict::Open => (
             format!(
                 "{figures}: no loss is shown, but one of up to {} points is not excluded, so \"no loss above {allowed}\" \
@@ -156,7 +163,7 @@ pub(super) fn p_is(p: f64) -> String {
 }
 
 fn fewest(task: &TaskResults, neurons: usize) -> Answer {
-    let about = "Fewest neurons";
+    let about = "Fewest of an ordering";
     let Some((delta, set)) =
         headline_delta(task).and_then(|d| smallest_set(task, d).map(|set| (d, set)))
     else {
@@ -194,8 +201,9 @@ fn fewest(task: &TaskResults, neurons: usize) -> Answer {
     for other in deltas.into_iter().filter(|&other| other != delta) {
         if let Some(set) = smallest_set(task, other) {
             others.push(format!(
-                "{} within {}",
+                "{} by {} within {}",
                 format::count(set.size),
+                format::ranking(&set.ranking),
                 format::delta(other)
             ));
         }
@@ -222,12 +230,12 @@ fn doubts(task: &TaskResults, set: &MinimalSet) -> String {
     if let Some(random) = task.random_sets.iter().find(|r| same(&r.ranking, r.delta)) {
         let p = p_is(random.p);
         text.push_str(&match beaten(random) {
-            Beaten::Better => format!(" On dev random sets of that size do worse (p {p})."),
+            Beaten::Better => format!(" On test random sets of that size do worse (p {p})."),
             Beaten::AsWell => format!(
-                " On dev random sets of that size do as well (p {p}): which neurons they are hardly matters."
+                " Random sets of that size do as well (p {p} on test): which neurons they are hardly matters."
             ),
             Beaten::Open => format!(
-                " On dev they are not shown to be better than random sets of that size (p {p})."
+                " On test they are not shown to be better than random sets of that size (p {p})."
             ),
         });
     }
@@ -238,11 +246,16 @@ fn doubts(task: &TaskResults, set: &MinimalSet) -> String {
         } else {
             "At least"
         };
-        text.push_str(&format!(
-            " {how} {} of this ordering without a common neuron suffice{}.",
-            format::counted(disjoint.sets.len(), "set"),
-            if disjoint.sets.len() == 1 { "s" } else { "" },
-        ));
+        text.push_str(&match disjoint.sets.len() {
+            1 if disjoint.exhausted => {
+                " No second set of this ordering without a common neuron was found.".to_owned()
+            }
+            1 => String::new(),
+            several => format!(
+                " {how} {} of this ordering without a common neuron suffice.",
+                format::counted(several, "set"),
+            ),
+        });
     }
     text
 }
@@ -398,11 +411,15 @@ fn selectivity(task: &TaskResults) -> Answer {
         about,
         figure: format!("{} points", format::points(control.selectivity)),
         lead: format!(
-            "Trained on random classes for words instead, probes reach {} (mean of {} ± {} points), the oracle {} points more.",
+            "Trained on random classes for words instead, probes reach {} (mean of {} ± {} points), the oracle {} points more{}.",
             format::percent(control.accuracy),
             format::counted(control.draws, "draw"),
             format::points(control.spread).trim_start_matches('+'),
             format::points(control.selectivity).trim_start_matches('+'),
+            control.interval.map_or(String::new(), |interval| format!(
+                " (95 % interval {})",
+                format::points_interval(interval)
+            )),
         ),
         rest: caution,
         tone: if control.seen_in_train < SEEN_ENOUGH {

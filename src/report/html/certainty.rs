@@ -174,7 +174,7 @@ pub(super) fn beaten(found: &RandomSets) -> Beaten {
 /// Whether random neurons do as well, in one sentence.
 fn random_sentence(found: &RandomSets) -> String {
     let figures = format!(
-        "{} of {} of {} are at least as good on dev (p {}), {} of them stay within δ.",
+        "{} of {} of {} are at least as good on test (p {}), {} of them stay within δ on dev.",
         format::count(found.as_good),
         format::counted(found.draws, "random set"),
         format::counted(found.size, "neuron"),
@@ -212,10 +212,10 @@ fn random(task: &TaskResults) -> Table {
             count(found.draws),
             share(found.set_dev_accuracy),
             range(found.dev),
-            count(found.as_good),
-            number(format::p_value(found.p), found.p),
             share(found.set_test_accuracy),
             range(found.test),
+            count(found.as_good),
+            number(format::p_value(found.p), found.p),
         ]
     };
     table(
@@ -225,10 +225,10 @@ fn random(task: &TaskResults) -> Table {
             "*random sets",
             "*dev",
             "*random, dev (range)",
-            "*as good",
-            "*p",
             "*test",
             "*random, test (range)",
+            "*as good",
+            "*p",
         ],
         task.random_sets.iter().map(row).collect(),
     )

@@ -213,6 +213,12 @@ fn control(task: &TaskResults) -> Vec<Fact> {
                 format!("{} points", format::points(control.selectivity)),
             ),
             (
+                "its 95 % interval",
+                control
+                    .interval
+                    .map_or_else(|| "–".to_owned(), format::points_interval),
+            ),
+            (
                 "half-range of the draws",
                 format!(
                     "{} points",

@@ -3,12 +3,13 @@
 use super::load::{self, Labelled, Loaded, Part};
 use super::results::{ControlProbeFigures, ControlTasks, Fitted, LabelShuffles};
 use super::{Job, record, samples};
-use crate::analysis::relabelled::{Relabelled, permutation_p, shuffled};
+use crate::analysis::relabelled::{Relabelled, shuffled};
 use crate::analysis::search::{count, hits};
 use crate::analysis::selectivity::{
     ControlProbe, SEEN_ENOUGH, Selectivity, control_labels, seen_in_train,
 };
 use crate::analysis::tuning::{Heard, Tuned, Tuning};
+use crate::analysis::uncertainty::permutation_p;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::probe::Fit;
@@ -126,6 +127,14 @@ pub(super) fn others(
     }
     if !shuffles.is_empty() {
         found.shuffles = Some(shuffles_of(data, &tuned.fit, shuffles)?);
+    }
+    let (judged_on, _) = judged_on(data, "--control")?;
+    if judged_on == "dev" && tuned.path.len() > 1 {
+        found.warnings.push(
+            "Control tasks and shuffled labels were judged on dev, which chose the probe's penalty but not theirs: selectivity is too \
+             large and p too small. Give --test, or one penalty."
+                .to_owned(),
+        );
     }
     found.warn(fits.iter().filter(|fit| !fit.certificate.converged).count());
     Ok(found)

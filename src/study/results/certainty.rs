@@ -169,11 +169,11 @@ pub struct RandomSets {
     pub set_dev_accuracy: f64,
     /// Accuracies on dev of the random sets.
     pub dev: Distribution,
-    /// Random sets that are at least as good on dev.
+    /// Random sets that are at least as good on test: on dev the set was chosen for being good.
     pub as_good: usize,
     /// Random sets that stay within δ of the oracle on dev.
     pub sufficient: usize,
-    /// `(1 + as_good) / (R + 1)`: how likely a random set is so good.
+    /// `(1 + as_good) / (R + 1)`: how likely a random set is so good on test; at least `1 / (R + 1)`.
     pub p: f64,
     /// Accuracy on test of the minimal set.
     pub set_test_accuracy: f64,

@@ -30,7 +30,7 @@
 //! | `minimal_set.disjoint` | 3 | 0 to 100 | sets without a common neuron to look for; 0: none |
 //! | `minimal_set.bootstrap` | 10 | 0, or 2 to 1000 | resamples of train that rank again; 0: none |
 //! | `minimal_set.equivalent` | 0.5 | in [0, 2] | clustering threshold at which neurons stand in for one another |
-//! | `minimal_set.random_sets` | 20 | 0 to 10000 | random sets of the same size to compare with; 0: none |
+//! | `minimal_set.random_sets` | 20 | 0 to 10000 | random sets of the same size to compare with, which give a p of 1/(n + 1) at least; 0: none |
 //! | `minimal_set.relative_gap` | 1e-3 | 1e-7 to 0.1 | as `probe.relative_gap`, of resamples and random sets |
 //! | `combined.deltas` | 0.03, 0.02, 0.01 | in [0, 1) | layer selection's δ of layers → clusters → ranking |
 //! | `combined.set_delta` | 0.01 | in [0, 1) | the minimal set's δ there |
@@ -48,8 +48,7 @@
 //! What the examination of minimal sets costs, a task and ordering: `disjoint` up to n − 1 probes on what is left (for `lca`)
 //! and as many searches for a size, the last of which tries the whole ladder (about four probes on all neurons); `bootstrap`
 //! one probe on all neurons a resample for `lca`, all in one batch started from the oracle, and a pass over train for
-//! `probeless`; `random_sets` three probes of the set's size a random set, in batches. In the study of
-//! `fixtures/python-tokens` that is 9 seconds of one core beside 17 for all else.
+//! `probeless`; `random_sets` three probes of the set's size a random set, in batches.
 //!
 //! λ1 = λ2 is what the LCA papers use (Dalvi et al. 2019). On the fixtures dev accuracy at λ2/λ1 = 0, 0.1, 1, 3 and 10
 //! differs by less than its interval, while a smaller ratio gives sparser probes that take more passes.

@@ -11,10 +11,8 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::moments::moments;
+use crate::ops::probe::ABSENT_CLASS_BIAS;
 use crate::study::spec::AblationSpec;
-
-/// The logit of a class that a probe does not know: it is never predicted.
-const NEVER: f32 = -1e30;
 
 /// A probe with its own classes, and the labels in them.
 pub(super) struct Probe {
@@ -115,7 +113,7 @@ fn aligned(
     weights
         .slice_axis_mut(Axis(0), (..known).into())
         .assign(&probe.raw);
-    let mut bias = Array1::from_elem(classes.len(), NEVER);
+    let mut bias = Array1::from_elem(classes.len(), ABSENT_CLASS_BIAS);
     bias.slice_axis_mut(Axis(0), (..known).into())
         .assign(&probe.bias);
     Ok(Probe {

@@ -168,7 +168,14 @@ fn more_pairs_than_there_is_room_for_are_found_all_the_same() {
             )
             .unwrap()
         };
-        for (ours, theirs) in all.partners.iter().zip(&native.partners) {
+        let sides = [
+            (&all.partners, &native.partners),
+            (&all.partners_of_right, &native.partners_of_right),
+        ];
+        for (ours, theirs) in sides.iter().flat_map(|(ours, theirs)| {
+            assert_eq!(ours.len(), theirs.len());
+            ours.iter().zip(*theirs)
+        }) {
             let ids = |partners: &[neurosieve::ops::correlation::Partner]| {
                 let mut ids: Vec<u32> = partners.iter().map(|p| p.neuron).collect();
                 ids.sort_unstable();
