@@ -9,7 +9,8 @@ ordering by weight mass, and the smallest prefix that loses at most 1 % when it 
 NeuroX trains 10 epochs of Adam on raw activations (its defaults, batch 32) with one torch thread, which is faster here than
 two at that batch size; NumPy and SciPy take what they want. With several lambdas each probe is the best of them on dev, as in
 the papers' searches and in ours. neurosieve solves every probe to its default rule along its default path of six lambdas.
-DATA holds train, dev and test.safetensors; the task is `labels`. Needs neurox 1.0.9 (pip install --no-deps neurox), torch,
+DATA holds train, dev and test.safetensors; the task is `labels`, which the environment's TASK names for neurosieve (`fine`).
+EXTRA is added to neurosieve's specification: as many lambdas as NeuroX gets, say. Needs neurox 1.0.9 (pip install --no-deps neurox), torch,
 scipy, scikit-learn, h5py, safetensors.
 """
 
