@@ -355,6 +355,26 @@ pub fn of_sets(
     fits.chunks(train.len()).map(of_set).collect()
 }
 
+/// The probes of each draw of a control task, whose labels of train are `draws`, on each of several sets of neurons: those of
+/// a set together, at the penalty of its own probe. As [`control_probes`] for many sets; all that is one batch. They are
+/// frozen, to be judged on test when the last choice was made.
+///
+/// # Errors
+/// When a neuron does not exist or is twice in a set; as [`crate::ops::probe::fit`].
+pub fn control_probes_of_sets(
+    prober: &Prober<'_>,
+    sets: &[NeuronSet<'_>],
+    draws: &[&Labels],
+    progress: &mut dyn FnMut(f64),
+) -> Result<Vec<Vec<Frozen>>> {
+    if sets.is_empty() || draws.is_empty() {
+        return Ok(vec![Vec::new(); sets.len()]);
+    }
+    let fits = fit_sets(prober, sets, draws, progress)?;
+    let of_set = |fits: &[Fit]| fits.iter().map(Frozen::of).collect();
+    Ok(fits.chunks(draws.len()).map(of_set).collect())
+}
+
 /// Every task on every set, the tasks of a set together.
 fn fit_sets(
     prober: &Prober<'_>,

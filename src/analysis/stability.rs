@@ -379,6 +379,7 @@ fn jaccard_by_chance(all: usize, a: usize, b: usize) -> f64 {
     let shared = Hypergeometric::new(all as u64, a as u64, b as u64)
         .expect("selections are not larger than what they are drawn from");
     (1..=a.min(b))
-        .map(|x| shared.pmf(x as u64) * x as f64 / (a + b - x) as f64)
+        // Through logarithms: the binomials of a few hundred out of thousands are beyond f64.
+        .map(|x| shared.ln_pmf(x as u64).exp() * x as f64 / (a + b - x) as f64)
         .sum()
 }

@@ -100,6 +100,8 @@ pub(super) struct ChosenSet {
     pub search: String,
     /// The set.
     pub set: Retrained,
+    /// Probes of the control tasks on the same neurons, one a draw.
+    pub controls: Vec<Frozen>,
     /// Sizes tried.
     pub ladder: Vec<Rung>,
 }

@@ -96,7 +96,9 @@ fn one(
     )?;
     let evaluations = sweeps.iter().map(|s| s.draws * s.k.len()).sum();
     judge.count("oracle, neurons taken away", 0, evaluations);
-    let minimal_sets = each(&chosen.minimal_sets, |s| judged_sets::minimal_set(s, judge))?;
+    let minimal_sets = each(&chosen.minimal_sets, |set| {
+        judged_sets::minimal_set(set, controls, judge)
+    })?;
     let disjoint = each(&chosen.disjoint, |s| judged_sets::disjoint(s, judge))?;
     let random_sets = each(&chosen.random_sets, |s| judged_sets::random(s, judge))?;
     let set_delta = spec.combined.set_delta;

@@ -3,14 +3,24 @@
 use super::choices::{ChosenCombined, ChosenDisjoint, ChosenRandom, ChosenSet, Retrained};
 use super::judge::Judge;
 use super::records::certificate;
-use super::results::{Combined, DisjointSet, DisjointSets, Distribution, MinimalSet, RandomSets};
+use super::results::{
+    Combined, DisjointSet, DisjointSets, Distribution, MinimalSet, RandomSets, SetSelectivity,
+};
+use crate::analysis::bootstrap::Units;
+use crate::analysis::search::accuracy;
+use crate::analysis::selectivity::{ControlTask, Selectivity};
 use crate::analysis::uncertainty::permutation_p;
 use crate::error::Result;
 
-/// A minimal set.
-pub(super) fn minimal_set(chosen: &ChosenSet, judge: &mut Judge<'_>) -> Result<MinimalSet> {
+/// A minimal set; `draws` are the control tasks of its probes, in their order.
+pub(super) fn minimal_set(
+    chosen: &ChosenSet,
+    draws: &[ControlTask],
+    judge: &mut Judge<'_>,
+) -> Result<MinimalSet> {
     let set = &chosen.set;
     let (judged, against_oracle) = judge.against_oracle("minimal sets", &set.probe)?;
+    let selectivity = selectivity(chosen, draws, &judged.hits, judge)?;
     Ok(MinimalSet {
         ranking: chosen.ranking.clone(),
         delta: chosen.delta,
@@ -21,9 +31,38 @@ pub(super) fn minimal_set(chosen: &ChosenSet, judge: &mut Judge<'_>) -> Result<M
         test_accuracy: judged.accuracy,
         test_interval: judged.interval,
         against_oracle,
+        selectivity,
         ladder: chosen.ladder.clone(),
         certificate: certificate(set.probe.certificate()),
     })
+}
+
+/// What a set's probe gets right beside its control tasks; `None` without any.
+fn selectivity(
+    chosen: &ChosenSet,
+    draws: &[ControlTask],
+    own: &[bool],
+    judge: &mut Judge<'_>,
+) -> Result<Option<SetSelectivity>> {
+    let (Some(tokens), false) = (&judge.test.tokens, chosen.controls.is_empty()) else {
+        return Ok(None);
+    };
+    let units = Units::sentences(&tokens.sentences)?;
+    let mut hits = Vec::with_capacity(draws.len());
+    for (probe, draw) in chosen.controls.iter().zip(draws) {
+        hits.push(judge.hits("control tasks on minimal sets", probe, &draw.test)?);
+    }
+    let right: Vec<&[bool]> = hits.iter().map(Vec::as_slice).collect();
+    let found = Selectivity::of(own, &right, &units)?;
+    let certificates = chosen.controls.iter().map(|c| certificate(c.certificate()));
+    Ok(Some(SetSelectivity {
+        accuracies: hits.iter().map(|hits| accuracy(hits)).collect(),
+        control_accuracy: found.control,
+        value: found.value,
+        interval: found.interval,
+        spread: found.spread,
+        certificates: certificates.collect(),
+    }))
 }
 
 /// The result of layer selection, clustering and ranking.

@@ -5,11 +5,13 @@
 //! δ is a share (0.01 = 1 %) of the oracle's dev accuracy.
 
 mod certainty;
+mod sets;
 
 use std::collections::BTreeMap;
 
 pub use certainty::*;
 use serde::{Deserialize, Serialize};
+pub use sets::*;
 
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
@@ -194,7 +196,7 @@ pub struct ClassSummary {
 }
 
 /// Optimality of one fit; see `ops::probe::Certificate`.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CertificateRecord {
     /// ∞-norm of the minimum-norm subgradient.
     pub kkt: f64,
@@ -339,75 +341,6 @@ pub struct SweepResult {
     pub total: usize,
     /// Draws that were averaged: 1, or more for `random`.
     pub draws: usize,
-}
-
-/// The smallest retrained prefix of a ranking whose dev accuracy is within δ of the oracle's.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MinimalSet {
-    /// The ranking.
-    pub ranking: String,
-    /// δ.
-    pub delta: f64,
-    /// How the size was looked for: `geometric ladder`, `given sizes`, `bisection` and so on.
-    pub search: String,
-    /// Number of neurons.
-    pub size: usize,
-    /// Their ids, most salient first.
-    pub neurons: Vec<usize>,
-    /// Accuracy on dev.
-    pub dev_accuracy: f64,
-    /// Accuracy on test.
-    pub test_accuracy: f64,
-    /// 95 % interval of the test accuracy.
-    pub test_interval: [f64; 2],
-    /// Against the oracle on test: the paired comparison.
-    pub against_oracle: Paired,
-    /// Sizes tried, ascending, with their dev accuracy.
-    pub ladder: Vec<Rung>,
-    /// How near the optimum the chosen fit is.
-    pub certificate: CertificateRecord,
-}
-
-/// One size that was tried.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Rung {
-    /// Neurons.
-    pub size: usize,
-    /// Accuracy on dev.
-    pub dev_accuracy: f64,
-}
-
-/// Layer selection + correlation clustering + ranking.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Combined {
-    /// δ of the layer selection; the minimal set uses `set_delta`.
-    pub delta: f64,
-    /// δ of the minimal set.
-    pub set_delta: f64,
-    /// Clustering threshold.
-    pub threshold: f64,
-    /// Layers 0 … this.
-    pub layer: u32,
-    /// Neurons of those layers.
-    pub layer_neurons: usize,
-    /// Clusters among them: one representative each.
-    pub clusters: usize,
-    /// Dev accuracy of the probe on the representatives.
-    pub clusters_dev_accuracy: f64,
-    /// Neurons of the minimal set among the representatives.
-    pub size: usize,
-    /// Their ids, most salient first.
-    pub neurons: Vec<usize>,
-    /// Accuracy on dev.
-    pub dev_accuracy: f64,
-    /// Accuracy on test.
-    pub test_accuracy: f64,
-    /// 95 % interval of the test accuracy.
-    pub test_interval: [f64; 2],
-    /// Against the oracle on test.
-    pub against_oracle: Paired,
-    /// How near the optimum the set's probe is.
-    pub certificate: CertificateRecord,
 }
 
 /// Control tasks (Hewitt & Liang 2019): a random class for every word type.

@@ -229,7 +229,8 @@ impl Common<'_> {
             probes.push(if of_task.is_empty() {
                 Vec::new()
             } else {
-                control_probes(&self.prober, &self.all(), of_task, penalty, &mut heard)?
+                let prober = &self.control_prober;
+                control_probes(prober, &self.all(), of_task, penalty, &mut heard)?
             });
         }
         Ok(probes)

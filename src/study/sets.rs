@@ -7,10 +7,13 @@ use super::spec::{ClusterSpec, CombinedSpec, LadderSpec, MinimalSetSpec, SearchS
 use super::survey;
 use crate::activations::LayerMap;
 use crate::analysis::combined::{self, Base, Plan};
+use crate::analysis::frozen::Frozen;
 use crate::analysis::layers::required;
 use crate::analysis::minimal_set::{Ladder, Prefixes, SizeSearch, smallest};
 use crate::analysis::search::{Penalties, Prober, Search, Target};
+use crate::analysis::selectivity::{NeuronSet, control_probes_of_sets};
 use crate::error::Result;
+use crate::labels::Labels;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments::Spread;
 
@@ -101,10 +104,53 @@ pub(super) fn minimal_sets(
             delta,
             search: name_of(&how).to_owned(),
             set: Retrained::of(&order[..rung.size], &rung.search),
+            controls: Vec::new(),
             ladder: tried.clone(),
         });
     }
     Ok(sets)
+}
+
+/// Puts the probes of the control tasks, whose labels of train are `draws`, into every set: on its neurons at its penalty.
+/// Several δ often give the same set, which is fitted once; a set of all neurons has the control tasks of the oracle,
+/// `on_all`.
+///
+/// # Errors
+/// When a fit fails.
+pub(super) fn control(
+    prober: &Prober<'_>,
+    sets: &mut [ChosenSet],
+    (draws, on_all): (&[&Labels], &[Frozen]),
+    tally: &mut Tally,
+    progress: &mut dyn FnMut(f64),
+) -> Result<()> {
+    let all = prober.moments.mean.len();
+    let mut distinct: Vec<&Retrained> = Vec::new();
+    for set in sets.iter().map(|chosen| &chosen.set) {
+        let known = |other: &&Retrained| other.neurons == set.neurons;
+        if set.neurons.len() < all && !distinct.iter().any(known) {
+            distinct.push(set);
+        }
+    }
+    let asked: Vec<NeuronSet<'_>> = distinct
+        .iter()
+        .map(|set| {
+            let (l1, l2) = set.probe.penalty();
+            let neurons = &*set.neurons;
+            NeuronSet { neurons, l1, l2 }
+        })
+        .collect();
+    let found = control_probes_of_sets(prober, &asked, draws, progress)?;
+    let certificates = found.iter().flatten().map(Frozen::certificate);
+    certificates.for_each(|certificate| tally.count(certificate));
+    let known: Vec<(Vec<usize>, Vec<Frozen>)> = (distinct.iter().map(|set| set.neurons.clone()))
+        .zip(found)
+        .collect();
+    for chosen in sets {
+        let own = known.iter().find(|(set, _)| *set == chosen.set.neurons);
+        chosen.controls = own.map_or_else(|| on_all.to_vec(), |(_, probes)| probes.clone());
+    }
+    Ok(())
 }
 
 /// Layer selection, then correlation clustering, then LCA, then a minimal set: one result for each selected layer and

@@ -16,7 +16,7 @@ use crate::ops::moments;
 use crate::split::Split;
 
 /// Steps of one task.
-pub(super) const STEPS: usize = 6;
+pub(super) const STEPS: usize = 7;
 
 /// What every task of a study uses. It knows train and dev, not test.
 pub(super) struct Common<'a> {
@@ -78,8 +78,7 @@ impl Common<'_> {
         })?;
         clock.step(format!("{name}: rankings"));
         let rankings = self.rankings(oracle, target.train)?;
-        clock.step(format!("{name}: minimal sets"));
-        let minimal_sets = self.minimal_sets(goal, &rankings, tally, clock)?;
+        let minimal_sets = self.minimal_sets(name, goal, &rankings, controls, tally, clock)?;
         clock.step(format!("{name}: how sure the minimal sets are"));
         let known = (&rankings, &*minimal_sets);
         let examined = self.examine(task, goal, known, tally, &mut |done| clock.fraction(done))?;
@@ -123,13 +122,17 @@ impl Common<'_> {
         })
     }
 
+    /// The minimal sets of every ordering and δ, and their control tasks.
     fn minimal_sets(
         &self,
+        name: &str,
         goal: Goal<'_>,
         rankings: &Rankings,
+        controls: (&[&Labels], &[Frozen]),
         tally: &mut Tally,
         clock: &mut Clock<'_>,
     ) -> Result<Vec<ChosenSet>> {
+        clock.step(format!("{name}: minimal sets"));
         let spec = &self.spec.minimal_set;
         let mut found = Vec::new();
         for (at, ranking) in spec.rankings.iter().enumerate() {
@@ -140,6 +143,9 @@ impl Common<'_> {
             let sets = sets::minimal_sets(&self.prober, spec, ordering, goal, tally, progress)?;
             found.extend(sets);
         }
+        clock.step(format!("{name}: control tasks on minimal sets"));
+        let progress = &mut |done| clock.fraction(done);
+        sets::control(&self.control_prober, &mut found, controls, tally, progress)?;
         Ok(found)
     }
 

@@ -88,7 +88,7 @@ pub(super) fn of_task(task: &TaskResults, asked_controls: bool) -> Vec<String> {
             100.0 * control.seen_in_train
         )),
         None if asked_controls => warnings.push(format!(
-            "{name}: the words are not known, so there are no control tasks. Give `words` in the specification."
+            "{name}: the words are not known, so there are no control tasks and no selectivity. Where a sample is a word, give `words` in the specification; where it is a whole sentence, `control.draws = 0` says that none are expected."
         )),
         _ => {}
     }

@@ -6,11 +6,13 @@ use ndarray::Array2;
 use neurosieve::analysis::curves::{draws, smallest_within};
 use neurosieve::analysis::layers::select_layer;
 use neurosieve::analysis::minimal_set::{ladder, reference_ladder};
+use neurosieve::analysis::random_sets::random_sets;
 use neurosieve::analysis::ranking::{lca, lca_cutoffs, probeless, random_order, salient};
 use neurosieve::analysis::redundancy::{
-    Distance, Linkage, among, dendrogram, medoids, random_representatives, size_histogram,
+    Clusters, Distance, Linkage, among, dendrogram, medoids, random_representatives, size_histogram,
 };
 use neurosieve::analysis::selectivity::{SampleFrom, Words, control_task, seen_in_train};
+use neurosieve::analysis::stability::stability;
 use neurosieve::analysis::uncertainty::{Z95, above_chance, mcnemar, paired, wilson};
 use neurosieve::labels::Labels;
 use neurosieve::ops::correlation::Correlation;
@@ -378,4 +380,21 @@ fn curves_without_points_or_of_different_lengths_are_no_draws() {
     assert!(draws(&[]).is_err());
     let message = draws(&[&[1, 2], &[1]]).unwrap_err().to_string();
     assert!(message.contains("[2, 1]"), "{message}");
+}
+
+#[test]
+fn chance_is_a_number_for_hundreds_out_of_thousands() {
+    // The binomials of these sizes are beyond the largest f64.
+    let all: Vec<usize> = (0..3000).collect();
+    let clusters = Clusters {
+        labels: (0..3000).collect(),
+        count: 3000,
+        distance: Distance::OneMinusAbs,
+    };
+    let selections = random_sets(&all, 700, 12, 4).unwrap();
+    let found = stability(&selections[0], &selections[1..], &all, &clusters).unwrap();
+    for figure in [found.mean_frequency, found.overlap, found.jaccard] {
+        assert!(figure.chance.is_finite() && figure.chance > 0.1);
+        assert!((figure.observed - figure.chance).abs() < 0.01, "{figure:?}");
+    }
 }

@@ -321,14 +321,14 @@ fn writing_a_report_leaves_whole_files_and_nothing_else() {
     let results = results();
     for _ in 0..2 {
         let files = write(&results, folder.path()).expect("it is written");
-        assert_eq!(files.len(), 27);
+        assert_eq!(files.len(), 28);
         assert!(files[0].ends_with("report.html"));
         let found = std::fs::read_to_string(&files[0]).expect("it is there");
         assert_eq!(found, page(&results), "the same results, the same bytes");
         let entries = std::fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(entries, 2, "report.html and tables");
         let tables = std::fs::read_dir(folder.path().join("tables")).expect("a folder");
-        assert_eq!(tables.count(), 26);
+        assert_eq!(tables.count(), 27);
     }
     let inside = folder.path().join("report.html").join("deeper");
     let error = write(&results, &inside)
@@ -401,4 +401,45 @@ fn numbers_read_as_people_write_them() {
     assert_eq!(format::plain(0.1 + 0.2), "0.3");
     assert_eq!(format::seconds(3601.0), "60\u{a0}min 1\u{a0}s");
     assert_eq!(format::layers_up_to(0, 3), "layers\u{a0}0–3");
+}
+
+#[test]
+fn results_made_before_sets_had_control_tasks_are_read_and_shown() {
+    let mut old = serde_json::to_value(results()).expect("results are JSON");
+    for task in old["tasks"].as_array_mut().expect("a list") {
+        for set in task["minimal_sets"].as_array_mut().expect("a list") {
+            let fields = set.as_object_mut().expect("a record");
+            assert!(fields.remove("selectivity").is_some(), "new ones have it");
+        }
+    }
+    let old = json::parse(&old.to_string()).expect("they are read");
+    let with_sets = "learned from a minimal set’s neurons";
+    assert!(!page(&old).contains(with_sets), "nothing is shown of it");
+    assert!(page(&results()).contains(with_sets));
+}
+
+#[test]
+fn samples_without_words_and_constant_neurons_are_told_of() {
+    let mut results = results();
+    let (words, alone) = (
+        "words that it fires on",
+        "1 of them neurons that do not vary",
+    );
+    let shown = page(&results);
+    assert!(shown.contains(words) && shown.contains(alone));
+    for task in &mut results.tasks {
+        let neurons = task.salient.neurons.iter_mut();
+        neurons.for_each(|neuron| neuron.top_words.clear());
+    }
+    results.data.constant.clear();
+    let shown = page(&results);
+    assert!(!shown.contains(words) && !shown.contains("Words: those"));
+    assert!(!shown.contains(alone));
+    assert!(shown.contains("both have the same neurons"), "two classes");
+    let class = results.tasks[0].classes[0].clone();
+    results
+        .tasks
+        .iter_mut()
+        .for_each(|task| task.classes.push(class.clone()));
+    assert!(!page(&results).contains("both have the same neurons"));
 }

@@ -75,6 +75,14 @@ pub fn minimal(ranking: &str, delta: f64, against_oracle: Paired) -> MinimalSet 
         test_accuracy: 0.88,
         test_interval: [0.7, 0.95],
         against_oracle,
+        selectivity: Some(SetSelectivity {
+            accuracies: vec![0.3, 0.375],
+            control_accuracy: 0.3375,
+            value: 0.5425,
+            interval: Some([0.2125, 0.8725]),
+            spread: 0.0375,
+            certificates: vec![certificate(true), certificate(true)],
+        }),
         ladder: [(1, 0.5), (2, 0.9)]
             .map(|(size, dev_accuracy)| Rung { size, dev_accuracy })
             .to_vec(),

@@ -47,10 +47,11 @@ fn every_table_has_a_row_for_each_figure() {
         ("random_sets.csv", 2),
         ("combined.csv", 2),
         ("control.csv", 4),
+        ("set_selectivity.csv", 4),
         ("salient_layers.csv", 8),
         ("salient_neurons.csv", 2),
         ("top_words.csv", 4),
-        ("certificates.csv", 26),
+        ("certificates.csv", 34),
         ("clusters.csv", 2),
         ("cluster_sizes.csv", 10),
         ("cluster_windows.csv", 4),
@@ -62,7 +63,7 @@ fn every_table_has_a_row_for_each_figure() {
     }
     assert_eq!(
         csv::tables(&results).expect("tables").len(),
-        26,
+        27,
         "all of them are counted here"
     );
 }
@@ -81,6 +82,17 @@ fn tables_keep_words_and_numbers_as_they_are() {
     assert_eq!(sets[0]["difference_low"], "-0.12");
     assert_eq!(sets[0]["p"], "0.625");
     assert_eq!(sets[0]["p_holm"], "0.625");
+    let selective = &rows(&results, "set_selectivity.csv")[0];
+    assert_eq!(
+        [
+            &selective["draws"],
+            &selective["control_accuracy"],
+            &selective["selectivity"],
+            &selective["selectivity_high"],
+            &selective["spread"]
+        ],
+        ["2", "0.3375", "0.5425", "0.8725", "0.0375"]
+    );
     let disjoint = rows(&results, "disjoint_sets.csv");
     assert_eq!(
         [

@@ -3,9 +3,69 @@
 use std::collections::BTreeSet;
 
 use neurosieve::Backend;
+use neurosieve::study::results::MinimalSet;
 use neurosieve::study::spec::{LadderSpec, SearchSpec};
 
 use super::{quick, results, run, spec};
+
+#[test]
+fn minimal_sets_have_control_tasks_of_their_own() {
+    for task in &results().tasks {
+        let control = task.control.as_ref().expect("the fixture has words");
+        let of = |set: &MinimalSet| set.selectivity.clone().expect("there are words");
+        for set in &task.minimal_sets {
+            let found = of(set);
+            assert_eq!(found.accuracies.len(), control.draws);
+            let mean = found.accuracies.iter().sum::<f64>() / control.draws as f64;
+            assert!((found.control_accuracy - mean).abs() < 1e-12);
+            assert!((found.value - (set.test_accuracy - mean)).abs() < 1e-12);
+            let [low, high] = found.interval.expect("there are three draws");
+            assert!(low < found.value && found.value < high);
+            assert!(found.certificates.iter().all(|c| c.converged));
+            // Guessing by frequency is what is left of a control task that cannot be learned.
+            assert!(
+                found.control_accuracy > 0.05 && found.value > 0.0,
+                "{found:?}"
+            );
+            for other in &task.minimal_sets {
+                if other.neurons == set.neurons {
+                    assert_eq!(of(other), found, "the same set has the same control tasks");
+                }
+            }
+        }
+        // A few neurons cannot learn so many words by heart as all can.
+        let least = task.minimal_sets.iter().min_by_key(|set| set.size);
+        let least = of(least.expect("there are sets"));
+        assert!(
+            least.control_accuracy < control.accuracy,
+            "{}: {least:?}",
+            task.name
+        );
+    }
+}
+
+#[test]
+fn a_set_of_all_neurons_has_the_control_tasks_of_the_oracle() {
+    let mut spec = quick();
+    spec.control.draws = 2;
+    spec.minimal_set.deltas = vec![0.0];
+    spec.minimal_set.ladder = LadderSpec::Sizes(vec![1]);
+    let results = run(&spec, &Backend::Cpu);
+    let task = &results.tasks[0];
+    let control = task.control.as_ref().expect("there are words");
+    let whole = &task.minimal_sets[0];
+    assert_eq!(whole.size, results.data.neurons);
+    let found = whole.selectivity.as_ref().expect("there are words");
+    assert_eq!(found.accuracies, control.accuracies);
+    assert_eq!(
+        (found.value, found.interval),
+        (control.selectivity, control.interval)
+    );
+    spec.control.draws = 0;
+    let without = run(&spec, &Backend::Cpu);
+    let sets = &without.tasks[0].minimal_sets;
+    assert!(sets.iter().all(|set| set.selectivity.is_none()));
+}
 
 #[test]
 fn disjoint_sets_share_no_neuron_and_all_suffice() {

@@ -148,6 +148,10 @@ fn every_probe_whose_test_accuracy_is_shown_is_counted() {
             draws * (1 + layers.independent.len())
         );
         assert_eq!(probes("minimal sets"), task.minimal_sets.len());
+        assert_eq!(
+            probes("control tasks on minimal sets"),
+            draws * task.minimal_sets.len()
+        );
         assert_eq!(probes("combined sets"), task.combined.len());
     }
     let used = &super::results().test_use;

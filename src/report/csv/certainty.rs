@@ -89,6 +89,27 @@ pub(super) fn random_sets(results: &StudyResults) -> Result<Sheet> {
     Ok(sheet)
 }
 
+pub(super) fn set_selectivity(results: &StudyResults) -> Result<Sheet> {
+    let mut sheet = Sheet::new(
+        "set_selectivity.csv",
+        "task ranking delta size draws test_accuracy control_accuracy selectivity selectivity_low selectivity_high spread",
+    )?;
+    for task in &results.tasks {
+        for set in &task.minimal_sets {
+            let Some(found) = &set.selectivity else {
+                continue;
+            };
+            let [low, high] = found.interval.map_or([None, None], |ends| ends.map(Some));
+            sheet.row((
+                (&task.name, &set.ranking, set.delta, set.size),
+                (found.accuracies.len(), set.test_accuracy),
+                (found.control_accuracy, found.value, low, high, found.spread),
+            ))?;
+        }
+    }
+    Ok(sheet)
+}
+
 pub(super) fn test_use(results: &StudyResults) -> Result<Sheet> {
     let mut sheet = Sheet::new("test_use.csv", "task what probes evaluations")?;
     for used in &results.test_use.evaluated {

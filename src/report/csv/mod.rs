@@ -15,6 +15,7 @@
 //! | `random_sets.csv` | task and ordering: the minimal set beside random ones |
 //! | `combined.csv` | task, layer δ, set δ and threshold |
 //! | `control.csv` | task and draw |
+//! | `set_selectivity.csv` | task, ordering and δ: the minimal set beside control tasks on its neurons |
 //! | `salient_layers.csv` | task, class and layer |
 //! | `salient_neurons.csv`, `top_words.csv` | task, neuron and class; task, neuron and word |
 //! | `certificates.csv` | task and fit |
@@ -56,6 +57,7 @@ pub fn tables(results: &StudyResults) -> Result<Vec<(String, Vec<u8>)>> {
         certainty::random_sets(results),
         combined(results),
         control(results),
+        certainty::set_selectivity(results),
         neurons::salient_layers(results),
         neurons::salient_neurons(results),
         neurons::top_words(results),
@@ -382,6 +384,14 @@ pub(super) fn fits(task: &TaskResults) -> Vec<(String, &CertificateRecord)> {
             &set.certificate,
         )
     }));
+    for set in &task.minimal_sets {
+        let draws = set.selectivity.iter().flat_map(|s| &s.certificates);
+        fits.extend(draws.enumerate().map(|(draw, fit)| {
+            let (ranking, delta) = (format::ranking(&set.ranking), format::delta(set.delta));
+            let name = format!("control task, draw {}, {ranking}, δ {delta}", draw + 1);
+            (name, fit)
+        }));
+    }
     for found in &task.disjoint {
         // The first is the minimal set.
         for (at, set) in found.sets.iter().enumerate().skip(1) {

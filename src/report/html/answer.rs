@@ -338,6 +338,18 @@ pub(super) fn middle_cut(cuts: &[ClusterCut]) -> Option<&ClusterCut> {
     })
 }
 
+/// How many clusters are no finding: a neuron that does not vary correlates with none, and is a cluster at every threshold.
+fn alone(results: &StudyResults) -> String {
+    let data = &results.data;
+    match data.constant.len() + data.nearly_constant.len() {
+        0 => String::new(),
+        still => format!(
+            ", {} of them neurons that do not vary, each on its own",
+            format::count(still)
+        ),
+    }
+}
+
 fn redundancy(results: &StudyResults, task: &TaskResults) -> Answer {
     let about = "Redundancy";
     let Some(cut) = middle_cut(&results.clusters) else {
@@ -371,11 +383,12 @@ fn redundancy(results: &StudyResults, task: &TaskResults) -> Answer {
         about,
         figure: format::counted(cut.count, "cluster"),
         lead: format!(
-            "By correlation alone, {} fall into {} ({}) at a threshold of {}.",
+            "By correlation alone, {} fall into {} ({}) at a threshold of {}{}.",
             format::counted(neurons, "neuron"),
             format::counted(cut.count, "cluster"),
             format::percent(cut.count as f64 / neurons.max(1) as f64),
             format::plain(cut.threshold),
+            alone(results),
         ),
         rest: if task.above_chance {
             combined
@@ -395,7 +408,8 @@ fn selectivity(task: &TaskResults) -> Answer {
     let Some(control) = &task.control else {
         return missing(
             about,
-            "The words are not known, so there is no control task: how much of the accuracy is memorised words stays open.",
+            "The words are not known, or a sample is more than a word, so there is no control task: how much of the accuracy is \
+             memory stays open.",
         );
     };
     let seen = format!(

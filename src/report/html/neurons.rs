@@ -37,33 +37,38 @@ struct HeatRow {
     cells: Vec<(usize, f64)>,
 }
 
+/// Whether any salient neuron has words: samples that are whole sentences have none.
+pub(super) fn have_words(task: &TaskResults) -> bool {
+    let mut neurons = task.salient.neurons.iter();
+    neurons.any(|neuron| !neuron.top_words.is_empty())
+}
+
 /// The most salient neurons.
 pub(super) fn salient(task: &TaskResults) -> Table {
-    let rows = task
-        .salient
-        .neurons
-        .iter()
-        .map(|neuron| {
-            vec![
-                count(neuron.rank),
-                count(neuron.layer as usize),
-                count(neuron.unit as usize),
-                count(neuron.neuron),
-                class_weights(neuron),
-                words(neuron),
-            ]
-        })
-        .collect();
+    let with_words = have_words(task);
+    let row = |neuron: &SalientNeuron| {
+        let mut row = vec![
+            count(neuron.rank),
+            count(neuron.layer as usize),
+            count(neuron.unit as usize),
+            count(neuron.neuron),
+            class_weights(neuron),
+        ];
+        row.extend(with_words.then(|| words(neuron)));
+        row
+    };
+    let columns = [
+        "*rank",
+        "*layer",
+        "*unit",
+        "*neuron",
+        "classes and weights",
+        "words that it fires on",
+    ];
+    let shown = if with_words { 6 } else { 5 };
     table(
-        &[
-            "*rank",
-            "*layer",
-            "*unit",
-            "*neuron",
-            "classes and weights",
-            "words that it fires on",
-        ],
-        rows,
+        &columns[..shown],
+        task.salient.neurons.iter().map(row).collect(),
     )
 }
 

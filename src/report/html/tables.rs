@@ -351,6 +351,49 @@ pub(super) fn unconverged(task: &TaskResults) -> usize {
     fits(task).iter().filter(|(_, fit)| !fit.converged).count()
 }
 
+/// Minimal sets beside control tasks on their neurons, after the oracle beside those on all.
+pub(super) fn set_selectivity(results: &StudyResults, task: &TaskResults) -> Option<Table> {
+    let control = task.control.as_ref()?;
+    let selective = |value: f64, ends: Option<[f64; 2]>| {
+        let ends = ends.map(|ends| format!(" ({})", format::points_interval(ends)));
+        let shown = format!("{}{}", format::points(value), ends.unwrap_or_default());
+        number(shown, value)
+    };
+    let sets = task.minimal_sets.iter().filter_map(|set| {
+        let found = set.selectivity.as_ref()?;
+        Some(vec![
+            number(format::delta(set.delta), set.delta),
+            text(format::ranking(&set.ranking)),
+            count(set.size),
+            share(set.test_accuracy),
+            share(found.control_accuracy),
+            selective(found.value, found.interval),
+        ])
+    });
+    let mut rows: Vec<Vec<Cell>> = sets.collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let oracle = vec![
+        number("–".to_owned(), 0.0),
+        text("all neurons"),
+        count(results.data.neurons),
+        share(task.oracle.test_accuracy),
+        share(control.accuracy),
+        selective(control.selectivity, control.interval),
+    ];
+    rows.insert(0, oracle);
+    let columns = [
+        "*δ",
+        "ordering",
+        "*neurons",
+        "*test",
+        "*control tasks, mean",
+        "*selectivity, points (95 %)",
+    ];
+    Some(table(&columns, rows))
+}
+
 /// The draws of the control task.
 pub(super) fn control(task: &TaskResults) -> Option<Table> {
     let control = task.control.as_ref()?;
