@@ -27,6 +27,7 @@
 //! | [`selectivity`] | would the probe have learned a task without meaning as well |
 //! | [`description_length`] | in how few bits can labels be sent to somebody who has the activations |
 //! | [`relabelled`] | would a probe of shuffled labels be as good |
+//! | [`transfer`] | do one model's neurons carry the task in another |
 //! | [`similarity`] | how alike are whole layers |
 //! | [`chance`] | how well do the neurons of two models match by chance |
 //! | [`concepts`] | which words does a neuron fire on |
@@ -75,5 +76,6 @@ pub mod selectivity;
 pub mod similarity;
 pub mod single;
 pub mod stability;
+pub mod transfer;
 pub mod tuning;
 pub mod uncertainty;

@@ -71,12 +71,17 @@ pub enum Penalties {
 impl Penalties {
     /// The ratio that `search` chose on this path, and `neighbours` more on either side: for retraining on other neurons.
     pub fn near(&self, search: &Search, neighbours: usize) -> Self {
+        self.around(search.chosen, neighbours)
+    }
+
+    /// The ratio at this place of the path, strongest first, and `neighbours` more on either side.
+    pub fn around(&self, place: usize, neighbours: usize) -> Self {
         match self {
             Self::Fixed { .. } => self.clone(),
             Self::Path { ratios, l2_per_l1 } => {
                 let ratios = descending(ratios);
-                let from = search.chosen.saturating_sub(neighbours);
-                let to = (search.chosen + neighbours + 1).min(ratios.len());
+                let from = place.saturating_sub(neighbours);
+                let to = (place + neighbours + 1).min(ratios.len());
                 Self::Path {
                     ratios: ratios[from.min(to)..to].to_vec(),
                     l2_per_l1: *l2_per_l1,

@@ -5,11 +5,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::output::Destination;
-use super::{answer, report};
+use super::progress::Bar;
+use super::{answer, device, report};
 use crate::error::Result;
 use crate::report::json;
 use crate::study::compare::results::{CompareResults, RunPair, TaskPair};
-use crate::study::compare::{DRAWS, Studied, compare};
+use crate::study::compare::{Asked, DRAWS, RANDOM_SETS, Studied, compare, transfer};
 
 /// The share of the neurons whose overlap the summary shows.
 const SHOWN: f64 = 0.05;
@@ -19,6 +20,9 @@ const SHOWN: f64 = 0.05;
 /// For each two runs and each task of both: accuracies and their difference, where in depth and in which classes
 /// salient neurons sit, overlap of orderings and minimal sets beside that by chance, sizes of sets, redundancy and
 /// selectivity. What runs of other neurons do not allow to compare is left out.
+///
+/// With --transfer, minimal sets of the earlier run are retrained on the data of the later one, which are read from where its
+/// study read them.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A results.json that `study` wrote, or the folder that has it; two or more
@@ -33,6 +37,18 @@ pub(super) struct Arguments {
     /// Seed of the draws
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Retrain minimal sets of the earlier run on the later one's data, beside its own and random sets of that size
+    #[arg(long)]
+    transfer: bool,
+    /// Which minimal sets: those of the loss nearest to this, a share of the oracle's dev accuracy
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share, requires = "transfer")]
+    delta: f64,
+    /// Random sets beside each carried one; p is at least 1 / (N + 1)
+    #[arg(long, value_name = "N", default_value_t = RANDOM_SETS as u32, value_parser = clap::value_parser!(u32).range(2..=10_000), requires = "transfer")]
+    random_sets: u32,
+    /// Where to retrain: auto, cpu, gpu, the index of an adapter or a part of its name
+    #[arg(long, value_name = "D", default_value = "auto", requires = "transfer")]
+    device: String,
     /// Print the JSON document to stdout instead of a table
     #[arg(long)]
     json: bool,
@@ -60,7 +76,21 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         }
         None => None,
     };
-    let results = compare(&studies, arguments.draws as usize, arguments.seed)?;
+    let mut results = compare(&studies, arguments.draws as usize, arguments.seed)?;
+    if arguments.transfer {
+        let (backend, _) = device::choose(&arguments.device)?;
+        let asked = Asked {
+            delta: arguments.delta,
+            random_sets: arguments.random_sets as usize,
+            seed: arguments.seed,
+        };
+        let mut bar = Bar::new();
+        let done = transfer(&studies, &mut results, asked, &backend, &mut |progress| {
+            bar.show(progress);
+        });
+        bar.clear();
+        done?;
+    }
     let document = json::document(&results)?;
     if let Some(output) = output {
         output.write(&document)?;
@@ -68,6 +98,14 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     answer(out, &document, arguments.json, |text| {
         summary(text, &results)
     })
+}
+
+/// `--delta`: a share from 0 to 1.
+fn share(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+        _ => Err("write a share from 0 to below 1, such as 0.01".to_owned()),
+    }
 }
 
 fn summary(text: &mut String, results: &CompareResults) -> std::fmt::Result {
@@ -87,6 +125,7 @@ fn summary(text: &mut String, results: &CompareResults) -> std::fmt::Result {
         )?;
         for task in &pair.tasks {
             table(text, task)?;
+            carried(text, task, pair.runs)?;
         }
         clusters(text, pair)?;
         for note in &pair.notes {
@@ -161,6 +200,43 @@ fn table(text: &mut String, task: &TaskPair) -> std::fmt::Result {
         writeln!(
             text,
             "  * not above always answering the most frequent class: nothing follows from it"
+        )?;
+    }
+    Ok(())
+}
+
+/// Sets of the first run on the second one's data.
+fn carried(text: &mut String, task: &TaskPair, runs: [usize; 2]) -> std::fmt::Result {
+    for found in task.transfer.iter().flatten() {
+        let random = &found.random;
+        let range = match random.interval {
+            Some([low, high]) => format!(" ({low:+.3} to {high:+.3})"),
+            None => String::new(),
+        };
+        let [low, high] = found.against_own.interval;
+        writeln!(
+            text,
+            "  {} neurons of run {} by {}, retrained on run {}: test {:.3}, in run {} it was {:.3}\n    its own {} score {:.3}: \
+             difference {:+.3} ({low:+.3} to {high:+.3}), p = {:.1e}, {} of the neurons are in both\n    {} random sets score \
+             {:.3}: difference {:+.3}{range}, p = {:.1e}; p after Holm's correction {:.1e} and {:.1e}",
+            found.size,
+            runs[0] + 1,
+            found.ranking,
+            runs[1] + 1,
+            found.carried.test_accuracy,
+            runs[0] + 1,
+            found.first_test_accuracy,
+            found.size,
+            found.own.test_accuracy,
+            found.against_own.difference,
+            found.against_own.p,
+            found.shared,
+            random.draws,
+            random.test.mean,
+            random.difference,
+            random.p,
+            found.against_own.p_holm,
+            random.p_holm,
         )?;
     }
     Ok(())

@@ -13,6 +13,8 @@ pub use certainty::*;
 use serde::{Deserialize, Serialize};
 pub use sets::*;
 
+use super::spec::Spec;
+
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
 
@@ -26,6 +28,9 @@ pub struct StudyResults {
     pub schema_version: u32,
     /// The study's name, from its specification.
     pub name: String,
+    /// What it was asked for, with the paths of its data as they were given; null in results of earlier versions.
+    #[serde(default)]
+    pub spec: Option<Spec>,
     /// Version of neurosieve that ran it.
     pub neurosieve_version: String,
     /// Seed of every random draw.

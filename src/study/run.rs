@@ -105,6 +105,7 @@ pub fn run_on(
     Ok(StudyResults {
         schema_version: SCHEMA_VERSION,
         name: spec.name.clone(),
+        spec: Some(spec.clone()),
         neurosieve_version: env!("CARGO_PKG_VERSION").to_owned(),
         seed: spec.seed,
         device,
@@ -151,7 +152,8 @@ fn common<'a>(
     }
 }
 
-fn params(spec: &ProbeSpec, seed: u64) -> Params {
+/// How a specification fits probes.
+pub(super) fn params(spec: &ProbeSpec, seed: u64) -> Params {
     Params {
         solver: match spec.solver {
             SolverSpec::Auto => Solver::Auto,
@@ -170,7 +172,8 @@ fn params(spec: &ProbeSpec, seed: u64) -> Params {
     }
 }
 
-fn penalties(spec: &ProbeSpec) -> Penalties {
+/// The penalties that a specification tries.
+pub(super) fn penalties(spec: &ProbeSpec) -> Penalties {
     match spec.l1 {
         Some(l1) => Penalties::Fixed {
             l1,

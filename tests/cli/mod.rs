@@ -7,6 +7,7 @@
 //! - `probe`         one probe: its files, what each flag changes
 //! - `rank`          orderings by every method
 //! - `sweep`         every ordering and mask with every probe
+//! - `transfer`      minimal sets of one run on another's data
 //! - `specification` what is wrong in the TOML is shown with its place
 
 mod bad_input;
@@ -17,6 +18,7 @@ mod probe;
 mod rank;
 mod specification;
 mod sweep;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -239,9 +239,10 @@ const WRITE_HOME: &[&str] = &[
 ];
 
 /// The test part of a study's data. Beside its evaluation only counts of samples and the words of control tasks are taken
-/// from it; what makes choices must not be able to.
+/// from it, and a set that another study chose is judged; what makes choices must not be able to.
 const TEST_WORDS: &[&str] = &[".test()"];
 const TEST_HOME: &[&str] = &[
+    "src/study/compare/transfer.rs",
     "src/study/evaluate.rs",
     "src/study/run.rs",
     "src/study/survey.rs",

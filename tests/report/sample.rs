@@ -308,6 +308,7 @@ pub fn results() -> StudyResults {
     StudyResults {
         schema_version: SCHEMA_VERSION,
         name: format!("study of {HOSTILE}"),
+        spec: None,
         neurosieve_version: "0.1.0".to_owned(),
         seed: 7,
         device: DeviceUsed {

@@ -5,8 +5,11 @@
 
 mod check;
 pub mod results;
+mod transfer;
 
 use std::collections::BTreeSet;
+
+pub use transfer::{Asked, RANDOM_SETS, transfer};
 
 use self::results::{
     ClassPair, ClusterShares, CompareResults, DepthPair, LayerPair, OraclePair, OverlapResult, Run,
@@ -73,6 +76,7 @@ pub fn compare(studies: &[Studied], draws: usize, seed: u64) -> Result<CompareRe
         neurosieve_version: env!("CARGO_PKG_VERSION").into(),
         draws,
         seed,
+        transfer: None,
         runs: studies.iter().map(run).collect(),
         pairs,
     })
@@ -232,6 +236,7 @@ impl Two<'_> {
                 false => None,
             },
             minimal_sets: self.sets(first, second, same_neurons),
+            transfer: None,
         })
     }
 

@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use crate::study::results::Distribution;
+
 /// Version of the document's layout.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -19,6 +21,8 @@ pub struct CompareResults {
     pub draws: usize,
     /// Their seed.
     pub seed: u64,
+    /// How sets were carried over; null where none were.
+    pub transfer: Option<TransferPlan>,
     /// The runs.
     pub runs: Vec<Run>,
     /// Each two of them.
@@ -92,6 +96,8 @@ pub struct TaskPair {
     pub overlaps: Option<Vec<OverlapResult>>,
     /// Minimal sets of each ordering and δ that both have.
     pub minimal_sets: Vec<SetPair>,
+    /// Minimal sets of the first run on the data of the second; null where that was not asked for.
+    pub transfer: Option<Vec<TransferResult>>,
 }
 
 /// Accuracies of two oracles.
@@ -201,4 +207,88 @@ pub struct SetPair {
     pub jaccard: Option<f64>,
     /// How likely random sets of these sizes share so many (hypergeometric).
     pub p: Option<f64>,
+}
+
+/// What was asked of a transfer.
+#[derive(Debug, Clone, Serialize)]
+pub struct TransferPlan {
+    /// The sets of the δ nearest to this were carried over.
+    pub delta: f64,
+    /// Random sets beside each.
+    pub random_sets: usize,
+}
+
+/// A minimal set of the first run retrained on the second run's train, at the penalty that its dev prefers there, and judged
+/// on its test.
+#[derive(Debug, Clone, Serialize)]
+pub struct TransferResult {
+    /// The ordering.
+    pub ranking: String,
+    /// δ in the first run.
+    pub delta: f64,
+    /// Neurons of every set here.
+    pub size: usize,
+    /// Carried neurons that do not vary in the second run's train.
+    pub constant: usize,
+    /// Carried neurons that are in the second run's own set too.
+    pub shared: usize,
+    /// Test accuracy of the set in the first run.
+    pub first_test_accuracy: f64,
+    /// The carried set.
+    pub carried: SetAccuracy,
+    /// The second run's own: the first `size` neurons of its same ordering.
+    pub own: SetAccuracy,
+    /// Carried against own, on the same samples of test.
+    pub against_own: AgainstOwn,
+    /// Carried beside random sets of neurons that vary in the second run.
+    pub random: AboveRandom,
+}
+
+/// Accuracy of a retrained set.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SetAccuracy {
+    /// On dev.
+    pub dev_accuracy: f64,
+    /// On test.
+    pub test_accuracy: f64,
+    /// 95 % Wilson interval of that.
+    pub test_interval: [f64; 2],
+}
+
+/// The carried set against the second run's own.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct AgainstOwn {
+    /// Samples that only the own set's probe gets right.
+    pub only_own: usize,
+    /// Samples that only the carried set's probe gets right.
+    pub only_carried: usize,
+    /// Accuracy of the carried set minus that of the own one.
+    pub difference: f64,
+    /// 95 % interval of the difference (Tango 1998).
+    pub interval: [f64; 2],
+    /// Two-sided p of McNemar's exact test.
+    pub p: f64,
+    /// The same corrected over all carried sets of the document (Holm 1979).
+    pub p_holm: f64,
+}
+
+/// The carried set beside random sets.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct AboveRandom {
+    /// Random sets R.
+    pub draws: usize,
+    /// Their accuracies on dev.
+    pub dev: Distribution,
+    /// Their accuracies on test.
+    pub test: Distribution,
+    /// How many are at least as good on test.
+    pub as_good: usize,
+    /// Test accuracy of the carried set minus their mean.
+    pub difference: f64,
+    /// 95 % interval of the difference over test's sentences (samples where they are not known) and random sets.
+    pub interval: Option<[f64; 2]>,
+    /// `(1 + as_good) / (R + 1)`.
+    pub p: f64,
+    /// The same corrected over all carried sets of the document (Holm 1979).
+    pub p_holm: f64,
 }
