@@ -8,8 +8,8 @@
 //! A loss of one column has the terms (i) of weight v = ωᵢ·p(1 − p) (two classes) or ωᵢ (squared error), kept with
 //! `q = min(1, κ·v·n/Σv)`.
 
-use ndarray::Array2;
 use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, s};
 use rayon::prelude::*;
 
 use super::loss;
@@ -172,16 +172,28 @@ impl Sample {
     }
 }
 
-/// Writes a block of some terms to where it belongs in H; returns the FLOP that it took.
+/// Side of the square tiles in which a block is written down and across: both sides of a tile stay in the cache.
+const TILE: usize = 32;
+
+/// Writes a block of some terms to where it belongs in H, and its transpose; returns the FLOP that it took. Of a class's own
+/// block only what is on and above the diagonal is read.
 fn place(h: &mut Array2<f32>, terms: &Terms, (rows, columns, block): Block<'_>) -> f64 {
-    let own = terms.a == terms.b;
-    let sign = if own { 1.0 } else { -1.0 };
-    for ((i, j), value) in block.indexed_iter() {
-        h[(rows[i], columns[j])] = sign * value;
-        h[(columns[j], rows[i])] = sign * value;
+    let whole = terms.a == terms.b && rows.len() == columns.len();
+    let sign = if terms.a == terms.b { 1.0 } else { -1.0 };
+    for top in (0..rows.len()).step_by(TILE) {
+        let first = if whole { top } else { 0 };
+        for left in (first..columns.len()).step_by(TILE) {
+            for i in top..(top + TILE).min(rows.len()) {
+                let from = if whole { left.max(i) } else { left };
+                for j in from..(left + TILE).min(columns.len()) {
+                    let value = sign * block[(i, j)];
+                    h[(rows[i], columns[j])] = value;
+                    h[(columns[j], rows[i])] = value;
+                }
+            }
+        }
     }
-    // A class's own block is symmetric: a good product computes half of it.
-    let whole = own && rows.len() == columns.len();
+    // A class's own block is symmetric: half of it is computed.
     let cost = if whole { 1.0 } else { 2.0 };
     cost * (terms.samples.len() * block.len()) as f64
 }
@@ -361,9 +373,42 @@ fn block(
         for (mut row, &weight) in left.rows_mut().into_iter().zip(weights) {
             row *= weight;
         }
-        general_mat_mul(1.0, &left.t(), &right, 1.0, &mut out);
+        if same {
+            add_upper(&left, &right, &mut out);
+        } else {
+            general_mat_mul(1.0, &left.t(), &right, 1.0, &mut out);
+        }
+    }
+    if same && terms.a != terms.b {
+        mirror(&mut out); // the pair's block is symmetric, but H is not around it
     }
     Ok(out)
+}
+
+/// Rows of a symmetric product that are computed together, from their diagonal on.
+const PANEL: usize = 64;
+
+/// out += leftᵀ·right on and above the diagonal, of a product that is symmetric.
+fn add_upper(left: &Array2<f32>, right: &Array2<f32>, out: &mut Array2<f32>) {
+    for from in (0..out.nrows()).step_by(PANEL) {
+        let to = (from + PANEL).min(out.nrows());
+        general_mat_mul(
+            1.0,
+            &left.slice(s![.., from..to]).t(),
+            &right.slice(s![.., from..]),
+            1.0,
+            &mut out.slice_mut(s![from..to, from..]),
+        );
+    }
+}
+
+/// Copies what is above the diagonal below it.
+fn mirror(out: &mut Array2<f32>) {
+    for i in 0..out.nrows() {
+        for j in 0..i {
+            out[(i, j)] = out[(j, i)];
+        }
+    }
 }
 
 /// A number in [0, 1) that depends on its arguments alone (the finaliser of MurmurHash3's relatives, 64 bit).

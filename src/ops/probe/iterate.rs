@@ -25,7 +25,7 @@ const GROWTH: f64 = 0.5;
 /// Rounds that a Hessian serves near the optimum, corrected by a BFGS pair each.
 const HESSIAN_ROUNDS: usize = 10;
 /// Steps of the quadratic programme a round.
-const INNER_STEPS: usize = 160;
+const INNER_STEPS: usize = 400;
 /// Rounds without a better KKT residual at the final λ before a problem is given up as not converged.
 const PATIENCE: usize = 25;
 /// The shortest step that is tried.

@@ -135,7 +135,7 @@ impl<'a> Slab<'a> {
         }
     }
 
-    /// Entries of some samples, with the intercept's ones as row 0: |samples| × |rows|.
+    /// Entries of some samples, with the intercept's ones as row 0: |samples| × |rows|, the rows ascending.
     ///
     /// # Errors
     /// As [`Slab::block`].
@@ -149,12 +149,16 @@ impl<'a> Slab<'a> {
                 return Ok(out);
             }
         };
+        let intercept = usize::from(rows.first() == Some(&0)); // rows ascend
         for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
             let source = z.row(i as usize);
             let source = source.to_slice().expect("rows are contiguous");
             let source = &source[start..];
-            for (out, &row) in out.iter_mut().zip(rows) {
-                *out = if row == 0 { 1.0 } else { source[row - 1] };
+            let out = out.as_slice_mut().expect("it was made contiguous");
+            let (ones, entries) = out.split_at_mut(intercept);
+            ones.fill(1.0);
+            for (out, &row) in entries.iter_mut().zip(&rows[intercept..]) {
+                *out = source[row - 1];
             }
         }
         Ok(out)
