@@ -12,7 +12,8 @@
 //! | `system` | the machine |
 //!
 //! A row counts only if its answer is right: each is compared with a reference in f64, by the tolerance that the operation
-//! states, and one that fails shows no time ([`gate`]). Clocks are read here, in `gpu` and for the steps of a study, and nowhere else.
+//! states, and one that fails shows no time ([`gate`]). The seconds of a row come from `repeat` or from a
+//! [metered](crate::gpu::Gpu::metered) device, and from nowhere else.
 
 pub mod comparison;
 mod correlations;

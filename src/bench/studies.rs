@@ -33,7 +33,7 @@ fn shape(size: Size) -> Shape {
         classes,
     };
     match size {
-        Size::Small => shape(3, 32, 900, 4),
+        Size::Small => shape(3, 24, 600, 4),
         Size::Standard => shape(6, 128, 6_000, 8),
         Size::Large => shape(12, 128, 12_000, 16),
     }

@@ -143,7 +143,7 @@ fn products_are_those_of_f64() {
         })
     };
     let pairs = [(whole(1), whole(2)), (whole(3), whole(4))];
-    let found = products(&pairs, 3).unwrap();
+    let found = products(&pairs).unwrap();
     for ((a, b), c) in pairs.iter().zip(&found) {
         let (a, b) = (a.mapv(f64::from), b.mapv(f64::from));
         let naive = Array2::from_shape_fn((11, 11), |(i, j)| {
@@ -210,5 +210,5 @@ fn what_would_not_be_exact_is_refused() {
     }
     assert!(triad_into(&[0.0; 4], &[0.0; 4], 1.0, &mut [0.0; 8]).is_err());
     let pair = (Array2::zeros((3, 2)), Array2::zeros((4, 2)));
-    assert!(products(&[pair], 1).is_err());
+    assert!(products(&[pair]).is_err());
 }

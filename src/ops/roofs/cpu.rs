@@ -38,12 +38,10 @@ pub(super) fn triad(b: &[f32], c: &[f32], s: f32, a: &mut [f32]) {
     });
 }
 
-pub(super) fn products(pairs: &[(Array2<f32>, Array2<f32>)], times: usize) -> Vec<Array2<f32>> {
+pub(super) fn products(pairs: &[(Array2<f32>, Array2<f32>)]) -> Vec<Array2<f32>> {
     let product = |(a, b): &(Array2<f32>, Array2<f32>)| {
         let mut c = Array2::zeros((a.ncols(), b.ncols()));
-        for _ in 0..times {
-            general_mat_mul(1.0, &a.t(), b, 0.0, &mut c);
-        }
+        general_mat_mul(1.0, &a.t(), b, 0.0, &mut c);
         c
     };
     pairs.par_iter().map(product).collect()

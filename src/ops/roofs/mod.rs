@@ -159,11 +159,11 @@ pub fn triad_into(b: &[f32], c: &[f32], s: f32, a: &mut [f32]) -> Result<()> {
     Ok(())
 }
 
-/// AᵀB of each pair, k × m and k × n, `times` times over, natively: one pair a thread.
+/// AᵀB of each pair, k × m and k × n, natively: one pair a thread.
 ///
 /// # Errors
 /// When the matrices of a pair differ in rows.
-pub fn products(pairs: &[(Array2<f32>, Array2<f32>)], times: usize) -> Result<Vec<Array2<f32>>> {
+pub fn products(pairs: &[(Array2<f32>, Array2<f32>)]) -> Result<Vec<Array2<f32>>> {
     if let Some((a, b)) = pairs.iter().find(|(a, b)| a.nrows() != b.nrows()) {
         return Err(Error::invalid(
             "products",
@@ -171,7 +171,7 @@ pub fn products(pairs: &[(Array2<f32>, Array2<f32>)], times: usize) -> Result<Ve
             "Give two matrices of as many rows",
         ));
     }
-    Ok(cpu::products(pairs, times))
+    Ok(cpu::products(pairs))
 }
 
 /// Bytes of memory that [`fma`] takes.
