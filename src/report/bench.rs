@@ -8,6 +8,9 @@ use crate::bench::results::{BenchResults, Roof, Row, System, Timing};
 use crate::bench::{List, Listed};
 use crate::gpu::TimeSource;
 
+/// MAD of a roof as a share of its median, from which on it was disturbed.
+const UNSTEADY: f64 = 0.05;
+
 /// A heading, and rows of cells under titles.
 struct Table {
     heading: &'static str,
@@ -288,6 +291,22 @@ fn notes(results: &BenchResults) -> Vec<String> {
              End to end is the whole call from host memory and back; speed-up is of that over the CPU path."
                 .to_owned(),
         );
+    }
+    let unsteady = |roof: &Roof| {
+        let timing = roof.times.as_ref().map(|times| times.timing);
+        timing.is_some_and(|timing| timing.mad_s > UNSTEADY * timing.median_s)
+    };
+    let unsteady: Vec<&str> = results
+        .roofs
+        .iter()
+        .filter(|roof| unsteady(roof))
+        .map(|roof| &*roof.name)
+        .collect();
+    if !unsteady.is_empty() {
+        notes.push(format!(
+            "Unsteady: {}. Other programs may have run beside; shares of a roof that was disturbed are too high.",
+            unsteady.join(", ")
+        ));
     }
     let invalid = results.workloads.iter().filter(|row| !row.valid).count()
         + results.roofs.iter().filter(|roof| !roof.valid).count();

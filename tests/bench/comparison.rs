@@ -135,6 +135,23 @@ fn another_version_and_another_document_are_refused() {
 }
 
 #[test]
+fn a_roof_that_was_disturbed_is_named() {
+    let mut run = native().clone();
+    for roof in &mut run.roofs {
+        let timing = &mut roof.times.as_mut().unwrap().timing;
+        timing.mad_s = 0.04 * timing.median_s;
+    }
+    assert!(!text(&run).contains("Unsteady"));
+    let timing = &mut run.roofs[1].times.as_mut().unwrap().timing;
+    timing.mad_s = 0.06 * timing.median_s;
+    assert!(
+        text(&run).contains("Unsteady: roof.memory."),
+        "{}",
+        text(&run)
+    );
+}
+
+#[test]
 fn text_and_markdown_have_every_row() {
     let mut run = native().clone();
     run.comparison = Some(compare(&run, &run));
