@@ -11,6 +11,7 @@
 //! | [`ops`] | numerical operations on plain arrays, each on CPU and GPU |
 //! | [`analysis`] | answers to research questions, composed of operations; no IO, no GPU |
 //! | [`study`] | the specification, and the run from files to results |
+//! | [`mod@bench`] | how fast all that is on a device, beside what the device can do at most |
 //! | [`report`] | results to text, one format per file |
 //! | `cli` (in the binary's module [`cli`]) | arguments → calls → report |
 //!
@@ -38,6 +39,7 @@
 
 pub mod activations;
 pub mod analysis;
+pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod error;

@@ -10,10 +10,12 @@
 //! - `study`       a whole study on the fixture
 //! - `report`      results as JSON, CSV and HTML: complete, escaped, self-contained, honest
 //! - `cli`         arguments, exit codes, stdout and stderr
+//! - `bench`       measurements: valid or without a time, the document's fields, one run beside another
 //! - `layout`      the architecture: who imports whom, names, sizes
 
 #![allow(missing_docs, reason = "tests document themselves by their names")]
 
+mod bench;
 mod cli;
 mod failures;
 mod golden;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{self, Choice};
 use crate::ops::Backend;
 use crate::study::results::DeviceUsed;
@@ -29,7 +29,8 @@ pub(super) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
                     .to_owned(),
                 reason,
             };
-            let gpu = match measured_before() {
+            let gpu = match tuning_file() {
+                _ if !is_tuned()? => gpu.untuned(),
                 Some(file) => gpu.remembering(&file),
                 None => gpu,
             };
@@ -40,12 +41,25 @@ pub(super) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
 
 /// The file in the user's cache folder that holds which variants of kernels are fastest; none where there is no such folder,
 /// or `NEUROSIEVE_CACHE` is empty.
-fn measured_before() -> Option<PathBuf> {
+pub(super) fn tuning_file() -> Option<PathBuf> {
     let folder = match std::env::var_os("NEUROSIEVE_CACHE") {
         Some(folder) => Some(PathBuf::from(folder)).filter(|f| !f.as_os_str().is_empty()),
         None => cache_folder().map(|folder| folder.join("neurosieve")),
     };
     folder.map(|folder| folder.join("tuning.json"))
+}
+
+/// Whether variants of kernels are measured at all: not where `NEUROSIEVE_TUNING` is `off`.
+fn is_tuned() -> Result<bool> {
+    match std::env::var("NEUROSIEVE_TUNING").as_deref() {
+        Err(std::env::VarError::NotPresent) | Ok("" | "on") => Ok(true),
+        Ok("off") => Ok(false),
+        other => Err(Error::invalid(
+            "environment variable NEUROSIEVE_TUNING",
+            format!("{other:?} is neither on nor off"),
+            "Set it to off to take each kernel's first variant, or remove it",
+        )),
+    }
 }
 
 fn cache_folder() -> Option<PathBuf> {

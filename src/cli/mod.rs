@@ -3,6 +3,7 @@
 //! The result goes to stdout (one JSON document with `--json`), progress and errors to stderr. Exit codes: 0 ok, 1 failed,
 //! 2 usage.
 
+mod bench;
 mod cluster;
 mod compare;
 mod concepts;
@@ -51,6 +52,7 @@ enum Command {
     Report(report::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// Runs the command; `out` is stdout, `err` stderr.
@@ -79,6 +81,7 @@ pub fn main(
         Command::Report(arguments) => report::run(arguments, out),
         Command::Inspect(arguments) => inspect::run(arguments, out),
         Command::Devices(arguments) => devices::run(arguments, out),
+        Command::Bench(arguments) => bench::run(arguments, out, err),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

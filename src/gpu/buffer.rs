@@ -67,7 +67,9 @@ impl Gpu {
     /// # Errors
     /// When they do not fit one binding, or the device is out of memory or lost.
     pub fn upload<T: Pod>(&self, label: &str, values: &[T]) -> Result<Buffer<T>> {
-        self.filled(label, values, wgpu::BufferUsages::STORAGE)
+        self.sending(label, || {
+            self.filled(label, values, wgpu::BufferUsages::STORAGE)
+        })
     }
 
     /// Copies the parameters of one dispatch to the device. The struct's layout must be that of the shader's uniform
@@ -106,12 +108,13 @@ impl Gpu {
                 ),
             ));
         }
-        self.scoped("write a buffer", || {
-            self.queue.write_buffer(
-                &buffer.raw,
-                (start * size_of::<T>()) as u64,
-                bytemuck::cast_slice(values),
-            );
+        const WRITE: &str = "write a buffer";
+        let to = (start * size_of::<T>()) as u64;
+        self.sending(WRITE, || {
+            self.scoped(WRITE, || {
+                let values = bytemuck::cast_slice(values);
+                self.queue.write_buffer(&buffer.raw, to, values);
+            })
         })
     }
 
@@ -204,7 +207,7 @@ impl Gpu {
         Ok(buffer)
     }
 
-    fn created<T: Pod>(
+    pub(super) fn created<T: Pod>(
         &self,
         label: &str,
         len: usize,

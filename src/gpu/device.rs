@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::budget::OUT_OF_MEMORY;
 use super::kernel::Pipelines;
+use super::meter::Meter;
 use super::tuning::Tuned;
 use crate::error::{Error, Result};
 
 /// What sort of device an adapter is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdapterKind {
     /// A GPU with its own memory.
@@ -58,7 +59,7 @@ impl fmt::Display for AdapterKind {
 }
 
 /// The limits of an adapter that bound our kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Largest buffer, in bytes.
     pub buffer_bytes: u64,
@@ -89,12 +90,16 @@ const NEEDED: Limits = Limits {
 };
 
 /// One adapter as the driver describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdapterReport {
     /// Its place in the list, which chooses it.
     pub index: usize,
     /// The name, any part of which chooses it.
     pub name: String,
+    /// The vendor's number, as the driver gives it (PCI's, where the device is on such a bus).
+    pub vendor_id: u32,
+    /// The vendor's number of the device.
+    pub device_id: u32,
     /// What sort of device it is.
     pub kind: AdapterKind,
     /// `vulkan`, `metal` or `dx12`.
@@ -141,6 +146,7 @@ pub struct Gpu {
     pub(super) shaders: Arc<HashMap<&'static str, String>>,
     pub(super) binding_limit: u64,
     pub(super) tuned: Arc<Tuned>,
+    pub(super) meter: Option<Arc<Meter>>,
     report: Arc<AdapterReport>,
     faults: Arc<Faults>,
 }
@@ -167,7 +173,7 @@ fn instance() -> wgpu::Instance {
     wgpu::Instance::new(descriptor)
 }
 
-fn enumerate() -> Vec<(wgpu::Adapter, AdapterReport)> {
+pub(super) fn enumerate() -> Vec<(wgpu::Adapter, AdapterReport)> {
     pollster::block_on(instance().enumerate_adapters(wgpu::Backends::PRIMARY))
         .into_iter()
         .enumerate()
@@ -183,6 +189,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterReport {
     AdapterReport {
         index,
         name: info.name,
+        vendor_id: info.vendor,
+        device_id: info.device,
         kind: match info.device_type {
             wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
             wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
@@ -349,6 +357,15 @@ fn device_error(asked: &str, problem: String, fix: &str) -> Error {
 
 /// Opens an adapter with all of its limits and no optional feature.
 fn open(adapter: &wgpu::Adapter, report: &AdapterReport) -> std::result::Result<Gpu, String> {
+    open_with(adapter, report, wgpu::Features::empty())
+}
+
+/// As [`open`], with some of the adapter's optional features.
+pub(super) fn open_with(
+    adapter: &wgpu::Adapter,
+    report: &AdapterReport,
+    features: wgpu::Features,
+) -> std::result::Result<Gpu, String> {
     let (has, need) = (&report.limits, NEEDED);
     if has.binding_bytes < need.binding_bytes
         || has.buffer_bytes < need.buffer_bytes
@@ -363,7 +380,7 @@ fn open(adapter: &wgpu::Adapter, report: &AdapterReport) -> std::result::Result<
     }
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("neurosieve"),
-        required_features: wgpu::Features::empty(),
+        required_features: features,
         required_limits: adapter.limits(),
         experimental_features: wgpu::ExperimentalFeatures::disabled(),
         memory_hints: wgpu::MemoryHints::Performance,
@@ -386,6 +403,7 @@ fn open(adapter: &wgpu::Adapter, report: &AdapterReport) -> std::result::Result<
         pipelines: Arc::default(),
         shaders: Arc::default(),
         tuned: Arc::default(),
+        meter: None,
         binding_limit: has.binding_bytes.min(has.buffer_bytes).min(LARGEST_BINDING),
         report: Arc::new(report.clone()),
         faults,

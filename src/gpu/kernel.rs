@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::buffer::Slot;
 use super::device::Gpu;
+use super::meter::Timestamps;
 use crate::error::Result;
 
 /// How a kernel uses a binding.
@@ -107,6 +108,9 @@ pub struct Dispatch<'a> {
     pub groups: usize,
 }
 
+/// A dispatch with its pipeline and the two sides of its grid.
+type Recorded<'a> = (wgpu::ComputePipeline, &'a Dispatch<'a>, (u32, u32));
+
 type Key = (&'static str, &'static str, Vec<(&'static str, u64)>);
 
 /// Compiled pipelines of one device.
@@ -129,6 +133,24 @@ impl Gpu {
             let pipeline = self.pipeline(dispatch.kernel, dispatch.constants)?;
             recorded.push((pipeline, dispatch, self.folded(operation, dispatch.groups)?));
         }
+        let first = recorded.first().map(|(_, dispatch, _)| dispatch.kernel);
+        match (&self.meter, first) {
+            (Some(meter), Some(first)) => {
+                let name = format!("{}/{}", first.shader, first.entry);
+                let pass = |writes: Timestamps<'_>| self.pass(operation, &recorded, writes);
+                meter.time(self, operation, name, &pass)
+            }
+            _ => self.pass(operation, &recorded, None),
+        }
+    }
+
+    /// Submits dispatches whose pipelines are there as one compute pass.
+    fn pass(
+        &self,
+        operation: &str,
+        recorded: &[Recorded<'_>],
+        timestamp_writes: Timestamps<'_>,
+    ) -> Result<()> {
         self.scoped(operation, || {
             let mut encoder = self
                 .device
@@ -138,9 +160,9 @@ impl Gpu {
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some(operation),
-                    timestamp_writes: None,
+                    timestamp_writes,
                 });
-                for (pipeline, dispatch, (x, y)) in &recorded {
+                for (pipeline, dispatch, (x, y)) in recorded {
                     let entries: Vec<_> = (0..)
                         .zip(&dispatch.slots)
                         .map(|(binding, slot)| wgpu::BindGroupEntry {

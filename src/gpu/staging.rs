@@ -106,10 +106,13 @@ impl Gpu {
                 answer.map_err(|problem| self.error(STAGE, problem.to_string()))?;
             }
         }
-        let mut view = raw
-            .get_mapped_range_mut(..)
-            .map_err(|problem| self.error(STAGE, problem.to_string()))?;
-        view.slice(..bytes.len()).copy_from_slice(bytes);
+        self.copying(|| -> Result<()> {
+            let mut view = raw
+                .get_mapped_range_mut(..)
+                .map_err(|problem| self.error(STAGE, problem.to_string()))?;
+            view.slice(..bytes.len()).copy_from_slice(bytes);
+            Ok(())
+        })?;
         *state = State::Staged;
         Ok(Staged {
             slot,
@@ -125,7 +128,7 @@ impl Gpu {
     pub fn send<T: Pod>(&self, staging: &Staging, staged: Staged, to: &Buffer<T>) -> Result<()> {
         let slot = &staging.slots[staged.slot];
         let (sender, receiver) = channel();
-        self.scoped(STAGE, || {
+        let copy = || {
             slot.raw.unmap();
             let mut encoder = self.device.create_command_encoder(&Default::default());
             let bytes = staged.bytes.next_multiple_of(4) as u64;
@@ -135,7 +138,8 @@ impl Gpu {
                 // The receiver is gone only when the ring is.
                 let _ = sender.send(mapped);
             });
-        })?;
+        };
+        self.sending(STAGE, || self.scoped(STAGE, copy))?;
         *slot.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Lent(receiver);
         Ok(())
     }

@@ -7,17 +7,49 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::device::Gpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What was measured, by the name of the choice, and where it is kept.
 #[derive(Debug, Default)]
 pub(super) struct Tuned {
     made: Mutex<HashMap<&'static str, usize>>,
     file: Option<PathBuf>,
+    /// Nothing is measured, and nothing that was is heeded.
+    off: bool,
 }
 
-/// The file: variants by choice, by device.
-type Kept = BTreeMap<String, BTreeMap<String, usize>>;
+/// The file: variants by choice, by device (name, back end, driver, its version, and version of neurosieve).
+pub type Variants = BTreeMap<String, BTreeMap<String, usize>>;
+
+/// What a file holds of what was measured; nothing where there is no such file.
+///
+/// # Errors
+/// When the file cannot be read, or holds something else.
+pub fn variants(file: &Path) -> Result<Variants> {
+    let text = match std::fs::read(file) {
+        Ok(text) => text,
+        Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => return Ok(Variants::new()),
+        Err(source) => return Err(Error::io("read", file, source)),
+    };
+    serde_json::from_slice(&text).map_err(|problem| Error::File {
+        path: file.to_owned(),
+        place: format!("line {}, column {}", problem.line(), problem.column()),
+        problem: problem.to_string(),
+        fix: "Clear it; what it held is measured again".to_owned(),
+    })
+}
+
+/// Removes the file; says whether there was one.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn forget(file: &Path) -> Result<bool> {
+    match std::fs::remove_file(file) {
+        Ok(()) => Ok(true),
+        Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::io("remove", file, source)),
+    }
+}
 
 /// Runs of a variant that are timed; the shortest counts.
 const RUNS: usize = 3;
@@ -37,6 +69,9 @@ impl Gpu {
         worth: bool,
         run: &dyn Fn(usize) -> Result<()>,
     ) -> Result<usize> {
+        if self.tuned.off {
+            return Ok(candidates[0]);
+        }
         let made = self.tuned.made.lock();
         let known = made
             .unwrap_or_else(PoisonError::into_inner)
@@ -77,8 +112,18 @@ impl Gpu {
     pub fn remembering(&self, file: &Path) -> Self {
         let mut other = self.clone();
         other.tuned = Arc::new(Tuned {
-            made: Mutex::default(),
             file: Some(file.to_owned()),
+            ..Tuned::default()
+        });
+        other
+    }
+
+    /// A handle to the same device that always takes the first variant: nothing is measured, read or kept.
+    pub fn untuned(&self) -> Self {
+        let mut other = self.clone();
+        other.tuned = Arc::new(Tuned {
+            off: true,
+            ..Tuned::default()
         });
         other
     }
@@ -120,12 +165,12 @@ impl Gpu {
     }
 }
 
-fn read(file: &Path) -> Option<Kept> {
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+fn read(file: &Path) -> Option<Variants> {
+    variants(file).ok()
 }
 
 /// Under another name first: a reader, or a run that is stopped here, never sees half a file.
-fn write(file: &Path, kept: &Kept) -> std::io::Result<()> {
+fn write(file: &Path, kept: &Variants) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }

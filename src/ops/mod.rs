@@ -9,8 +9,9 @@ pub mod correlation;
 pub mod moments;
 mod partial;
 pub mod probe;
-mod product;
+pub mod product;
 pub mod quadratic;
+pub mod roofs;
 pub mod sweep;
 pub(crate) mod vector;
 
@@ -31,5 +32,7 @@ pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
     moments::KERNELS,
     probe::KERNELS,
     quadratic::KERNELS,
+    roofs::KERNELS,
+    roofs::KERNELS_OF_F16,
     sweep::KERNELS,
 ];

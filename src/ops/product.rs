@@ -10,7 +10,9 @@ use std::ops::Range;
 
 use multiversion::{multiversion, target::target_cfg_f};
 use ndarray::parallel::prelude::*;
-use ndarray::{ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+
+use crate::error::{Error, Result};
 
 /// Rows of X (or neurons) of a tile: with two vectors of columns they fill the registers.
 const TILE: usize = 6;
@@ -131,6 +133,43 @@ impl<T: Entry> Panels<T> {
         }
         chunks
     }
+}
+
+/// X·W of a pass, n × d times d × K.
+///
+/// # Errors
+/// When the shapes do not fit one another.
+pub fn forward(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+    fitting("columns of X", x.ncols(), "rows of W", w.nrows())?;
+    let mut b = Array2::zeros((1 + w.nrows(), w.ncols()));
+    b.slice_mut(s![1.., ..]).assign(&w);
+    let mut z = Array2::zeros((x.nrows(), w.ncols()));
+    let x = x.as_standard_layout();
+    let out = z.as_slice_mut().expect("it was made here");
+    times(x.view(), &Panels::of(&[b.view()]), &mut [out]);
+    Ok(z)
+}
+
+/// Xᵀ·R of a pass, d × n times n × K.
+///
+/// # Errors
+/// When the shapes do not fit one another.
+pub fn backward(x: ArrayView2<'_, f32>, r: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
+    fitting("rows of X", x.nrows(), "rows of R", r.nrows())?;
+    let mut g = Array2::zeros((x.ncols(), r.ncols()));
+    let x = x.as_standard_layout();
+    let out = g.as_slice_mut().expect("it was made here");
+    add_transposed(x.view(), false, &Panels::of(&[r]), 0, &mut [out]);
+    Ok(g)
+}
+
+fn fitting(what: &str, n: usize, other: &str, m: usize) -> Result<()> {
+    if n == m && n > 0 {
+        return Ok(());
+    }
+    let problem = format!("{n} {what} and {m} {other}");
+    let fix = "Give as many of both, at least one";
+    Err(Error::invalid("product", problem, fix))
 }
 
 /// X·B, the first row of B added to every row (intercepts), into one result a matrix of B: n × d times (1 + d) × K. The

@@ -8,11 +8,13 @@
 //! | [`probe`] | the weights of one probe (`neurosieve probe`) |
 //! | [`matrix`], [`pairs`] | correlations as matrices, edges and partners (`neurosieve correlate`, `cluster`) |
 //! | [`chart`] | the drawings of `report.html`, as SVG |
+//! | [`mod@bench`] | measurements as aligned text and as Markdown (`neurosieve bench`) |
 //! | [`mod@format`] | numbers as people read them |
 //!
 //! Nothing here computes a result: what a report shows is in [`StudyResults`], so a report can be rebuilt from
 //! `results.json` alone.
 
+pub mod bench;
 pub mod chart;
 pub mod csv;
 pub mod format;

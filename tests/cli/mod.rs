@@ -1,16 +1,19 @@
 //! The command: exit codes, what goes to stdout and what to stderr, and what bad input is answered with.
 //!
 //! - `bad_input`     data, folders and devices that are refused, and odd data that are legal
+//! - `bench`         measurements: one document, lists, two files beside each other
 //! - `compare`       what two studies have in common
 //! - `concepts`      words, concepts and classes of neurons
 //! - `pairs`         correlations and clusters: files, flags, folders of shards
 //! - `probe`         one probe: its files, what each flag changes
 //! - `rank`          orderings by every method
 //! - `sweep`         every ordering and mask with every probe
-//! - `transfer`      minimal sets of one run on another's data
 //! - `specification` what is wrong in the TOML is shown with its place
+//! - `transfer`      minimal sets of one run on another's data
+//! - `tuning`        which kernels were measured to be fastest: shown, cleared, switched off
 
 mod bad_input;
+mod bench;
 mod compare;
 mod concepts;
 mod pairs;
@@ -19,6 +22,7 @@ mod rank;
 mod specification;
 mod sweep;
 mod transfer;
+mod tuning;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -225,6 +225,14 @@ fn what_was_measured_is_kept_in_a_file_by_device() {
         let variant = gpu.remembering(&file).tuned("kept", &[3, 4], true, &run);
         assert!([3, 4].contains(&variant.unwrap()) && runs.get() > before);
     }
+    // Switched off, nothing is measured, read or written.
+    std::fs::write(&file, &text).unwrap();
+    let before = runs.get();
+    let off = gpu.remembering(&file).untuned();
+    assert_eq!(off.tuned("kept", &[4, 3], true, &run).unwrap(), 4);
+    assert_eq!(off.tuned("other", &[7, 8], true, &run).unwrap(), 7);
+    assert_eq!(runs.get(), before);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     // A place that cannot be written is no error.
     let nowhere = gpu.remembering(&file.join("inside/a/file"));
     assert!(nowhere.tuned("kept", &[3, 4], true, &run).is_ok());

@@ -5,4 +5,5 @@ mod correlation;
 mod moments;
 mod probe;
 mod quadratic;
+mod roofs;
 mod sweep;

@@ -1,0 +1,247 @@
+//! One workload on one device.
+
+use super::Options;
+use super::repeat::{Effort, clocked, median, timing};
+use super::results::{EndToEnd, Row, Times, Timing};
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, TimeSource};
+use crate::ops::Backend;
+
+/// Whether an answer is right, and its times only if it is: an error that is not at most the tolerance (or is no number)
+/// takes them away.
+pub fn gate<T>(error: f64, tolerance: f64, times: T) -> (bool, Option<T>) {
+    // A NaN is not at most anything.
+    if error <= tolerance {
+        (true, Some(times))
+    } else {
+        (false, None)
+    }
+}
+
+/// What a run shares.
+pub(super) struct Bench<'a> {
+    pub(super) backend: &'a Backend,
+    pub(super) options: &'a Options,
+    pub(super) roofs: Ceilings,
+}
+
+/// The roofs that bind workloads, in units a second.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ceilings {
+    /// FLOP a second in f32.
+    pub(super) flop: Option<f64>,
+    /// Bytes a second.
+    pub(super) bytes: Option<f64>,
+}
+
+/// Runs a workload: makes its input and hands what is to be measured to the measure.
+type Run = Box<dyn Fn(&Bench<'_>) -> Result<Outcome>>;
+
+/// A workload that waits to be run.
+pub(super) struct Workload {
+    pub(super) name: String,
+    pub(super) shape: String,
+    pub(super) what: &'static str,
+    pub(super) run: Run,
+}
+
+/// What came of a workload.
+pub(super) struct Outcome {
+    pub(super) error_is: &'static str,
+    pub(super) error: f64,
+    pub(super) tolerance: f64,
+    pub(super) flop: Option<f64>,
+    pub(super) bytes: Option<f64>,
+    pub(super) measured: Measured,
+}
+
+/// How long it took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measured {
+    timing: Timing,
+    end_to_end: Option<EndToEnd>,
+    cpu_median_s: Option<f64>,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(backend: &'a Backend, options: &'a Options) -> Self {
+        Self {
+            backend,
+            options,
+            roofs: Ceilings::default(),
+        }
+    }
+
+    fn effort(&self) -> Effort {
+        self.options.effort
+    }
+
+    /// Measures `work`, which takes a back end; on a GPU the kernels whose names `wanted` takes. What it answers comes from
+    /// the device.
+    pub(super) fn measure<T>(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        work: &dyn Fn(&Backend) -> Result<T>,
+    ) -> Result<(T, Measured)> {
+        let answer = work(self.backend)?;
+        let gpu = match self.backend {
+            Backend::Cpu => {
+                let seconds = self
+                    .effort()
+                    .repeat(|| Ok(clocked(|| work(&Backend::Cpu))?.0))?;
+                let measured = Measured::of(timing(TimeSource::Wall, &seconds));
+                return Ok((answer, measured));
+            }
+            Backend::Gpu(gpu) => gpu,
+        };
+        let whole = self
+            .effort()
+            .repeat(|| Ok(clocked(|| work(self.backend))?.0))?;
+        let (clock, kernels, left) = self.kernels(gpu, wanted, work)?;
+        let end_to_end = EndToEnd {
+            with_upload_s: median(&whole),
+            without_upload_s: median(&left),
+        };
+        let measured = Measured {
+            timing: timing(clock, &kernels),
+            end_to_end: Some(end_to_end),
+            cpu_median_s: Some(self.natively(work)?),
+        };
+        Ok((answer, measured))
+    }
+
+    /// As [`Bench::measure`], of something that has no kernels of its own: the whole call, by the host's clock.
+    pub(super) fn measure_whole<T>(
+        &self,
+        work: &dyn Fn(&Backend) -> Result<T>,
+    ) -> Result<(T, Measured)> {
+        let answer = work(self.backend)?;
+        let seconds = self
+            .effort()
+            .repeat(|| Ok(clocked(|| work(self.backend))?.0))?;
+        let mut measured = Measured::of(timing(TimeSource::Wall, &seconds));
+        if let Backend::Gpu(_) = self.backend {
+            measured.cpu_median_s = Some(self.natively(work)?);
+        }
+        Ok((answer, measured))
+    }
+
+    /// Median seconds of the native path.
+    fn natively<T>(&self, work: &dyn Fn(&Backend) -> Result<T>) -> Result<f64> {
+        let least = self.effort().least;
+        let (first, _) = clocked(|| work(&Backend::Cpu))?;
+        if first > self.effort().patience {
+            return Ok(first); // long enough for once to do
+        }
+        let again = (0..least).map(|_| Ok(clocked(|| work(&Backend::Cpu))?.0));
+        Ok(median(&again.collect::<Result<Vec<f64>>>()?))
+    }
+
+    /// Seconds of the wanted kernels, and of the whole call less its uploads.
+    pub(super) fn kernels<T>(
+        &self,
+        gpu: &Gpu,
+        wanted: &dyn Fn(&str) -> bool,
+        work: &dyn Fn(&Backend) -> Result<T>,
+    ) -> Result<(TimeSource, Vec<f64>, Vec<f64>)> {
+        let mut clock = TimeSource::Wall;
+        let one = || {
+            let metered = gpu.metered()?;
+            let backend = Backend::Gpu(metered.clone());
+            let (whole, _) = clocked(|| work(&backend))?;
+            let seen = metered.metering()?;
+            clock = seen.source;
+            let kernels = seen.seconds(wanted);
+            Ok((kernels, (whole - seen.upload_seconds).max(kernels)))
+        };
+        let (kernels, left): (Vec<f64>, Vec<f64>) = self.effort().repeat(one)?.into_iter().unzip();
+        if kernels.iter().all(|seconds| *seconds <= 0.0) {
+            return Err(gpu.error(
+                "measure kernels",
+                "none that belongs to this workload was submitted".to_owned(),
+            ));
+        }
+        Ok((clock, kernels, left))
+    }
+}
+
+impl Measured {
+    fn of(timing: Timing) -> Self {
+        Self {
+            timing,
+            end_to_end: None,
+            cpu_median_s: None,
+        }
+    }
+}
+
+impl Workload {
+    /// Runs it. A device that refuses it leaves a row that says so.
+    pub(super) fn row(&self, bench: &Bench<'_>) -> Result<Row> {
+        let row = |valid, error_is: &str, error, tolerance, problem, times| Row {
+            name: self.name.clone(),
+            what: self.what.to_owned(),
+            shape: self.shape.clone(),
+            valid,
+            error_is: error_is.to_owned(),
+            error,
+            tolerance,
+            problem,
+            times,
+        };
+        match (self.run)(bench) {
+            Ok(outcome) => {
+                let times = outcome.times(bench.roofs);
+                let (valid, times) = gate(outcome.error, outcome.tolerance, times);
+                let error = Some(outcome.error).filter(|error| error.is_finite());
+                let tolerance = outcome.tolerance;
+                let problem = error
+                    .is_none()
+                    .then(|| "the answer is no number".to_owned());
+                Ok(row(
+                    valid,
+                    outcome.error_is,
+                    error,
+                    tolerance,
+                    problem,
+                    times,
+                ))
+            }
+            Err(Error::Gpu { problem, .. }) => Ok(row(false, "", None, 0.0, Some(problem), None)),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+impl Outcome {
+    fn times(&self, roofs: Ceilings) -> Times {
+        let Measured {
+            timing,
+            end_to_end,
+            cpu_median_s,
+        } = self.measured;
+        let seconds = |work: Option<f64>, roof: Option<f64>| Some(work? / roof?);
+        let candidates = [
+            ("roof.f32", seconds(self.flop, roofs.flop)),
+            ("roof.memory", seconds(self.bytes, roofs.bytes)),
+        ];
+        let binding = candidates
+            .into_iter()
+            .filter_map(|(name, seconds)| Some((name, seconds?)))
+            .max_by(|a, b| a.1.total_cmp(&b.1));
+        let rate = |work: Option<f64>| Some(work? / timing.median_s / 1e9);
+        let whole = end_to_end.map_or(timing.median_s, |e| e.with_upload_s);
+        Times {
+            timing,
+            flop: self.flop,
+            bytes: self.bytes,
+            gflops: rate(self.flop),
+            gbps: rate(self.bytes),
+            bound_by: binding.map(|(name, _)| name.to_owned()),
+            share_of_roof: binding.map(|(_, seconds)| seconds / timing.median_s),
+            end_to_end,
+            cpu_median_s,
+            speed_up_over_cpu: cpu_median_s.map(|cpu| cpu / whole),
+        }
+    }
+}

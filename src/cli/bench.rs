@@ -1,0 +1,118 @@
+//! `neurosieve bench`: how fast this machine is.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::progress::Bar;
+use super::{device, say, say_json};
+use crate::bench::comparison::{compare, parse};
+use crate::bench::results::BenchResults;
+use crate::bench::{self, Effort, Options, Size};
+use crate::error::{Error, Result};
+use crate::gpu::AdapterKind;
+use crate::ops::Backend;
+use crate::report;
+
+/// Measure a device: what it can do at most, and what share of that each operation reaches.
+///
+/// Roofs (arithmetic, memory, transfers, launches) are measured on the same device by kernels that do nothing else. Every
+/// answer is compared with a reference in f64: a row that fails is INVALID and shows no time.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// What to measure: auto, cpu, gpu, the index of an adapter or a part of its name
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+    /// How large the workloads are; up to 1, 4 and 16 GiB of memory
+    #[arg(long, value_enum, default_value_t = SizeArgument::Small)]
+    size: SizeArgument,
+    /// Only workloads whose names begin so
+    #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only say what would be measured
+    #[arg(long, conflicts_with = "compare")]
+    list: bool,
+    /// Set this run beside an earlier one, or two files beside each other without measuring
+    #[arg(long, value_name = "OLD.json [NEW.json]", num_args = 1..=2)]
+    compare: Vec<PathBuf>,
+    /// Print one JSON document
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Print Markdown
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// `--size`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum SizeArgument {
+    /// Under two minutes, software adapters included
+    Small,
+    /// For a GPU with 4 GB
+    Standard,
+    /// For a GPU with 12 GB or more
+    Large,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+    let files: Vec<BenchResults> = arguments
+        .compare
+        .iter()
+        .map(|file| read(file))
+        .collect::<Result<_>>()?;
+    if let [old, new] = files.as_slice() {
+        let comparison = compare(old, new);
+        return match arguments.json {
+            true => say_json(out, &comparison),
+            false => say(out, &report::bench::compared(&comparison)),
+        };
+    }
+    let options = Options {
+        size: match arguments.size {
+            SizeArgument::Small => Size::Small,
+            SizeArgument::Standard => Size::Standard,
+            SizeArgument::Large => Size::Large,
+        },
+        only: arguments.only.clone(),
+        effort: Effort::default(),
+    };
+    let backend = open(&arguments.device, err)?;
+    if arguments.list {
+        let listed = bench::list(&backend, &options)?;
+        return match arguments.json {
+            true => say_json(out, &listed),
+            false => say(out, &report::bench::listed(&listed)),
+        };
+    }
+    let mut bar = Bar::new();
+    let measured = bench::run(&backend, &options, &mut |progress| bar.show(progress));
+    bar.clear();
+    let mut results = measured?;
+    results.comparison = files.first().map(|old| compare(old, &results));
+    match (arguments.json, arguments.markdown) {
+        (true, _) => say_json(out, &results),
+        (_, true) => say(out, &report::bench::markdown(&results)),
+        _ => say(out, &report::bench::text(&results)),
+    }
+}
+
+/// The device with what measurements need; warns where it is none that figures mean something of.
+fn open(asked: &str, err: &mut dyn Write) -> Result<Backend> {
+    let (backend, _) = device::choose(asked)?;
+    let Backend::Gpu(gpu) = backend else {
+        return Ok(backend);
+    };
+    if gpu.report().kind == AdapterKind::Software {
+        // A closed stderr must not cost the measurement; the document says it too.
+        drop(writeln!(
+            err,
+            "warning: {} is a software adapter: its figures are not ranked and say nothing of GPUs",
+            gpu.report()
+        ));
+    }
+    Ok(Backend::Gpu(gpu.for_measurements()?))
+}
+
+fn read(file: &Path) -> Result<BenchResults> {
+    let text = std::fs::read_to_string(file).map_err(|source| Error::io("read", file, source))?;
+    parse(&text, &file.display().to_string())
+}
