@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::search::{Penalties, Prober, Search, Target};
 use crate::activations::LayerMap;
 use crate::error::Result;
-use crate::ops::Backend;
 
 /// A probe on a layer, or on all layers up to it.
 #[derive(Debug, Clone)]
@@ -57,16 +54,11 @@ pub fn probe_layers(
     let total = neurons(&alone) + neurons(&ahead);
     let mut found = BTreeMap::new();
     let mut done = 0;
-    for group in groups(prober, &alone, &ahead) {
+    for group in groups(&alone, &ahead) {
         done += neurons(&group);
-        // Those that run at once share what one may take.
-        let mut prober = prober.clone();
-        prober.params.memory /= group.len().min(rayon::current_num_threads()) as u64;
-        let probes: Vec<LayerProbe> = group
-            .par_iter()
-            .with_max_len(1)
-            .map(|(layer, columns)| probe(&prober, *layer, columns, target, penalties))
-            .collect::<Result<_>>()?;
+        let probes = prober.each(&group, |prober, (layer, columns)| {
+            probe(prober, *layer, columns, target, penalties)
+        })?;
         found.extend(group.into_iter().map(key).zip(probes));
         progress(done as f64 / total as f64);
     }
@@ -92,17 +84,9 @@ fn key((layer, columns): Job) -> (u32, usize) {
     (layer, columns.start)
 }
 
-/// What is fitted at once: natively as many probes as have no more neurons together than there are, so that their copies of
-/// the activations are no larger than the activations; layers up to a high one go with those up to a low one. A GPU gets one
-/// after the other.
-fn groups(prober: &Prober<'_>, alone: &[Job], ahead: &[Job]) -> Vec<Vec<Job>> {
-    if matches!(prober.backend, Backend::Gpu(_)) {
-        return alone
-            .iter()
-            .chain(ahead)
-            .map(|job| vec![job.clone()])
-            .collect();
-    }
+/// What is fitted at once: as many probes as have no more neurons together than there are, so that their copies of the
+/// activations are no larger than the activations; layers up to a high one go with those up to a low one.
+fn groups(alone: &[Job], ahead: &[Job]) -> Vec<Vec<Job>> {
     let all: usize = alone.iter().map(|(_, columns)| columns.len()).sum();
     let mut groups = vec![alone.to_vec()];
     let mut rest = ahead;

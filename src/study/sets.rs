@@ -180,45 +180,37 @@ pub(super) fn combine(
         base: Base::Representatives,
         set_delta: spec.set_delta,
     };
-    let mut found: Vec<ChosenCombined> = Vec::new();
-    for (at, selection) in selections.iter().enumerate() {
-        // Several δ often select the same layer.
-        let chosen = &cumulative[selection.place];
-        let known: Vec<_> = found
-            .iter()
-            .filter(|c| c.layer == chosen.layer && c.delta == selections[at - 1].delta)
-            .cloned()
-            .collect();
-        if !known.is_empty() {
-            found.extend(known.into_iter().map(|c| ChosenCombined {
-                delta: selection.delta,
-                ..c
-            }));
-            continue;
-        }
-        let columns: Vec<usize> = (0..map.columns(chosen.layer).end).collect();
-        if !columns
-            .iter()
-            .any(|&n| prober.moments.spread[n] == Spread::Varies)
-        {
-            continue;
-        }
-        let share = |done: f64| (at as f64 + done) / selections.len() as f64;
-        for one in combined::combine(prober, goal.target, &columns, &plan, &mut |done| {
-            progress(share(done));
-        })? {
-            tally.add(&one.clusters);
-            tally.add(&one.set);
-            found.push(ChosenCombined {
-                delta: selection.delta,
-                threshold: one.threshold,
-                layer: chosen.layer,
-                layer_neurons: chosen.neurons,
-                clusters: one.representatives.len(),
-                clusters_dev_accuracy: one.clusters.dev_accuracy,
-                set: Retrained::of(&one.neurons, &one.set),
-            });
-        }
+    // Several δ often select the same layer.
+    let mut places: Vec<usize> = selections.iter().map(|s| s.place).collect();
+    places.sort_unstable();
+    places.dedup();
+    let columns = |place: usize| 0..map.columns(cumulative[place].layer).end;
+    let varies = |n: usize| prober.moments.spread[n] == Spread::Varies;
+    places.retain(|&place| columns(place).any(varies));
+    let each = prober.each(&places, |prober, &place| {
+        let columns: Vec<usize> = columns(place).collect();
+        combined::combine(prober, goal.target, &columns, &plan, &mut |_| {})
+    })?;
+    for one in each.iter().flatten() {
+        tally.add(&one.clusters);
+        tally.add(&one.set);
     }
+    let mut found = Vec::new();
+    for selection in selections {
+        let Some(at) = places.iter().position(|&place| place == selection.place) else {
+            continue;
+        };
+        let chosen = &cumulative[selection.place];
+        found.extend(each[at].iter().map(|one| ChosenCombined {
+            delta: selection.delta,
+            threshold: one.threshold,
+            layer: chosen.layer,
+            layer_neurons: chosen.neurons,
+            clusters: one.representatives.len(),
+            clusters_dev_accuracy: one.clusters.dev_accuracy,
+            set: Retrained::of(&one.neurons, &one.set),
+        }));
+    }
+    progress(1.0);
     Ok(found)
 }
