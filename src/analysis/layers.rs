@@ -54,7 +54,10 @@ pub fn probe_layers(
     let total = neurons(&alone) + neurons(&ahead);
     let mut found = BTreeMap::new();
     let mut done = 0;
-    for group in groups(&alone, &ahead) {
+    // Copies of the activations take half of what probes may take, or as much as the activations where that is more.
+    let copies = prober.params.memory / 2 / (4 * prober.train.nrows().max(1) as u64);
+    let room = layers.neurons().max(copies as usize);
+    for group in groups(&alone, &ahead, room) {
         done += neurons(&group);
         let probes = prober.each(&group, |prober, (layer, columns)| {
             probe(prober, *layer, columns, target, penalties)
@@ -84,27 +87,23 @@ fn key((layer, columns): Job) -> (u32, usize) {
     (layer, columns.start)
 }
 
-/// What is fitted at once: as many probes as have no more neurons together than there are, so that their copies of the
-/// activations are no larger than the activations; layers up to a high one go with those up to a low one.
-fn groups(alone: &[Job], ahead: &[Job]) -> Vec<Vec<Job>> {
-    let all: usize = alone.iter().map(|(_, columns)| columns.len()).sum();
-    let mut groups = vec![alone.to_vec()];
-    let mut rest = ahead;
-    while let [before @ .., high] = rest {
-        let mut group = vec![high.clone()];
-        let mut room = all - high.1.len();
-        rest = before;
-        while let [low, after @ ..] = rest {
-            if low.1.len() > room {
-                break;
+/// What is fitted at once: probes that have no more neurons together than there is room for; the largest first, so that
+/// none of them is left to run by itself at the end.
+fn groups(alone: &[Job], ahead: &[Job], room: usize) -> Vec<Vec<Job>> {
+    let mut jobs: Vec<&Job> = alone.iter().chain(ahead).collect();
+    jobs.sort_by_key(|(_, columns)| std::cmp::Reverse(columns.len()));
+    let mut groups: Vec<(usize, Vec<Job>)> = Vec::new();
+    for job in jobs {
+        let neurons = job.1.len();
+        match groups.iter_mut().find(|(taken, _)| taken + neurons <= room) {
+            Some((taken, group)) => {
+                *taken += neurons;
+                group.push(job.clone());
             }
-            room -= low.1.len();
-            group.push(low.clone());
-            rest = after;
+            None => groups.push((neurons, vec![job.clone()])),
         }
-        groups.push(group);
     }
-    groups
+    groups.into_iter().map(|(_, group)| group).collect()
 }
 
 fn probe(

@@ -20,8 +20,9 @@ const KAPPA: (f64, f64) = (7.0, 16.0);
 const FORCING: (f64, f64) = (0.3, 0.1);
 /// Near means a KKT residual of at most this times λ.
 const NEAR: f64 = 1.0;
-/// The working set may grow by this share of the non-zeros a round.
-const GROWTH: f64 = 0.5;
+/// The working set may grow by this share of the non-zeros a round: of a cold start, and of one from a neighbour's optimum,
+/// most of whose non-zeros stay.
+const GROWTH: (f64, f64) = (0.5, 0.2);
 /// Rounds that a Hessian serves near the optimum, corrected by a BFGS pair each.
 const HESSIAN_ROUNDS: usize = 10;
 /// Steps of the quadratic programme a round.
@@ -324,7 +325,12 @@ impl Iterate {
         }
         // Near the optimum also what is about to violate: it would else have to wait for the next Hessian.
         let margin = if near { 0.9 } else { 1.0 };
-        let room = ((GROWTH * count as f64) as usize)
+        let growth = if self.problem.warm {
+            GROWTH.1
+        } else {
+            GROWTH.0
+        };
+        let room = ((growth * count as f64) as usize)
             .max(100)
             .min(WORKING_SET_MAX.saturating_sub(count).max(50));
         let mut violators: Vec<(f64, (usize, usize))> = self
