@@ -54,16 +54,21 @@ pub fn probe_layers(
     let total = neurons(&alone) + neurons(&ahead);
     let mut found = BTreeMap::new();
     let mut done = 0;
-    // Copies of the activations take half of what probes may take, or as much as the activations where that is more.
-    let copies = prober.params.memory / 2 / (4 * prober.train.nrows().max(1) as u64);
+    // Half of what probes may take is for copies of the activations: as much as the activations where that is more.
+    let mut prober = prober.clone();
+    prober.params.memory /= 2;
+    let copies = prober.params.memory / (4 * prober.train.nrows().max(1) as u64);
     let room = layers.neurons().max(copies as usize);
     for group in groups(&alone, &ahead, room) {
-        done += neurons(&group);
-        let probes = prober.each(&group, |prober, (layer, columns)| {
-            probe(prober, *layer, columns, target, penalties)
-        })?;
+        let probes = prober.each(
+            &group,
+            |prober, (layer, columns)| probe(prober, *layer, columns, target, penalties),
+            &mut |at| {
+                done += group[at].1.len();
+                progress(done as f64 / total as f64);
+            },
+        )?;
         found.extend(group.into_iter().map(key).zip(probes));
-        progress(done as f64 / total as f64);
     }
     let mut take = |job: Job| found.remove(&key(job)).expect("each was in a group");
     let independent: Vec<LayerProbe> = alone.into_iter().map(&mut take).collect();

@@ -1,9 +1,9 @@
 //! Search: which penalty does dev prefer. Probes are fitted on train and chosen on dev; test is not known here.
 
+mod each;
 mod sets;
 
 use ndarray::{Array1, Array2, ArrayView2};
-use rayon::prelude::*;
 
 use super::bootstrap::Units;
 use super::metrics::sample_losses;
@@ -164,27 +164,6 @@ impl Search {
 }
 
 impl Prober<'_> {
-    /// Does jobs beside one another, each with a prober that takes its share of the memory: natively as many as there are
-    /// threads. A GPU, which one job keeps busy, gets one after the other.
-    ///
-    /// # Errors
-    /// What the first of the jobs that fail returns.
-    pub fn each<J: Sync, R: Send>(
-        &self,
-        jobs: &[J],
-        work: impl Fn(&Self, &J) -> Result<R> + Sync,
-    ) -> Result<Vec<R>> {
-        if matches!(self.backend, Backend::Gpu(_)) {
-            return jobs.iter().map(|job| work(self, job)).collect();
-        }
-        let mut prober = self.clone();
-        let beside = jobs.len().clamp(1, rayon::current_num_threads());
-        prober.params.memory /= beside as u64;
-        let one = |job| work(&prober, job);
-        let found: Vec<Result<R>> = jobs.par_iter().with_max_len(1).map(one).collect();
-        found.into_iter().collect()
-    }
-
     /// Fits a task on the neurons `columns` at every penalty and chooses on dev by [`Prober::rule`]; of
     /// equally good ones the most strongly penalised, since it needs the fewest neurons.
     ///

@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     /// Which minimal sets: those of the loss nearest to this, a share of the oracle's dev accuracy
     #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share, requires = "transfer")]
     delta: f64,
-    /// Random sets beside each carried one; p is at least 1 / (N + 1)
+    /// Random sets beside each carried one; p is at least 1 / (N + 1), corrected for m carried sets at least m / (N + 1)
     #[arg(long, value_name = "N", default_value_t = RANDOM_SETS as u32, value_parser = clap::value_parser!(u32).range(2..=10_000), requires = "transfer")]
     random_sets: u32,
     /// Where to retrain: auto, cpu, gpu, the index of an adapter or a part of its name

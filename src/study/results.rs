@@ -28,7 +28,8 @@ pub struct StudyResults {
     pub schema_version: u32,
     /// The study's name, from its specification.
     pub name: String,
-    /// What it was asked for, with the paths of its data as they were given; null in results of earlier versions.
+    /// What it was asked for, with the paths of its data from the folder it ran in, or whole where they were given whole; null
+    /// in results of earlier versions.
     #[serde(default)]
     pub spec: Option<Spec>,
     /// Version of neurosieve that ran it.

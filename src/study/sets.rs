@@ -187,10 +187,23 @@ pub(super) fn combine(
     let columns = |place: usize| 0..map.columns(cumulative[place].layer).end;
     let varies = |n: usize| prober.moments.spread[n] == Spread::Varies;
     places.retain(|&place| columns(place).any(varies));
-    let each = prober.each(&places, |prober, &place| {
-        let columns: Vec<usize> = columns(place).collect();
-        combined::combine(prober, goal.target, &columns, &plan, &mut |_| {})
-    })?;
+    let mut each = Vec::with_capacity(places.len());
+    // As many at once as there are threads: each holds the correlations of its neurons.
+    for some in places.chunks(rayon::current_num_threads()) {
+        let before = each.len();
+        let mut done = 0;
+        each.extend(prober.each(
+            some,
+            |prober, &place| {
+                let columns: Vec<usize> = columns(place).collect();
+                combined::combine(prober, goal.target, &columns, &plan, &mut |_| {})
+            },
+            &mut |_| {
+                done += 1;
+                progress((before + done) as f64 / places.len() as f64);
+            },
+        )?);
+    }
     for one in each.iter().flatten() {
         tally.add(&one.clusters);
         tally.add(&one.set);
@@ -211,6 +224,5 @@ pub(super) fn combine(
             set: Retrained::of(&one.neurons, &one.set),
         }));
     }
-    progress(1.0);
     Ok(found)
 }

@@ -132,6 +132,15 @@ fn neurons_that_correspond_are_carried_over_and_others_are_not() {
 }
 
 #[test]
+fn few_random_sets_are_said_to_be_too_few() {
+    let study = finished(&parts(1));
+    let run = study.path("out");
+    let said = |random_sets| transferred(&run, &run, &["--random-sets", random_sets]).1;
+    assert!(said("20").contains("no p can be below 0.10; ask for 40"));
+    assert!(!said("40").contains("no p can be below"));
+}
+
+#[test]
 fn what_cannot_be_carried_over_is_refused() {
     let study = finished(&parts(1));
     let run = study.path("out");
@@ -151,6 +160,12 @@ fn what_cannot_be_carried_over_is_refused() {
     odd["tasks"][0]["oracle"]["l1"] = 123.0.into();
     std::fs::write(&earlier, odd.to_string()).expect("the folder is writable");
     assert_fails(&carry(&earlier), &["penalty"]);
+    // Other data of the same shape, as another folder's files of the same names are.
+    let [train, ..] = turned(parts(1));
+    train.write(&study.path("train.safetensors"));
+    assert_fails(&carry(&run), &["class means", "run the study again"]);
+    telling(300, 9).write(&study.path("train.safetensors"));
+    assert_fails(&carry(&run), &["classes of train", "run the study again"]);
     telling(299, 1).write(&study.path("train.safetensors"));
     assert_fails(&carry(&run), &["299", "300", "Put back the data"]);
     std::fs::remove_file(study.path("dev.safetensors")).expect("it can be removed");

@@ -149,7 +149,8 @@ impl<'a> Slab<'a> {
                 return Ok(out);
             }
         };
-        let intercept = usize::from(rows.first() == Some(&0)); // rows ascend
+        debug_assert!(rows.is_sorted(), "only the first row can be the intercept");
+        let intercept = usize::from(rows.first() == Some(&0));
         for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
             let source = z.row(i as usize);
             let source = source.to_slice().expect("rows are contiguous");

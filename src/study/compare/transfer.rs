@@ -7,6 +7,7 @@ use super::results::{
 use crate::analysis::bootstrap::Units;
 use crate::analysis::holm::holm;
 use crate::analysis::random_sets::random_sets;
+use crate::analysis::ranking;
 use crate::analysis::search::{Prober, Target};
 use crate::analysis::transfer::{self, Sets};
 use crate::analysis::uncertainty::wilson;
@@ -76,11 +77,25 @@ pub fn transfer(
         let tasks = pair.tasks.len() as f64;
         for (number, task) in pair.tasks.iter_mut().enumerate() {
             let runs = (task_of(first, &task.name)?, task_of(second, &task.name)?);
+            other.check(&second.file, runs.1)?;
+            let draws = stream(stream(asked.seed, at as u64), number as u64);
             let mut share = |done: f64| heard((number as f64 + done) / tasks);
-            task.transfer = Some(other.task(runs, number as u64, &mut share)?);
+            let found = other.task(runs, draws, &mut share, &mut pair.notes)?;
+            task.transfer = Some(found);
         }
     }
-    correct(results)?;
+    let carried = correct(results)?;
+    let least = carried as f64 / (asked.random_sets + 1) as f64;
+    if least >= 0.05 {
+        let note = format!(
+            "{carried} sets are carried in all, beside {} random ones each: corrected for that, no p can be below {least:.2}; ask for {} random sets or more",
+            asked.random_sets,
+            20 * carried
+        );
+        for pair in &mut results.pairs {
+            pair.notes.push(note.clone());
+        }
+    }
     results.transfer = Some(TransferPlan {
         delta: asked.delta,
         random_sets: asked.random_sets,
@@ -171,25 +186,79 @@ struct Other<'a> {
     asked: Asked,
 }
 
+/// The probeless scores of the same data agree to this share of the largest on any device.
+const SAME: f64 = 1e-4;
+
 impl Other<'_> {
+    /// That the files hold what was studied, not something else of the same shape: the same classes with as many samples,
+    /// and class means that give the probeless scores which the results hold.
+    fn check(&self, run: &str, task: &TaskResults) -> Result<()> {
+        let others = |what: String| {
+            Error::invalid(
+                format!("data of {run}"),
+                format!("task {}: {what} than in the study", task.name),
+                "Compare in the folder in which the study ran, with its data where they were, or run the study again",
+            )
+        };
+        let (place, _) = self.known(task)?;
+        let train = self.data.train();
+        let labels = &train.labels[place];
+        let classes = labels.classes().iter().zip(labels.counts());
+        let were = task.classes.iter().map(|c| (&c.name, c.samples.train));
+        if !classes.eq(were) {
+            return Err(others("the classes of train are others".to_owned()));
+        }
+        let Some(studied) = task.rankings.get("probeless") else {
+            return Ok(());
+        };
+        let by_class = moments(self.backend, train.activations.view(), Some(labels))?;
+        let Some(means) = ranking::standardised_means(&by_class) else {
+            return Ok(());
+        };
+        let now = ranking::probeless(means.view(), &labels.present())?.scores;
+        let largest = studied.scores.iter().copied().fold(0.0, f64::max);
+        let scores = now.iter().zip(&studied.scores);
+        let differs = |(now, studied): (&f64, &f64)| (now - studied).abs() > SAME * largest;
+        match scores.map(differs).position(|differs| differs) {
+            None => Ok(()),
+            Some(neuron) => Err(others(format!(
+                "the class means of neuron {neuron} are others"
+            ))),
+        }
+    }
+
     fn task(
         &self,
         (first, second): (&TaskResults, &TaskResults),
-        number: u64,
+        draws: u64,
         progress: &mut dyn FnMut(f64),
+        notes: &mut Vec<String>,
     ) -> Result<Vec<TransferResult>> {
         let far = |set: &MinimalSet| (set.delta - self.asked.delta).abs();
         let nearest = first.minimal_sets.iter().map(far).min_by(f64::total_cmp);
         let sets: Vec<&MinimalSet> = first
             .minimal_sets
             .iter()
-            .filter(|set| Some(far(set)) == nearest && second.rankings.contains_key(&set.ranking))
+            .filter(|set| Some(far(set)) == nearest)
             .collect();
         let mut found = Vec::with_capacity(sets.len());
         for (at, set) in sets.iter().enumerate() {
-            let seed = stream(stream(self.asked.seed, number), at as u64);
+            let name = (&second.name, &set.ranking);
+            if !second.rankings.contains_key(&set.ranking) {
+                notes.push(format!(
+                    "{}: the {} set is not carried, since the second run has no such ordering",
+                    name.0, name.1
+                ));
+                continue;
+            }
             let mut share = |done: f64| progress((at as f64 + done) / sets.len() as f64);
-            found.extend(self.set(set, second, seed, &mut share)?);
+            match self.set(set, second, stream(draws, at as u64), &mut share)? {
+                Some(one) => found.push(one),
+                None => notes.push(format!(
+                    "{}: the {} set is not carried, since it has as many neurons as vary",
+                    name.0, name.1
+                )),
+            }
         }
         Ok(found)
     }
@@ -312,8 +381,9 @@ fn record(
     }
 }
 
-/// Corrects the two kinds of p over all carried sets of the document (Holm 1979), each kind by itself.
-fn correct(results: &mut CompareResults) -> Result<()> {
+/// Corrects the two kinds of p over all carried sets of the document (Holm 1979), each kind by itself. Returns how many sets
+/// there are.
+fn correct(results: &mut CompareResults) -> Result<usize> {
     let tasks = results.pairs.iter_mut().flat_map(|pair| &mut pair.tasks);
     let mut all: Vec<&mut TransferResult> = tasks
         .flat_map(|task| task.transfer.iter_mut().flatten())
@@ -325,5 +395,5 @@ fn correct(results: &mut CompareResults) -> Result<()> {
         found.against_own.p_holm = own;
         found.random.p_holm = random;
     }
-    Ok(())
+    Ok(own.len())
 }
