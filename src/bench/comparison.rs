@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::asked;
 use super::results::{BenchResults, SCHEMA_VERSION, Timing};
 use crate::error::{Error, Result};
 
@@ -24,11 +25,11 @@ pub struct Comparison {
     pub old_device: String,
     /// Device of the new one.
     pub new_device: String,
-    /// Whether these, or the versions of their drivers, are the same.
+    /// Whether processor, threads, adapter and driver are the same. Memory may differ: it bounds sizes, not speed.
     pub same_device: bool,
     /// Whether no row has changed.
     pub no_change: bool,
-    /// Every row of either.
+    /// Every row of either that was asked for.
     pub rows: Vec<Change>,
 }
 
@@ -98,7 +99,7 @@ struct Found<'a> {
     timing: Option<Timing>,
 }
 
-fn rows(run: &BenchResults) -> Vec<Found<'_>> {
+fn rows<'a>(run: &'a BenchResults, only: &[String]) -> Vec<Found<'a>> {
     let roofs = run.roofs.iter().map(|roof| Found {
         name: &roof.name,
         shape: "",
@@ -109,7 +110,8 @@ fn rows(run: &BenchResults) -> Vec<Found<'_>> {
             ..times.timing
         }),
     });
-    let workloads = run.workloads.iter().map(|row| Found {
+    let wanted = run.workloads.iter().filter(|row| asked(&row.name, only));
+    let workloads = wanted.map(|row| Found {
         name: &row.name,
         shape: &row.shape,
         timing: row.times.as_ref().map(|times| times.timing),
@@ -117,9 +119,9 @@ fn rows(run: &BenchResults) -> Vec<Found<'_>> {
     roofs.chain(workloads).collect()
 }
 
-/// Sets a new run beside an old one.
-pub fn compare(old: &BenchResults, new: &BenchResults) -> Comparison {
-    let (before, after) = (rows(old), rows(new));
+/// Sets a new run beside an old one: the roofs, and the workloads that were asked for ([`asked`]).
+pub fn compare(old: &BenchResults, new: &BenchResults, only: &[String]) -> Comparison {
+    let (before, after) = (rows(old, only), rows(new, only));
     let same_name = |name: &str, among: &[Found<'_>]| among.iter().position(|r| r.name == name);
     let mut rows: Vec<Change> = after
         .iter()
@@ -137,7 +139,7 @@ pub fn compare(old: &BenchResults, new: &BenchResults) -> Comparison {
         schema_version: SCHEMA_VERSION,
         old_device: old.system.device_name(),
         new_device: new.system.device_name(),
-        same_device: old.system == new.system,
+        same_device: old.system.same_but_for_memory(&new.system),
         no_change: rows.iter().all(still),
         rows,
     }

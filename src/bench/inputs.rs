@@ -39,6 +39,28 @@ pub(super) fn activations(samples: usize, neurons: usize, seed: u64) -> Array2<f
     })
 }
 
+/// Neurons of a group of [`groups`]: more than are asked for as partners.
+const GROUP: usize = 32;
+
+/// Neurons in groups of 32, whose members lie far apart and share a component, each by another weight and every other one
+/// with the other sign: |r| in a group goes from 0.9, of its first members, to 0.3. When pairs of the last members come, the
+/// best partners of each are known, and nothing but the threshold keeps these pairs.
+pub(super) fn groups(samples: usize, neurons: usize, seed: u64) -> Array2<f32> {
+    let groups = neurons.div_ceil(GROUP);
+    filled((samples, neurons), seed, |random, out| {
+        let common: Vec<f32> = (0..groups)
+            .map(|_| random.random_range(-1.0..1.0))
+            .collect();
+        for (neuron, value) in out.iter_mut().enumerate() {
+            let (member, group) = (neuron / groups, neuron % groups);
+            let mean = (neuron % 7) as f32 - 3.0;
+            let sign = if member.is_multiple_of(2) { 1.0 } else { -1.0 };
+            let weight = sign * (3.0 - 2.4 * member as f32 / (GROUP - 1) as f32);
+            *value = mean + weight * common[group] + random.random_range(-1.0f32..1.0);
+        }
+    })
+}
+
 /// Whole numbers from −8 to 8: sums of their products are exact in f32 up to 262,144 terms.
 pub(super) fn whole_numbers(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
     filled((rows, columns), seed, |random, out| {

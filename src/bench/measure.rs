@@ -18,6 +18,20 @@ pub fn gate<T>(error: f64, tolerance: f64, times: T) -> (bool, Option<T>) {
     }
 }
 
+/// What an error that is no finite number says of the answer.
+pub(super) fn no_error(error: f64) -> Option<String> {
+    if error.is_nan() {
+        Some("a value of the answer is no number".to_owned())
+    } else if error.is_infinite() {
+        Some(
+            "a value of the answer is infinite, or the answer lacks parts or has wrong ones"
+                .to_owned(),
+        )
+    } else {
+        None
+    }
+}
+
 /// What a run shares.
 pub(super) struct Bench<'a> {
     pub(super) backend: &'a Backend,
@@ -126,13 +140,10 @@ impl<'a> Bench<'a> {
         Ok((answer, measured))
     }
 
-    /// Median seconds of the native path.
+    /// Median seconds of the native path, of as many repetitions as something long has.
     fn natively<T>(&self, work: &dyn Fn(&Backend) -> Result<T>) -> Result<f64> {
         let least = self.effort().least;
-        let (first, _) = clocked(|| work(&Backend::Cpu))?;
-        if first > self.effort().patience {
-            return Ok(first); // long enough for once to do
-        }
+        work(&Backend::Cpu)?; // cold: it does not count
         let again = (0..least).map(|_| Ok(clocked(|| work(&Backend::Cpu))?.0));
         Ok(median(&again.collect::<Result<Vec<f64>>>()?))
     }
@@ -195,9 +206,7 @@ impl Workload {
                 let (valid, times) = gate(outcome.error, outcome.tolerance, times);
                 let error = Some(outcome.error).filter(|error| error.is_finite());
                 let tolerance = outcome.tolerance;
-                let problem = error
-                    .is_none()
-                    .then(|| "the answer is no number".to_owned());
+                let problem = no_error(outcome.error);
                 Ok(row(
                     valid,
                     outcome.error_is,

@@ -7,18 +7,21 @@
 //! | `repeat` | repetitions, median and MAD; the only place that decides how often something runs |
 //! | `measure` | one workload on one device: kernels, end to end, natively beside it, and its gate |
 //! | `roofs` | arithmetic, memory, transfers, launches |
-//! | `correlations`, `products`, `probes`, `sweeps`, `studies` | the workloads, by family |
+//! | `correlations`, `pairs`, `products`, `probes`, `sweeps`, `studies` | the workloads, by family |
 //! | `inputs` | synthetic data, seeded |
 //! | `system` | the machine |
 //!
-//! A row counts only if its answer is right: each is compared with a reference in f64, by the tolerance that the operation
-//! states, and one that fails shows no time ([`gate`]). The seconds of a row come from `repeat` or from a
-//! [metered](crate::gpu::Gpu::metered) device, and from nowhere else.
+//! A row counts only if its answer is right, else it shows no time ([`gate`]). A sample of the answer is compared with a
+//! reference in f64, by the operation's tolerance or by one that the workload states: of moments and of r some neurons, of the
+//! pairs some neurons' edges and partners and all bins, of products some elements, of the inner solver every entry's residual,
+//! of sweeps one ordering, of ablations some masks. The study is gated by its own certificates of optimality alone. The seconds
+//! of a row come from `repeat` or from a [metered](crate::gpu::Gpu::metered) device, and from nowhere else.
 
 pub mod comparison;
 mod correlations;
 mod inputs;
 mod measure;
+mod pairs;
 mod probes;
 mod products;
 mod repeat;
@@ -196,8 +199,11 @@ fn chosen(options: &Options) -> Result<Vec<Workload>> {
             ));
         }
     }
-    let wanted = |w: &Workload| {
-        options.only.is_empty() || options.only.iter().any(|only| w.name.starts_with(only))
-    };
+    let wanted = |w: &Workload| asked(&w.name, &options.only);
     Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// Whether a workload's name begins with one of `only`; every name does where there are none.
+pub fn asked(name: &str, only: &[String]) -> bool {
+    only.is_empty() || only.iter().any(|only| name.starts_with(only))
 }

@@ -6,7 +6,7 @@ use rand::RngExt;
 use super::Size;
 use super::inputs::{activations, random};
 use super::measure::{Bench, Outcome, Workload};
-use super::roofs::largest;
+use super::roofs::{largest, worse};
 use crate::error::Result;
 use crate::ops::Backend;
 use crate::ops::quadratic::{self, Programme, Solution};
@@ -117,7 +117,7 @@ fn residual(programme: &Programme<'_>, u: &[f32]) -> f64 {
         let at = f64::from(u[j]);
         let smooth = programme.g[j] + products.sum::<f64>() + programme.mu[j] * at;
         let left = if at == 0.0 {
-            (smooth.abs() - programme.l1[j]).max(0.0)
+            worse(smooth.abs() - programme.l1[j], 0.0)
         } else {
             (smooth + programme.l1[j] * at.signum()).abs()
         };

@@ -42,6 +42,12 @@ enum Way {
     Backward,
 }
 
+/// A product as a pass of probes takes it: a conversion would be timed with it.
+enum Product {
+    F32(Array2<f32>),
+    F64(Array2<f64>),
+}
+
 pub(super) fn workloads(size: Size) -> Vec<Workload> {
     let (n, d, widths) = shapes(size);
     let ways = [
@@ -65,13 +71,17 @@ fn run(bench: &Bench<'_>, way: Way, (n, d, k): (usize, usize, usize)) -> Result<
     let right = activations(if way == Way::Forward { d } else { n }, k, 4);
     let ours = |name: &str| name.starts_with("probe/");
     let work = |backend: &Backend| match (backend, way) {
-        (Backend::Cpu, Way::Forward) => {
-            Ok(product::forward(x.view(), right.view())?.mapv(f64::from))
+        (Backend::Cpu, Way::Forward) => product::forward(x.view(), right.view()).map(Product::F32),
+        (Backend::Cpu, Way::Backward) => {
+            product::backward(x.view(), right.view()).map(Product::F64)
         }
-        (Backend::Cpu, Way::Backward) => product::backward(x.view(), right.view()),
         (Backend::Gpu(gpu), _) => on_device(gpu, way, x.view(), right.view()),
     };
     let (found, measured) = bench.measure(&ours, &work)?;
+    let found = match found {
+        Product::F32(values) => values.mapv(f64::from),
+        Product::F64(values) => values,
+    };
     let mut error = 0.0;
     for i in sampled(found.nrows(), SAMPLED.0) {
         for j in sampled(k, SAMPLED.1) {
@@ -97,13 +107,13 @@ fn run(bench: &Bench<'_>, way: Way, (n, d, k): (usize, usize, usize)) -> Result<
     })
 }
 
-/// From host memory and back; partial sums of slices are added in f64.
+/// From host memory and back; partial sums of slices, which the backward pass has, are added in f64.
 fn on_device(
     gpu: &Gpu,
     way: Way,
     x: ArrayView2<'_, f32>,
     right: ArrayView2<'_, f32>,
-) -> Result<Array2<f64>> {
+) -> Result<Product> {
     let ((n, d), k) = (x.dim(), right.ncols());
     let (rows, inner, slice) = match way {
         Way::Forward => (n, d, 0),
@@ -143,13 +153,18 @@ fn on_device(
         groups,
     };
     gpu.submit("probe", &[dispatch])?;
+    let result = gpu.download(&result)?;
+    if way == Way::Forward {
+        let values = Array2::from_shape_vec((rows, k), result);
+        return Ok(Product::F32(values.expect("it is of one slice")));
+    }
     let mut sums = Array2::zeros((rows, k));
-    for part in gpu.download(&result)?.chunks_exact(rows * k) {
+    for part in result.chunks_exact(rows * k) {
         for (sum, value) in sums.iter_mut().zip(part) {
             *sum += f64::from(*value);
         }
     }
-    Ok(sums)
+    Ok(Product::F64(sums))
 }
 
 fn kernel(entry: &str) -> &'static Kernel {

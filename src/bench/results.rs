@@ -55,6 +55,15 @@ pub struct System {
 }
 
 impl System {
+    /// Whether all but the memory is the same.
+    pub fn same_but_for_memory(&self, other: &Self) -> bool {
+        let bare = |system: &Self| Self {
+            memory_bytes: None,
+            ..system.clone()
+        };
+        bare(self) == bare(other)
+    }
+
     /// The device in words.
     pub fn device_name(&self) -> String {
         match &self.adapter {
@@ -127,11 +136,13 @@ pub struct Row {
     pub valid: bool,
     /// What `error` is.
     pub error_is: String,
-    /// Largest error against a reference in f64, over a sample of the answer; null where there is no answer.
+    /// Largest error against a reference in f64, over a sample of the answer (of the study the largest duality gap that its own
+    /// certificates state); null where there is no answer, or the error is no finite number.
     pub error: Option<f64>,
-    /// What is allowed of it: the operation's own tolerance.
+    /// What is allowed of it: the operation's own tolerance; of products 1e-5 of the sizes of an element's terms, of sweeps and
+    /// ablations no count, of the study the gap that its probes are asked for.
     pub tolerance: f64,
-    /// Why there is no answer.
+    /// Why there is no answer, or none with a finite error.
     pub problem: Option<String>,
     /// How long it took; null where the answer is wrong.
     pub times: Option<Times>,
@@ -156,7 +167,7 @@ pub struct Times {
     pub share_of_roof: Option<f64>,
     /// The whole call on a GPU.
     pub end_to_end: Option<EndToEnd>,
-    /// Median seconds of the same call natively, beside a GPU.
+    /// Median seconds of the same call natively, beside a GPU: of three, after one that does not count.
     pub cpu_median_s: Option<f64>,
     /// `cpu_median_s` ÷ end to end with upload.
     pub speed_up_over_cpu: Option<f64>,

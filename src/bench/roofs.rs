@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use super::Size;
 use super::inputs::{self, sampled};
-use super::measure::{Bench, Ceilings, gate};
+use super::measure::{Bench, Ceilings, gate, no_error};
 use super::repeat::{Effort, clocked, timing};
 use super::results::{Roof, RoofTimes, Timing};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ const LONG_ENOUGH: f64 = 5e-3;
 /// Threads of the chains at first, and at most.
 const THREADS: (usize, usize) = (1 << 12, 1 << 24);
 
-/// Steps of a chain: as many as f16 allows, less a few.
+/// Steps of a chain. Values end at 1,071 at most; f16 holds whole numbers up to 2,048.
 const STEPS: usize = 1024;
 
 /// Bytes of one transfer.
@@ -109,9 +109,7 @@ pub(super) fn measure(bench: &Bench<'_>, name: &str, what: &str) -> Result<Roof>
             let times = found.times(name);
             let (valid, times) = gate(found.error, roofs::TOLERANCE, times);
             let error = Some(found.error).filter(|error| error.is_finite());
-            let problem = error
-                .is_none()
-                .then(|| "the answer is no number".to_owned());
+            let problem = no_error(found.error);
             Ok(roof(valid, error, problem, times))
         }
         Err(Error::Gpu { problem, .. }) => Ok(roof(false, None, Some(problem), None)),
@@ -166,7 +164,8 @@ fn chains(bench: &Bench<'_>, gpu: &Gpu, precision: Precision) -> Result<Found> {
     }
 }
 
-/// Values of each array of a triad: far more than caches hold.
+/// Values of each of the three arrays of a triad: 32 MiB an array, or 256 MiB. That is more than most processors' last cache
+/// holds, but one of 96 MiB or more may serve some of the small size, and the roof is then above that of the memory.
 fn values(size: Size) -> usize {
     match size {
         Size::Small => 1 << 23,

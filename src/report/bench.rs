@@ -58,8 +58,8 @@ pub fn markdown(results: &BenchResults) -> String {
         write!(out, "\n{note}\n").expect("writing to a String cannot fail");
     }
     if let Some(comparison) = &results.comparison {
-        write!(out, "\n```\n{}```\n", compared(comparison))
-            .expect("writing to a String cannot fail");
+        out.push('\n');
+        out.push_str(&compared_in_markdown(comparison));
     }
     out
 }
@@ -109,6 +109,11 @@ pub fn compared(comparison: &Comparison) -> String {
         writeln!(out, "{changed} of {rows} rows differ").expect("writing to a String cannot fail");
     }
     out
+}
+
+/// As [`compared`], for a document or a discussion.
+pub fn compared_in_markdown(comparison: &Comparison) -> String {
+    format!("```\n{}```\n", compared(comparison))
 }
 
 fn said(verdict: Verdict) -> &'static str {

@@ -1,6 +1,6 @@
 //! One run beside another.
 
-use neurosieve::bench::comparison::{Comparison, Verdict, compare, parse};
+use neurosieve::bench::comparison::{Change, Comparison, Verdict, compare, parse};
 use neurosieve::bench::results::{BenchResults, Timing};
 use neurosieve::gpu::TimeSource;
 use neurosieve::report::bench::{compared, markdown, text};
@@ -32,7 +32,7 @@ fn a_run_beside_itself_has_not_changed() {
     let run = native();
     let again = parse(&serde_json::to_string(run).unwrap(), "run.json").unwrap();
     assert_eq!(again, *run, "a document loses nothing");
-    let comparison = compare(run, &again);
+    let comparison = compare(run, &again, &[]);
     assert!(comparison.no_change && comparison.same_device);
     assert_eq!(comparison.rows.len(), run.roofs.len() + run.workloads.len());
     let said = compared(&comparison);
@@ -52,7 +52,7 @@ fn what_exceeds_the_noise_of_both_is_told() {
     ] {
         let mut new = old.clone();
         timing(&mut new, 1).median_s = median;
-        let comparison = compare(&old, &new);
+        let comparison = compare(&old, &new, &[]);
         assert_eq!(verdict(&comparison, &old.workloads[1].name), expected);
         assert_eq!(comparison.no_change, expected == Verdict::NoChange);
         let said = compared(&comparison);
@@ -68,9 +68,9 @@ fn what_exceeds_the_noise_of_both_is_told() {
     timing(&mut new, 0).mad_s = 0.0;
     let name = old.workloads[0].name.clone();
     timing(&mut new, 0).median_s = 10.15e-3;
-    assert_eq!(verdict(&compare(&old, &new), &name), Verdict::NoChange);
+    assert_eq!(verdict(&compare(&old, &new, &[]), &name), Verdict::NoChange);
     timing(&mut new, 0).median_s = 10.25e-3;
-    assert_eq!(verdict(&compare(&old, &new), &name), Verdict::Slower);
+    assert_eq!(verdict(&compare(&old, &new, &[]), &name), Verdict::Slower);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn what_cannot_be_compared_is_told() {
     new.workloads[2].times = None;
     new.workloads[2].valid = false;
     new.workloads[3].name = "another".to_owned();
-    let comparison = compare(&old, &new);
+    let comparison = compare(&old, &new, &[]);
     assert!(!comparison.same_device && !comparison.no_change);
     assert!(compared(&comparison).contains("the machines, devices or drivers differ"));
     for (name, expected) in [
@@ -95,13 +95,45 @@ fn what_cannot_be_compared_is_told() {
     ] {
         assert_eq!(verdict(&comparison, name), expected, "{name}");
     }
-    let back = compare(&new, &old);
+    let back = compare(&new, &old, &[]);
     assert_eq!(verdict(&back, &old.workloads[2].name), Verdict::NowValid);
     assert_eq!(
-        verdict(&compare(&new, &new), &old.workloads[2].name),
+        verdict(&compare(&new, &new, &[]), &old.workloads[2].name),
         Verdict::Invalid
     );
-    assert!(compare(&new, &new).no_change);
+    assert!(compare(&new, &new, &[]).no_change);
+}
+
+#[test]
+fn what_was_not_asked_for_is_left_out() {
+    let old = native();
+    let mut new = old.clone();
+    new.workloads.retain(|row| row.name == "moments");
+    let rows = |only: &[&str]| {
+        let only: Vec<String> = only.iter().map(|name| (*name).to_owned()).collect();
+        compare(old, &new, &only).rows
+    };
+    let gone = |rows: &[Change]| {
+        rows.iter()
+            .filter(|r| r.verdict == Verdict::OnlyOld)
+            .count()
+    };
+    // Without a word on it they are gone.
+    assert_eq!(gone(&rows(&[])), old.workloads.len() - 1);
+    let asked = rows(&["moments"]);
+    assert_eq!((asked.len(), gone(&asked)), (old.roofs.len() + 1, 0));
+    // What was asked for and is not there is told.
+    assert_eq!(gone(&rows(&["moments", "study"])), 1);
+}
+
+#[test]
+fn memory_makes_no_other_device() {
+    let old = native();
+    let mut new = old.clone();
+    new.system.memory_bytes = Some(12_345);
+    assert!(compare(old, &new, &[]).same_device);
+    new.system.cpu = Some("another".to_owned());
+    assert!(!compare(old, &new, &[]).same_device);
 }
 
 #[test]
@@ -113,7 +145,7 @@ fn roofs_that_were_measured_by_more_work_are_compared_by_their_rate() {
     times.timing.median_s *= 4.0;
     times.timing.min_s *= 4.0;
     times.timing.mad_s *= 4.0;
-    assert!(compare(&old, &new).no_change);
+    assert!(compare(&old, &new, &[]).no_change);
 }
 
 #[test]
@@ -154,7 +186,7 @@ fn a_roof_that_was_disturbed_is_named() {
 #[test]
 fn text_and_markdown_have_every_row() {
     let mut run = native().clone();
-    run.comparison = Some(compare(&run, &run));
+    run.comparison = Some(compare(&run, &run, &[]));
     let (text, markdown) = (text(&run), markdown(&run));
     for name in run.workloads.iter().map(|row| &row.name) {
         assert!(text.lines().any(|line| line.starts_with(&**name)), "{name}");

@@ -64,7 +64,53 @@ fn bench_measures_what_is_asked_for_and_compares_it() {
         said.starts_with("### neurosieve ") && said.contains("| moments |"),
         "{said}"
     );
-    assert!(said.contains("only in the old run"), "{said}");
+    // The solver was not asked for, so it is not missing.
+    assert!(!said.contains("only in the old run"), "{said}");
+    assert!(!said.contains("inner.descent"), "{said}");
+}
+
+#[test]
+fn two_files_take_what_needs_no_measuring() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let workloads = [
+        "bench",
+        "--device",
+        "cpu",
+        "--only",
+        "moments,inner",
+        "--json",
+    ];
+    let measured = neurosieve(&workloads);
+    std::fs::write(&file, stdout(&measured)).unwrap();
+    let only = |name: &str| {
+        let files = [
+            "bench",
+            "--compare",
+            text(&file),
+            text(&file),
+            "--markdown",
+            "--only",
+            name,
+        ];
+        neurosieve(&files)
+    };
+    let some = only("inner");
+    assert_eq!(code(&some), 0, "{}", stderr(&some));
+    let said = stdout(&some);
+    assert!(
+        said.starts_with("```\n") && said.ends_with("no change\n```\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("inner.descent") && !said.contains("moments"),
+        "{said}"
+    );
+    assert_fails(&only("warp"), &["warp", "in either file"]);
+    for (flag, value) in [("--device", "cpu"), ("--size", "small")] {
+        let both = neurosieve(&["bench", "--compare", text(&file), text(&file), flag, value]);
+        assert_fails(&both, &[flag, "without measuring"]);
+    }
 }
 
 #[test]
@@ -93,6 +139,7 @@ fn bench_says_what_it_cannot_take() {
         &["bench", "--json", "--markdown"][..],
         &["bench", "--size", "huge"],
         &["bench", "--list", "--compare", "old.json"],
+        &["bench", "--list", "--markdown"],
     ] {
         assert_eq!(code(&neurosieve(arguments)), 2, "{arguments:?}");
     }

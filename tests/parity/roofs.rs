@@ -4,7 +4,8 @@ use ndarray::Array2;
 use neurosieve::gpu::Gpu;
 use neurosieve::ops::Backend;
 use neurosieve::ops::roofs::{
-    CHAINS, Params, Precision, TOLERANCE, bytes, fma, launch, products, triad, triad_into,
+    CHAINS, MOST_STEPS, MOST_THREADS, Params, Precision, TOLERANCE, bytes, fma, launch, products,
+    triad, triad_into,
 };
 
 use crate::support;
@@ -211,4 +212,22 @@ fn what_would_not_be_exact_is_refused() {
     assert!(triad_into(&[0.0; 4], &[0.0; 4], 1.0, &mut [0.0; 8]).is_err());
     let pair = (Array2::zeros((3, 2)), Array2::zeros((4, 2)));
     assert!(products(&[pair]).is_err());
+}
+
+#[test]
+fn more_than_the_most_is_refused() {
+    let fine = params(Precision::F32)[1];
+    let threads = Params {
+        threads: 2 * MOST_THREADS,
+        ..fine
+    };
+    let steps = Params {
+        steps: 2 * MOST_STEPS,
+        summand: 0.0,
+        ..fine
+    };
+    for (broken, says) in [(threads, "67,108,864"), (steps, "1,048,576")] {
+        let refused = fma(&Backend::Cpu, &broken).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
 }

@@ -31,6 +31,12 @@ pub const CHAINS: usize = 32;
 /// Largest difference from the formulas: none. All values are whole numbers that their type holds.
 pub const TOLERANCE: f64 = 0.0;
 
+/// Threads of [`fma`] at most: 256 MiB of results.
+pub const MOST_THREADS: usize = 1 << 26;
+
+/// Steps of [`fma`] at most, which matters where the summand is 0.
+pub const MOST_STEPS: usize = 1 << 20;
+
 /// What values are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
@@ -45,8 +51,8 @@ pub enum Precision {
 /// | name | meaning | range |
 /// |---|---|---|
 /// | `precision` | of the chains | |
-/// | `threads` | results | a multiple of 256, > 0 |
-/// | `steps` | of every chain | a multiple of 8, > 0 |
+/// | `threads` | results | a multiple of 256 from 256 to 2²⁶ |
+/// | `steps` | of every chain | a multiple of 8 from 8 to 2²⁰ |
 /// | `factor` | | 1 or −1 |
 /// | `summand` | | a whole number; 47 + steps · its size is at most 2,048 in f16 and 2¹⁹ in f32 |
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,27 +75,29 @@ impl Params {
         2.0 * (CHAINS * self.threads) as f64 * self.steps as f64
     }
 
-    /// The result of a thread, exactly.
+    /// The result of a thread, exactly. Steps are even, as their range says: an alternating value is back at its start.
     pub fn exact(&self, thread: usize) -> f64 {
         let first = (thread % 16) as f64;
         let start = CHAINS as f64 * first + (CHAINS * (CHAINS - 1) / 2) as f64;
-        let added = CHAINS as f64 * f64::from(self.summand);
-        match (self.factor > 0.0, self.steps.is_multiple_of(2)) {
-            (true, _) => start + added * self.steps as f64,
-            (false, true) => start,
-            (false, false) => added - start,
+        if self.factor > 0.0 {
+            start + CHAINS as f64 * f64::from(self.summand) * self.steps as f64
+        } else {
+            start
         }
     }
 
     fn check(&self) -> Result<()> {
         let wrong = |problem: String, fix: &str| Err(Error::invalid("chains of fma", problem, fix));
-        if self.threads == 0 || !self.threads.is_multiple_of(256) {
+        if !(1..=MOST_THREADS).contains(&self.threads) || !self.threads.is_multiple_of(256) {
             let problem = format!("{} threads", self.threads);
-            return wrong(problem, "Give a multiple of 256 threads");
+            return wrong(
+                problem,
+                "Give a multiple of 256 threads from 256 to 67,108,864",
+            );
         }
-        if self.steps == 0 || !self.steps.is_multiple_of(8) {
+        if !(1..=MOST_STEPS).contains(&self.steps) || !self.steps.is_multiple_of(8) {
             let problem = format!("{} steps", self.steps);
-            return wrong(problem, "Give a multiple of 8 steps");
+            return wrong(problem, "Give a multiple of 8 steps from 8 to 1,048,576");
         }
         if self.factor.abs() != 1.0 || self.summand.fract() != 0.0 {
             let problem = format!("factor {}, summand {}", self.factor, self.summand);
