@@ -10,7 +10,8 @@ elastic-net and of a ridge probe, largest weight, probeless, ANOVA), each prefix
 z-scored activations, at the penalty that dev chose for all neurons, l2 * max(k / D, 0.05): no penalty is chosen for a prefix.
 neurosieve's orderings (`rank`; none has seen dev but by the penalty of the probe behind it) are retrained by the same
 function at the same penalty. For every size of the baseline: the best dev accuracy of any of its orderings but random, and how
-many neurons each of ours needs for at least that. `reproduced` is the largest difference between the baseline's own ANOVA
+many neurons each of ours needs for at least that; ours are tried at sizes between as well, so compare at the same size (`curves`)
+before counting neurons. The two sizes of more than a quarter of the neurons are left out: they take longest. `reproduced` is the largest difference between the baseline's own ANOVA
 curve and the judge's of our ANOVA ordering. DATA holds train, dev and test.safetensors. Needs numpy, scikit-learn, safetensors.
 """
 

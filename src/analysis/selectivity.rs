@@ -304,60 +304,9 @@ pub struct NeuronSet<'a> {
     pub l2: f64,
 }
 
-/// Selectivity of the probe on some neurons.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SetSelectivity {
-    /// Of these neurons.
-    pub selectivity: Selectivity,
-    /// How near the optimum the probe of the task is.
-    pub certificate: Certificate,
-    /// The probe of each draw.
-    pub controls: Vec<ControlProbe>,
-}
-
-/// Selectivity of probes on each of several sets of neurons, such as minimal sets beside all: few neurons have less room to
-/// learn words by heart. `labels` are those of train and test, `test` holds test's raw activations and `units` its sentences
-/// or samples. For every set the task and all draws are fitted at the set's penalty; all that is one batch.
-///
-/// # Errors
-/// When there are no sets or draws, a neuron does not exist or is twice in a set; as [`crate::ops::probe::fit`].
-pub fn of_sets(
-    prober: &Prober<'_>,
-    sets: &[NeuronSet<'_>],
-    labels: (&Labels, &Labels),
-    draws: &[ControlTask],
-    (test, units): (ArrayView2<'_, f32>, &Units),
-    progress: &mut dyn FnMut(f64),
-) -> Result<Vec<SetSelectivity>> {
-    if sets.is_empty() || draws.is_empty() {
-        return Err(Error::invalid(
-            "selectivity of sets",
-            format!("there are {} sets and {} draws", sets.len(), draws.len()),
-            "Give at least one set of neurons and one draw of a control task",
-        ));
-    }
-    let train: Vec<&Labels> = std::iter::once(labels.0)
-        .chain(draws.iter().map(|draw| &draw.train))
-        .collect();
-    let fits = fit_sets(prober, sets, &train, progress)?;
-    let of_set = |fits: &[Fit]| {
-        let own = hits(&fits[0], test, labels.1)?;
-        let controls = (fits[1..].iter().zip(draws))
-            .map(|(fit, draw)| ControlProbe::of(fit, test, &draw.test))
-            .collect::<Result<Vec<_>>>()?;
-        let right: Vec<&[bool]> = controls.iter().map(|control| &*control.hits).collect();
-        Ok(SetSelectivity {
-            selectivity: Selectivity::of(&own, &right, units)?,
-            certificate: fits[0].certificate,
-            controls,
-        })
-    };
-    fits.chunks(train.len()).map(of_set).collect()
-}
-
 /// The probes of each draw of a control task, whose labels of train are `draws`, on each of several sets of neurons: those of
-/// a set together, at the penalty of its own probe. As [`control_probes`] for many sets; all that is one batch. They are
-/// frozen, to be judged on test when the last choice was made.
+/// a set together, at the penalty of its own probe: few neurons have less room to learn words by heart. As [`control_probes`]
+/// for many sets; all that is one batch. They are frozen, to be judged on test when the last choice was made.
 ///
 /// # Errors
 /// When a neuron does not exist or is twice in a set; as [`crate::ops::probe::fit`].

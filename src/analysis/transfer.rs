@@ -8,7 +8,7 @@ use ndarray::ArrayView2;
 
 use super::bootstrap::Units;
 use super::frozen::Frozen;
-use super::search::{Penalties, Prober, Search, Target, accuracy};
+use super::search::{Penalties, Prober, Search, Target, accuracy, count};
 use super::selectivity::Selectivity;
 use super::uncertainty::{Paired, paired, permutation_p};
 use crate::error::{Error, Result};
@@ -39,10 +39,10 @@ pub struct Figures {
 pub struct Transfer {
     /// The carried set.
     pub carried: Figures,
-    /// Samples of test that it gets right.
-    pub correct: [usize; 2],
     /// The model's own.
     pub own: Figures,
+    /// Samples of test that the carried set and the own one get right.
+    pub correct: [usize; 2],
     /// The random ones.
     pub random: Vec<Figures>,
     /// The own set (first) and the carried one (second) on the same samples of test.
@@ -106,8 +106,8 @@ pub fn transfer(
     let as_good = of_random.iter().filter(|&&a| a >= carried.test_accuracy);
     Ok(Transfer {
         carried,
-        correct: [&right, &own_right].map(|hits| super::search::count(hits)),
         own,
+        correct: [&right, &own_right].map(|hits| count(hits)),
         against_own: paired(&own_right, &right)?,
         above_random: above.value,
         above_random_interval: above.interval,

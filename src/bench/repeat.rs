@@ -8,7 +8,7 @@ use crate::gpu::TimeSource;
 
 /// How often something runs, after a run that does not count.
 ///
-/// At least `most_wanted` times and until `seconds` are spent, but where that would take longer than `patience`, `least`
+/// At least `wanted` times and until `seconds` are spent, but where that would take longer than `patience`, `least`
 /// times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {

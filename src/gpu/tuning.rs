@@ -35,7 +35,8 @@ pub fn variants(file: &Path) -> Result<Variants> {
         path: file.to_owned(),
         place: format!("line {}, column {}", problem.line(), problem.column()),
         problem: problem.to_string(),
-        fix: "Clear it; what it held is measured again".to_owned(),
+        fix: "Clear it with `neurosieve devices --clear-tuning`; what it held is measured again"
+            .to_owned(),
     })
 }
 

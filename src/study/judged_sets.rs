@@ -135,17 +135,8 @@ pub(super) fn random(chosen: &ChosenRandom, judge: &mut Judge<'_>) -> Result<Ran
         as_good: test.iter().filter(|&&t| t >= set_test_accuracy).count(),
         sufficient: dev.iter().filter(|&&dev| dev > chosen.required).count(),
         p: permutation_p(set_test_accuracy, &test),
-        dev: distribution(&dev),
+        dev: Distribution::of(&dev),
         set_test_accuracy,
-        test: distribution(&test),
+        test: Distribution::of(&test),
     })
-}
-
-/// Mean and range of at least one value.
-fn distribution(values: &[f64]) -> Distribution {
-    Distribution {
-        mean: values.iter().sum::<f64>() / values.len() as f64,
-        lowest: values.iter().copied().fold(f64::INFINITY, f64::min),
-        highest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-    }
 }

@@ -6,11 +6,13 @@ use ndarray::Array2;
 use neurosieve::Backend;
 use neurosieve::analysis::bootstrap::Units;
 use neurosieve::analysis::description_length::{DescriptionLength, OnlineCode, Portions, SHARES};
+use neurosieve::analysis::frozen::Frozen;
 use neurosieve::analysis::relabelled::shuffled;
 use neurosieve::analysis::search::{Penalties, Prober};
 use neurosieve::analysis::selection::Rule;
 use neurosieve::analysis::selectivity::{
-    ControlTask, NeuronSet, SampleFrom, Selectivity, Words, control_probes, control_task, of_sets,
+    ControlTask, NeuronSet, SampleFrom, Selectivity, Words, control_probes, control_probes_of_sets,
+    control_task,
 };
 use neurosieve::analysis::uncertainty::permutation_p;
 use neurosieve::labels::Labels;
@@ -394,33 +396,29 @@ fn sets_in_one_batch_are_what_each_is_alone_and_few_neurons_remember_less() {
         l2: penalty.1,
     };
     let units = Units::samples(240);
-    let judge = |sets: &[NeuronSet<'_>]| {
-        let labels = (&world.labels, &world.labels);
-        of_sets(
-            &prober,
-            sets,
-            labels,
-            &world.draws,
-            (world.x.view(), &units),
-            &mut |_| {},
-        )
+    // The task itself, then the draws.
+    let tasks: Vec<&Labels> = std::iter::once(&world.labels)
+        .chain(world.draws.iter().map(|draw| &draw.train))
+        .collect();
+    let fit = |sets: &[NeuronSet<'_>]| control_probes_of_sets(&prober, sets, &tasks, &mut |_| {});
+    let right = |probes: &[Frozen]| -> Vec<Vec<bool>> {
+        let labels = std::iter::once(&world.labels).chain(world.draws.iter().map(|d| &d.test));
+        let hits = probes.iter().zip(labels);
+        hits.map(|(probe, labels)| probe.hits(world.x.view(), labels).expect("same shape"))
+            .collect()
     };
-    let found = judge(&[set(&all), set(&[18]), set(&few)]).expect("valid sets");
+    let found = fit(&[set(&all), set(&[18]), set(&few)]).expect("valid sets");
     assert_eq!(found.len(), 3);
-    for (found, neurons) in [(&found[0], &all), (&found[2], &few)] {
-        let of_train: Vec<&Labels> = world.draws.iter().map(|draw| &draw.train).collect();
-        let alone = control_probes(&prober, neurons, &of_train, penalty, &mut |_| {});
-        let judged = alone.expect("valid");
-        let judged = judged.iter().zip(&world.draws).map(|(probe, draw)| {
-            let hits = probe.hits(world.x.view(), &draw.test).expect("same shape");
-            hits.iter().filter(|hit| **hit).count() as f64 / hits.len() as f64
-        });
-        let alone: Vec<f64> = judged.collect();
-        let batch: Vec<f64> = found.controls.iter().map(|probe| probe.accuracy).collect();
-        assert_eq!(alone, batch);
-        assert!(found.certificate.converged);
+    for (batch, neurons) in [(&found[0], &all), (&found[2], &few)] {
+        let alone = control_probes(&prober, neurons, &tasks, penalty, &mut |_| {});
+        assert_eq!(right(&alone.expect("valid")), right(batch));
+        assert!(batch.iter().all(|probe| probe.certificate().converged));
     }
-    let [of_all, of_constant, of_few] = [0, 1, 2].map(|at: usize| &found[at].selectivity);
+    let [of_all, of_constant, of_few] = [0, 1, 2].map(|at: usize| {
+        let right = right(&found[at]);
+        let controls: Vec<&[bool]> = right[1..].iter().map(Vec::as_slice).collect();
+        Selectivity::of(&right[0], &controls, &units).expect("as many samples each")
+    });
     assert!(
         of_all.control > 0.99,
         "twelve neurons tell the words apart: {of_all:?}"
@@ -435,7 +433,7 @@ fn sets_in_one_batch_are_what_each_is_alone_and_few_neurons_remember_less() {
         1.0 / 3.0,
         0.01,
     );
-    for sets in [&[][..], &[set(&[3, 3])], &[set(&[19])]] {
-        assert!(judge(sets).is_err(), "{sets:?}");
+    for wrong in [&[3, 3][..], &[19]] {
+        assert!(fit(&[set(wrong)]).is_err(), "{wrong:?}");
     }
 }

@@ -341,13 +341,9 @@ fn record(
         test_interval: wilson(correct, found.against_own.total),
     };
     let paired = &found.against_own;
-    let of = |which: fn(&transfer::Figures) -> f64| -> Distribution {
+    let of = |which: fn(&transfer::Figures) -> f64| {
         let values: Vec<f64> = found.random.iter().map(which).collect();
-        Distribution {
-            mean: values.iter().sum::<f64>() / values.len() as f64,
-            lowest: values.iter().copied().fold(f64::INFINITY, f64::min),
-            highest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        }
+        Distribution::of(&values)
     };
     TransferResult {
         ranking: set.ranking.clone(),

@@ -154,6 +154,17 @@ pub struct Distribution {
     pub highest: f64,
 }
 
+impl Distribution {
+    /// Of at least one value.
+    pub(in crate::study) fn of(values: &[f64]) -> Self {
+        Self {
+            mean: values.iter().sum::<f64>() / values.len() as f64,
+            lowest: values.iter().copied().fold(f64::INFINITY, f64::min),
+            highest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+}
+
 /// A minimal set beside random sets of its size, each with a probe of its own at the same shares of its λ_max.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RandomSets {
