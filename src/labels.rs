@@ -41,6 +41,18 @@ impl Labels {
         Ok(Self { ids, classes })
     }
 
+    /// The labels of some consecutive samples, at least one of them: ids and names stay.
+    ///
+    /// # Panics
+    /// When there are no such samples: our own bug.
+    pub fn part(&self, samples: std::ops::Range<usize>) -> Self {
+        assert!(!samples.is_empty(), "no labels in {samples:?}");
+        Self {
+            ids: self.ids[samples].to_vec(),
+            classes: self.classes.clone(),
+        }
+    }
+
     /// Class id of every sample.
     pub fn ids(&self) -> &[u32] {
         &self.ids

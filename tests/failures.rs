@@ -93,7 +93,10 @@ fn a_software_adapter_is_taken_by_index_and_name_but_never_by_auto_or_gpu() {
             assert!(reason.ends_with('.'), "a sentence: {reason}");
             let problem = choose("gpu").unwrap_err().to_string();
             assert!(problem.contains("index"), "{problem}");
+            let problem = choose("all").unwrap_err().to_string();
+            assert!(problem.contains("no real GPU"), "{problem}");
         }
+        Choice::Fleet { reason, .. } => panic!("auto chose several: {reason}"),
     }
     assert!(matches!(choose("CPU").unwrap(), Choice::Cpu { .. }));
     for report in &all {
@@ -105,6 +108,22 @@ fn a_software_adapter_is_taken_by_index_and_name_but_never_by_auto_or_gpu() {
             panic!("a name chose the CPU path");
         };
         assert_eq!(gpu.report().name, report.name);
+        // The same one twice is two devices: what becomes of one is not the other's concern.
+        let word = report.name.split_whitespace().next().unwrap();
+        let twice = format!("{}, {}", report.index, word.to_lowercase());
+        let Choice::Fleet { gpus, .. } = choose(&twice).unwrap() else {
+            panic!("two places of the list chose one device");
+        };
+        gpus[0].destroy();
+        assert!(gpus[0].upload("x", &[1f32]).is_err());
+        assert!(gpus[1].upload("x", &[1f32]).is_ok());
+        let problem = choose(&format!("{},", report.index))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            problem.contains("no adapter has the index or name \"\""),
+            "{problem}"
+        );
     }
 }
 

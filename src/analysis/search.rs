@@ -226,7 +226,7 @@ impl Prober<'_> {
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Vec<Fit>>> {
         let steps = paths.first().map_or(0, Vec::len);
-        if matches!(self.backend, Backend::Gpu(_)) {
+        if !matches!(self.backend, Backend::Cpu) {
             let mut fits = self.fit(design, &paths.concat(), progress)?.into_iter();
             return Ok(paths
                 .iter()

@@ -98,15 +98,12 @@ impl<'a> Bench<'a> {
         work: &dyn Fn(&Backend) -> Result<T>,
     ) -> Result<(T, Measured)> {
         let answer = work(self.backend)?;
-        let gpu = match self.backend {
-            Backend::Cpu => {
-                let seconds = self
-                    .effort()
-                    .repeat(|| Ok(clocked(|| work(&Backend::Cpu))?.0))?;
-                let measured = Measured::of(timing(TimeSource::Wall, &seconds));
-                return Ok((answer, measured));
-            }
-            Backend::Gpu(gpu) => gpu,
+        let Some(gpu) = self.backend.gpu() else {
+            let seconds = self
+                .effort()
+                .repeat(|| Ok(clocked(|| work(&Backend::Cpu))?.0))?;
+            let measured = Measured::of(timing(TimeSource::Wall, &seconds));
+            return Ok((answer, measured));
         };
         let whole = self
             .effort()
@@ -134,7 +131,7 @@ impl<'a> Bench<'a> {
             .effort()
             .repeat(|| Ok(clocked(|| work(self.backend))?.0))?;
         let mut measured = Measured::of(timing(TimeSource::Wall, &seconds));
-        if let Backend::Gpu(_) = self.backend {
+        if self.backend.gpu().is_some() {
             measured.cpu_median_s = Some(self.natively(work)?);
         }
         Ok((answer, measured))

@@ -125,13 +125,21 @@ pub fn list(backend: &Backend, options: &Options) -> Result<List> {
 /// nor f16. A workload that the device cannot run is a row that says why.
 ///
 /// # Errors
-/// When `only` names no workload, the machine has too little memory for the size, or the device is lost.
+/// When there are several devices, `only` names no workload, the machine has too little memory for the size, or the device
+/// is lost.
 pub fn run(
     backend: &Backend,
     options: &Options,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<BenchResults> {
     let begun = Instant::now();
+    if let Backend::Fleet(_) = backend {
+        return Err(Error::invalid(
+            "device of the bench",
+            "several were given",
+            "Give one at a time: each has its own roofs",
+        ));
+    }
     let workloads = chosen(options)?;
     let system = system::describe(backend);
     if let Some(has) = system.memory_bytes.filter(|m| *m < options.size.memory()) {

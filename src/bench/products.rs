@@ -70,12 +70,10 @@ fn run(bench: &Bench<'_>, way: Way, (n, d, k): (usize, usize, usize)) -> Result<
     let x = activations(n, d, 3);
     let right = activations(if way == Way::Forward { d } else { n }, k, 4);
     let ours = |name: &str| name.starts_with("probe/");
-    let work = |backend: &Backend| match (backend, way) {
-        (Backend::Cpu, Way::Forward) => product::forward(x.view(), right.view()).map(Product::F32),
-        (Backend::Cpu, Way::Backward) => {
-            product::backward(x.view(), right.view()).map(Product::F64)
-        }
-        (Backend::Gpu(gpu), _) => on_device(gpu, way, x.view(), right.view()),
+    let work = |backend: &Backend| match (backend.gpu(), way) {
+        (None, Way::Forward) => product::forward(x.view(), right.view()).map(Product::F32),
+        (None, Way::Backward) => product::backward(x.view(), right.view()).map(Product::F64),
+        (Some(gpu), _) => on_device(gpu, way, x.view(), right.view()),
     };
     let (found, measured) = bench.measure(&ours, &work)?;
     let found = match found {

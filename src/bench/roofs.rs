@@ -43,8 +43,8 @@ struct Found {
 
 /// Names of the roofs of a back end, and what each is.
 pub(super) fn list(backend: &Backend) -> Vec<(&'static str, &'static str)> {
-    let gpu = match backend {
-        Backend::Cpu => {
+    let gpu = match backend.gpu() {
+        None => {
             return vec![
                 (
                     ARITHMETIC,
@@ -53,7 +53,7 @@ pub(super) fn list(backend: &Backend) -> Vec<(&'static str, &'static str)> {
                 (MEMORY, "a = b + s c, native, all threads"),
             ];
         }
-        Backend::Gpu(gpu) => gpu,
+        Some(gpu) => gpu,
     };
     let mut all = vec![(ARITHMETIC, "multiply-add chains in f32")];
     if gpu.has_f16() {
@@ -85,15 +85,15 @@ pub(super) fn ceilings(found: &[Roof]) -> Ceilings {
 
 /// Measures one of the roofs of [`list`].
 pub(super) fn measure(bench: &Bench<'_>, name: &str, what: &str) -> Result<Roof> {
-    let found = match (bench.backend, name) {
-        (Backend::Cpu, ARITHMETIC) => products(bench),
-        (Backend::Cpu, _) => native_memory(bench),
-        (Backend::Gpu(gpu), ARITHMETIC) => chains(bench, gpu, Precision::F32),
-        (Backend::Gpu(gpu), HALF) => chains(bench, gpu, Precision::F16),
-        (Backend::Gpu(gpu), MEMORY) => memory(bench, gpu),
-        (Backend::Gpu(gpu), UPLOAD) => upload(bench, gpu),
-        (Backend::Gpu(gpu), DOWNLOAD) => download(bench, gpu),
-        (Backend::Gpu(gpu), _) => launch(bench, gpu),
+    let found = match (bench.backend.gpu(), name) {
+        (None, ARITHMETIC) => products(bench),
+        (None, _) => native_memory(bench),
+        (Some(gpu), ARITHMETIC) => chains(bench, gpu, Precision::F32),
+        (Some(gpu), HALF) => chains(bench, gpu, Precision::F16),
+        (Some(gpu), MEMORY) => memory(bench, gpu),
+        (Some(gpu), UPLOAD) => upload(bench, gpu),
+        (Some(gpu), DOWNLOAD) => download(bench, gpu),
+        (Some(gpu), _) => launch(bench, gpu),
     };
     let roof = |valid, error, problem, times| Roof {
         name: name.to_owned(),

@@ -8,9 +8,9 @@ use crate::ops::Backend;
 
 /// What is measured, and on what.
 pub(super) fn describe(backend: &Backend) -> System {
-    let (device, adapter, features_used) = match backend {
-        Backend::Cpu => ("cpu", None, Vec::new()),
-        Backend::Gpu(gpu) => ("gpu", Some(gpu.report().clone()), gpu.features()),
+    let (device, adapter, features_used) = match backend.gpu() {
+        None => ("cpu", None, Vec::new()),
+        Some(gpu) => ("gpu", Some(gpu.report().clone()), gpu.features()),
     };
     System {
         os: std::env::consts::OS.to_owned(),

@@ -137,6 +137,7 @@ fn beside(
 /// The device with what measurements need; warns where it is none that figures mean something of.
 fn open(asked: &str, err: &mut dyn Write) -> Result<Backend> {
     let (backend, _) = device::choose(asked)?;
+    // The native path, or several devices, which the bench refuses.
     let Backend::Gpu(gpu) = backend else {
         return Ok(backend);
     };

@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Random sets beside each carried one; p is at least 1 / (N + 1), corrected for m carried sets at least m / (N + 1)
     #[arg(long, value_name = "N", default_value_t = RANDOM_SETS as u32, value_parser = clap::value_parser!(u32).range(2..=10_000), requires = "transfer")]
     random_sets: u32,
-    /// Where to retrain: auto, cpu, gpu, the index of an adapter or a part of its name
+    /// Where to retrain: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto", requires = "transfer")]
     device: String,
     /// Print the JSON document to stdout instead of a table

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::gpu::{self, Choice};
-use crate::ops::Backend;
+use crate::gpu::{self, AdapterReport, Choice, Gpu};
+use crate::ops::{Backend, Fleet};
 use crate::study::results::DeviceUsed;
 
 /// Opens the device that was asked for.
@@ -24,18 +24,37 @@ pub(super) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
             let device = DeviceUsed {
                 kind: "gpu".into(),
                 name: report.name.clone(),
-                driver: format!("{} {}", report.driver, report.driver_info)
-                    .trim()
-                    .to_owned(),
+                driver: driver(report),
                 reason,
             };
-            let gpu = match tuning_file() {
-                _ if !is_tuned()? => gpu.untuned(),
-                Some(file) => gpu.remembering(&file),
-                None => gpu,
-            };
-            (Backend::Gpu(gpu), device)
+            (Backend::Gpu(tuned(gpu)?), device)
         }
+        Choice::Fleet { gpus, reason } => {
+            let names = gpus.iter().map(|gpu| gpu.report().name.clone());
+            let drivers = gpus.iter().map(|gpu| driver(gpu.report()));
+            let device = DeviceUsed {
+                kind: "gpu".into(),
+                name: names.collect::<Vec<_>>().join(" + "),
+                driver: drivers.collect::<Vec<_>>().join(" + "),
+                reason,
+            };
+            let gpus = gpus.into_iter().map(tuned).collect::<Result<_>>()?;
+            (Backend::Fleet(Fleet::new(gpus)?), device)
+        }
+    })
+}
+
+fn driver(report: &AdapterReport) -> String {
+    let driver = format!("{} {}", report.driver, report.driver_info);
+    driver.trim().to_owned()
+}
+
+/// With what was measured of it before, and a place for what will be.
+fn tuned(gpu: Gpu) -> Result<Gpu> {
+    Ok(match tuning_file() {
+        _ if !is_tuned()? => gpu.untuned(),
+        Some(file) => gpu.remembering(&file),
+        None => gpu,
     })
 }
 

@@ -17,7 +17,8 @@ pub(super) struct Arguments {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-    /// Show which variants of kernels were measured to be fastest, by device, and where that is kept
+    /// Show which variants of kernels were measured to be fastest, how fast devices were found to be for `--device all`, and
+    /// where that is kept
     #[arg(long)]
     tuning: bool,
     /// Forget them: the next run measures again
@@ -97,10 +98,10 @@ fn tuning(as_json: bool, out: &mut dyn Write) -> Result<()> {
         return say(out, NOWHERE);
     };
     let mut text = format!("{}\n", file.display());
-    for (device, variants) in &tuning.devices {
+    for (device, figures) in &tuning.devices {
         text.push_str(&format!("{device}\n"));
-        for (choice, variant) in variants {
-            text.push_str(&format!("   {choice}: variant {variant}\n"));
+        for (name, figure) in figures {
+            text.push_str(&format!("   {name}: {figure}\n"));
         }
     }
     if tuning.devices.is_empty() {

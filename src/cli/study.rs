@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     /// The folder for the results; created where there is none
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
+    /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
     /// Print results.json to stdout instead of a table

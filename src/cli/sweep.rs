@@ -79,7 +79,7 @@ pub(super) struct Arguments {
     /// Layers × units, such as 7x384, where the file does not say
     #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
     layers_units: Option<(usize, usize)>,
-    /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
+    /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
     /// Print the JSON document to stdout instead of a summary

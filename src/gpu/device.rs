@@ -135,6 +135,13 @@ pub enum Choice {
         /// Why, as a sentence.
         reason: String,
     },
+    /// Several GPUs.
+    Fleet {
+        /// The opened devices, at least two.
+        gpus: Vec<Gpu>,
+        /// Why, as a sentence.
+        reason: String,
+    },
 }
 
 /// An opened GPU. Clones share the device.
@@ -222,10 +229,12 @@ pub fn adapters() -> Vec<AdapterReport> {
     enumerate().into_iter().map(|(_, report)| report).collect()
 }
 
-/// Chooses a device: `auto`, `cpu`, `gpu`, the index of an adapter, or any part of its name in any case.
+/// Chooses a device: `auto`, `cpu`, `gpu`, `all`, the index of an adapter, several of them with commas between, or any part of
+/// a name in any case.
 ///
 /// `auto` takes the best real GPU (discrete, then integrated, then virtual) that can be opened, else the native CPU
-/// path, and never a software adapter. `gpu` insists on a real one. An index or a name takes any adapter.
+/// path, and never a software adapter. `gpu` insists on a real one, `all` takes every real one. An index or a name takes any adapter; an adapter that is listed
+/// twice is opened twice.
 ///
 /// # Errors
 /// [`Error::Device`], with the list of adapters, when nothing fits or the adapter that was asked for cannot be opened.
@@ -242,34 +251,79 @@ pub fn choose(asked: &str) -> Result<Choice> {
     if asked.eq_ignore_ascii_case("gpu") {
         return any_gpu(asked, &found);
     }
-    // Digits alone are an index: "1" is also part of many a name.
-    let index = asked.bytes().all(|byte| byte.is_ascii_digit());
-    let by_index = asked.parse().ok().and_then(|index: usize| found.get(index));
-    let part = asked.to_lowercase();
-    let by_name = || {
-        found
-            .iter()
-            .filter(|(_, report)| !index && report.name.to_lowercase().contains(&part))
-            .min_by_key(|(_, report)| report.kind.preference())
-    };
-    let (adapter, report) = by_index.or_else(by_name).ok_or_else(|| {
-        device_error(
-            asked,
-            format!("no adapter has this index or name. {}", listed(&found)),
-            "Ask for auto, cpu, gpu, an index of that list, or a part of a name",
-        )
-    })?;
-    let gpu = open(adapter, report).map_err(|problem| {
-        device_error(
-            asked,
-            problem,
-            "Ask for another adapter, or for cpu (the native path)",
-        )
-    })?;
+    if asked.eq_ignore_ascii_case("all") {
+        return every_gpu(asked, &found);
+    }
+    // Names may have commas, too.
+    if asked.contains(',') && named(asked, asked, &found).is_err() {
+        let listed = asked.split(',').map(|one| named(asked, one.trim(), &found));
+        let listed = listed.collect::<Result<_>>()?;
+        return several(asked, listed, "were asked for");
+    }
+    let (adapter, report) = named(asked, asked, &found)?;
+    let gpu = opened(asked, adapter, report)?;
     Ok(Choice::Gpu {
         reason: format!("{report} was asked for."),
         gpu,
     })
+}
+
+/// The adapter of an index or a name.
+fn named<'a>(
+    asked: &str,
+    one: &str,
+    found: &'a Found,
+) -> Result<&'a (wgpu::Adapter, AdapterReport)> {
+    // Digits alone are an index: "1" is also part of many a name.
+    let index = !one.is_empty() && one.bytes().all(|byte| byte.is_ascii_digit());
+    let by_index = one.parse().ok().and_then(|index: usize| found.get(index));
+    let part = one.to_lowercase();
+    let by_name = || {
+        found
+            .iter()
+            .filter(|(_, report)| {
+                !index && !one.is_empty() && report.name.to_lowercase().contains(&part)
+            })
+            .min_by_key(|(_, report)| report.kind.preference())
+    };
+    by_index.or_else(by_name).ok_or_else(|| {
+        let problem = format!(
+            "no adapter has the index or name \"{one}\". {}",
+            listed(found)
+        );
+        let fix = "Ask for auto, cpu, gpu, all, an index of that list, or a part of a name";
+        device_error(asked, problem, fix)
+    })
+}
+
+/// Opens an adapter that was asked for.
+fn opened(asked: &str, adapter: &wgpu::Adapter, report: &AdapterReport) -> Result<Gpu> {
+    open(adapter, report).map_err(|problem| {
+        let fix = "Ask for another adapter, or for cpu (the native path)";
+        device_error(asked, format!("{report}: {problem}"), fix)
+    })
+}
+
+/// Opens all of some adapters.
+fn several(
+    asked: &str,
+    adapters: Vec<&(wgpu::Adapter, AdapterReport)>,
+    why: &str,
+) -> Result<Choice> {
+    let names: Vec<String> = adapters.iter().map(|(_, r)| r.to_string()).collect();
+    let open = |(adapter, report): &&(wgpu::Adapter, AdapterReport)| opened(asked, adapter, report);
+    Ok(Choice::Fleet {
+        gpus: adapters.iter().map(open).collect::<Result<_>>()?,
+        reason: format!("{} {why}.", names.join(" and ")),
+    })
+}
+
+/// Every real GPU.
+fn every_gpu(asked: &str, found: &Found) -> Result<Choice> {
+    match *real(found) {
+        [] | [_] => any_gpu(asked, found),
+        ref several_real => several(asked, several_real.to_vec(), "are all GPUs of this machine"),
+    }
 }
 
 type Found = [(wgpu::Adapter, AdapterReport)];

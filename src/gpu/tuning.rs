@@ -1,5 +1,5 @@
-//! Which variant of a kernel a device runs fastest: measured once, remembered as long as the device is open, and from one
-//! run to the next where a file is given for it.
+//! Which variant of a kernel a device runs fastest, and how fast it is: measured once, remembered as long as the device is
+//! open, and from one run to the next where a file is given for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) struct Tuned {
     off: bool,
 }
 
-/// The file: variants by choice, by device (name, back end, driver, its version, and version of neurosieve).
+/// The file: variants and figures by name, by device (name, back end, driver, its version, and version of neurosieve).
 pub type Variants = BTreeMap<String, BTreeMap<String, usize>>;
 
 /// What a file holds of what was measured; nothing where there is no such file.
@@ -73,12 +73,7 @@ impl Gpu {
         if self.tuned.off {
             return Ok(candidates[0]);
         }
-        let made = self.tuned.made.lock();
-        let known = made
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(choice)
-            .copied();
-        let known = known.or_else(|| self.kept(choice));
+        let known = self.known(choice);
         if let Some(variant) = known.filter(|variant| candidates.contains(variant)) {
             return Ok(variant);
         }
@@ -97,6 +92,24 @@ impl Gpu {
         self.remember(choice, best.1);
         self.keep(choice, best.1);
         Ok(best.1)
+    }
+
+    /// A figure of this device, at least 1: what was measured before, else what `measure` gives now. 1 where nothing is to be
+    /// measured.
+    ///
+    /// # Errors
+    /// What `measure` returns.
+    pub fn figure(&self, name: &'static str, measure: &dyn Fn() -> Result<usize>) -> Result<usize> {
+        if self.tuned.off {
+            return Ok(1);
+        }
+        if let Some(figure) = self.known(name) {
+            return Ok(figure.max(1));
+        }
+        let figure = measure()?.max(1);
+        self.remember(name, figure);
+        self.keep(name, figure);
+        Ok(figure)
     }
 
     /// A handle to the same device with this variant chosen, for tests and measurements.
@@ -127,6 +140,15 @@ impl Gpu {
             ..Tuned::default()
         });
         other
+    }
+
+    /// What was measured before, by this process or as the file says.
+    fn known(&self, choice: &'static str) -> Option<usize> {
+        let made = self.tuned.made.lock();
+        let made = made.unwrap_or_else(PoisonError::into_inner);
+        let known = made.get(choice).copied();
+        drop(made);
+        known.or_else(|| self.kept(choice))
     }
 
     fn remember(&self, choice: &'static str, variant: usize) {

@@ -6,6 +6,7 @@
 
 pub mod ablation;
 pub mod correlation;
+mod fleet;
 pub mod moments;
 mod partial;
 pub mod probe;
@@ -15,6 +16,8 @@ pub mod roofs;
 pub mod sweep;
 pub(crate) mod vector;
 
+pub use fleet::Fleet;
+
 /// Where an operation runs.
 #[derive(Debug, Clone)]
 pub enum Backend {
@@ -22,6 +25,19 @@ pub enum Backend {
     Cpu,
     /// A GPU through wgpu.
     Gpu(crate::gpu::Gpu),
+    /// Several GPUs: operations with parts that do not depend on one another deal them out, what is left runs on the lead.
+    Fleet(Fleet),
+}
+
+impl Backend {
+    /// The GPU; of several the lead, which does what is not dealt out; none natively.
+    pub fn gpu(&self) -> Option<&crate::gpu::Gpu> {
+        match self {
+            Self::Cpu => None,
+            Self::Gpu(gpu) => Some(gpu),
+            Self::Fleet(fleet) => Some(fleet.lead()),
+        }
+    }
 }
 
 /// Every kernel of every operation: tests compare them with the shaders without a GPU.

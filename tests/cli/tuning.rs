@@ -33,7 +33,7 @@ fn what_was_measured_is_shown_and_cleared() {
     for part in [
         "tuning.json",
         "A card | vulkan | driver 7",
-        "correlation: variant 16",
+        "correlation: 16",
     ] {
         assert!(said.contains(part), "{said}");
     }

@@ -10,7 +10,7 @@ use super::sweep::{Case, naive};
 use crate::support::{self, labels, random};
 
 /// Nothing, everything, single neurons and all but one, and a fifth, a half and four fifths at random.
-fn masks(neurons: usize) -> Masks {
+pub(super) fn masks(neurons: usize) -> Masks {
     let mut masks = Masks::new(neurons);
     let mut add = |keeps: &mut dyn FnMut(usize) -> bool| {
         let kept: Vec<usize> = (0..neurons).filter(|&neuron| keeps(neuron)).collect();
@@ -32,7 +32,7 @@ fn masks(neurons: usize) -> Masks {
 }
 
 /// As [`Case::new`], with neurons that no class weighs among the others.
-fn case(samples: usize, neurons: usize, classes: u32, integer: bool) -> Case {
+pub(super) fn case(samples: usize, neurons: usize, classes: u32, integer: bool) -> Case {
     let mut case = Case::new(samples, neurons, classes, integer);
     for neuron in (2..neurons).step_by(5) {
         case.weights.column_mut(neuron).fill(0.0);
@@ -40,7 +40,7 @@ fn case(samples: usize, neurons: usize, classes: u32, integer: bool) -> Case {
     case
 }
 
-fn run(case: &Case, masks: &Masks, backend: &Backend) -> Counts {
+pub(super) fn run(case: &Case, masks: &Masks, backend: &Backend) -> Counts {
     let params = Params {
         weights: case.weights.view(),
         bias: case.bias.view(),

@@ -2,6 +2,7 @@
 
 mod ablation;
 mod correlation;
+mod fleet;
 mod moments;
 mod probe;
 mod quadratic;

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use neurosieve::gpu::Gpu;
 use neurosieve::labels::Labels;
 use neurosieve::ops::moments::moments;
-use neurosieve::ops::probe::{self, Design, Fit, Params, PenaltyScale, Problem, Stop};
+use neurosieve::ops::probe::{self, Design, Fit, Params, PenaltyScale, Problem, Progress, Stop};
 use neurosieve::{Backend, Result};
 
 use crate::support::{activations, assert_close, gpu, labels};
@@ -18,13 +18,13 @@ const SHAPES: [(usize, usize, u32); 5] = [
     (2100, 33, 3),
 ];
 
-struct Case {
+pub(super) struct Case {
     x: Array2<f32>,
     y: Labels,
     design: Design,
 }
 
-fn case(samples: usize, neurons: usize, classes: u32) -> Case {
+pub(super) fn case(samples: usize, neurons: usize, classes: u32) -> Case {
     let x = activations(samples, neurons, 7);
     let y = labels(samples, classes, 8);
     let found = moments(&Backend::Cpu, x.view(), None).unwrap();
@@ -33,7 +33,16 @@ fn case(samples: usize, neurons: usize, classes: u32) -> Case {
     Case { x, y, design }
 }
 
-fn fits(backend: &Backend, case: &Case, params: &Params) -> Result<Vec<Fit>> {
+pub(super) fn fits(backend: &Backend, case: &Case, params: &Params) -> Result<Vec<Fit>> {
+    solve(backend, case, params, &mut |_| {})
+}
+
+pub(super) fn solve(
+    backend: &Backend,
+    case: &Case,
+    params: &Params,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Vec<Fit>> {
     let largest = probe::lambda_max(
         &Backend::Cpu,
         &case.design,
@@ -43,7 +52,7 @@ fn fits(backend: &Backend, case: &Case, params: &Params) -> Result<Vec<Fit>> {
     let problems: Vec<Problem<'_>> = [0.5, 0.1, 0.02]
         .map(|ratio| Problem::new(&case.y, ratio * largest, 0.3 * ratio * largest))
         .to_vec();
-    probe::fit(backend, &case.design, &problems, params, &mut |_| {})
+    probe::fit(backend, &case.design, &problems, params, progress)
 }
 
 /// The objective from raw activations and raw weights, sample by sample in f64.

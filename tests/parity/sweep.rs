@@ -52,7 +52,7 @@ impl Case {
         }
     }
 
-    fn run(&self, backend: &Backend) -> Vec<Curve> {
+    pub fn run(&self, backend: &Backend) -> Vec<Curve> {
         let params = Params {
             weights: self.weights.view(),
             bias: self.bias.view(),

@@ -46,7 +46,7 @@ fn open_any() -> Result<Gpu, String> {
     };
     match choose("gpu").or_else(|_| first_of_any_kind())? {
         Choice::Gpu { gpu, .. } => Ok(gpu),
-        Choice::Cpu { reason } => Err(reason),
+        Choice::Cpu { reason } | Choice::Fleet { reason, .. } => Err(reason),
     }
 }
 

@@ -25,7 +25,7 @@ impl Prober<'_> {
         work: impl Fn(&Self, &J) -> Result<R> + Sync,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<R>> {
-        if matches!(self.backend, Backend::Gpu(_)) {
+        if !matches!(self.backend, Backend::Cpu) {
             let mut found = Vec::with_capacity(jobs.len());
             for (at, job) in jobs.iter().enumerate() {
                 found.push(work(self, job)?);

@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     fit: FitArguments,
     #[command(flatten)]
     beyond: BeyondArguments,
-    /// Where to compute: auto, cpu, gpu, the index of an adapter or a part of its name
+    /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
     /// Print the JSON document to stdout instead of a table

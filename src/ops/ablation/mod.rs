@@ -18,12 +18,15 @@ mod cpu;
 mod gpu;
 mod masks;
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::partial::Partial;
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 use crate::labels::Labels;
-use crate::ops::Backend;
+use crate::ops::{Backend, Fleet};
 
 pub use gpu::KERNELS;
 pub use masks::Masks;
@@ -88,12 +91,29 @@ pub fn ablation(
     let by_class = match backend {
         Backend::Cpu => cpu::counts(x, labels, params),
         Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params)?,
+        Backend::Fleet(fleet) => dealt(fleet, x, labels, params)?,
     };
     Ok(Counts {
         correct: by_class.sum_axis(Axis(1)).to_vec(),
         by_class,
         total: labels.len() as u32,
     })
+}
+
+/// Each device counts among its share of the samples.
+fn dealt(
+    fleet: &Fleet,
+    x: ArrayView2<'_, f32>,
+    labels: &Labels,
+    params: &Params<'_>,
+) -> Result<Array2<u32>> {
+    let part = |gpu: &Gpu, rows: Range<usize>, _: &mut dyn FnMut(())| {
+        let labels = labels.part(rows.clone());
+        gpu::counts(gpu, x.slice(s![rows, ..]), &labels, params)
+    };
+    let mut parts = fleet.each(x.nrows(), part, &mut |_, ()| ())?.into_iter();
+    let counts = parts.next().expect("there are samples");
+    Ok(parts.fold(counts, |sum, part| sum + part))
 }
 
 /// Bytes of memory that [`ablation`] takes beside its input on a GPU; the native path takes less.

@@ -268,9 +268,9 @@ pub fn scan(
     let sides: Vec<Side<'_>> = [Some(left), right].into_iter().flatten().collect();
     check(&sides, wanted)?;
     let columns = Columns::new(&sides);
-    match backend {
-        Backend::Cpu => cpu::scan(&columns, wanted, params.memory),
-        Backend::Gpu(gpu) => gpu::scan(gpu, &columns, wanted, params.memory),
+    match backend.gpu() {
+        None => cpu::scan(&columns, wanted, params.memory),
+        Some(gpu) => gpu::scan(gpu, &columns, wanted, params.memory),
     }
 }
 

@@ -69,9 +69,9 @@ pub fn moments(
     let samples = x.nrows();
     check(x.dim(), groups)?;
     let x = x.as_standard_layout();
-    let sums = match backend {
-        Backend::Cpu => cpu::sums(x.view(), groups),
-        Backend::Gpu(gpu) => gpu::sums(gpu, x.view(), groups)?,
+    let sums = match backend.gpu() {
+        None => cpu::sums(x.view(), groups),
+        Some(gpu) => gpu::sums(gpu, x.view(), groups)?,
     };
     Ok(sums.finish(samples, groups))
 }

@@ -44,7 +44,7 @@ pub struct Step {
 }
 
 /// One solved probe.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
     /// λ1, as asked for.
     pub l1: f64,

@@ -76,6 +76,9 @@ pub use problem::{
 };
 pub use stop::Stop;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use batch::{Frame, Outcome};
 use fista::Fista;
 use newton::Newton;
@@ -84,7 +87,8 @@ use smooth::Smooth;
 use statement::Statement;
 
 use crate::error::Result;
-use crate::ops::Backend;
+use crate::gpu::Gpu;
+use crate::ops::{Backend, Fleet};
 
 /// How far a batch is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -123,6 +127,9 @@ pub fn fit(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<Fit>> {
     check::batch(design, problems, params)?;
+    if let Backend::Fleet(fleet) = backend {
+        return dealt(fleet, design, problems, params, progress);
+    }
     let in_flight = plan(backend, design, problems, params).in_flight;
     let (slabs, places) = slab::slabs(design, problems.iter().map(|p| p.neurons))?;
     let passes = Passes::new(backend, &slabs)?;
@@ -173,6 +180,33 @@ pub fn fit(
     go(Route::Fista, routes.fista)?;
     let solved = |fit: Option<Fit>| fit.expect("every problem went to one of the solvers");
     Ok(fits.into_iter().map(solved).collect())
+}
+
+/// Each device solves a batch of its own: what a problem does depends on itself alone.
+fn dealt(
+    fleet: &Fleet,
+    design: &Design,
+    problems: &[Problem<'_>],
+    params: &Params,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Vec<Fit>> {
+    let params = params.dealt(fleet);
+    let part = |gpu: &Gpu, part: Range<usize>, tell: &mut dyn FnMut(Progress)| {
+        let backend = Backend::Gpu(gpu.clone());
+        let tell = &mut |step: &Progress| tell(*step);
+        fit(&backend, design, &problems[part], &params, tell)
+    };
+    let mut heard: BTreeMap<usize, Progress> = BTreeMap::new();
+    let mut hear = |part, step| {
+        heard.insert(part, step);
+        let most = |passes: f64, step: &Progress| passes.max(step.passes);
+        progress(&Progress {
+            finished: heard.values().map(|step| step.finished).sum(),
+            problems: problems.len(),
+            passes: heard.values().fold(0.0, most),
+        });
+    };
+    Ok(fleet.each(problems.len(), part, &mut hear)?.concat())
 }
 
 /// A solver that a problem can go to.

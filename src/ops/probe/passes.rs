@@ -23,9 +23,9 @@ pub(super) type Columns<'a> = (usize, &'a Array2<f32>);
 
 impl<'a> Passes<'a> {
     pub(super) fn new(backend: &'a Backend, slabs: &'a [Slab<'a>]) -> Result<Self> {
-        let residents = match backend {
-            Backend::Cpu => None,
-            Backend::Gpu(gpu) => Some(
+        let residents = match backend.gpu() {
+            None => None,
+            Some(gpu) => Some(
                 slabs
                     .iter()
                     .map(|slab| gpu::Resident::new(gpu, slab))

@@ -16,11 +16,14 @@
 //!
 //! The phases of a round follow one another, so their largest counts. n is not known before: the bound is taken.
 
+use std::ops::Range;
+
 use super::certificate::COLUMNS;
 use super::hessian::{GATHERED, GATHERED_SAMPLES};
 use super::passes::AT_ONCE;
 use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
-use crate::ops::{Backend, quadratic};
+use crate::gpu::Gpu;
+use crate::ops::{Backend, Fleet, quadratic};
 
 /// What one thread's products take: packed panels, and runs of X.
 const PANELS: u64 = 6 << 20;
@@ -47,7 +50,11 @@ pub struct Plan {
 
 /// Plans a batch: as many problems in flight as `params.memory` holds, and at least one. Quadratic programmes that are
 /// solved on the device ([`super::Inner`]) count with what they take there.
+/// Several devices have a batch each, and their share of the memory.
 pub fn plan(backend: &Backend, design: &Design, problems: &[Problem<'_>], params: &Params) -> Plan {
+    if let Backend::Fleet(fleet) = backend {
+        return of_fleet(fleet, design, problems, params);
+    }
     let mut shapes: Vec<Shape> = problems
         .iter()
         .map(|p| Shape::of(design, p, params))
@@ -56,10 +63,8 @@ pub fn plan(backend: &Backend, design: &Design, problems: &[Problem<'_>], params
     let copies = copies(design, problems);
     // Whichever problems are in flight together, they take no more than the largest.
     shapes.sort_by_key(|shape| std::cmp::Reverse(shape.flying()));
-    let binding = match params.inner.backend(backend) {
-        Backend::Cpu => None,
-        Backend::Gpu(gpu) => Some(gpu.binding_bytes()),
-    };
+    let inner = params.inner.backend(backend);
+    let binding = inner.gpu().map(Gpu::binding_bytes);
     let taken = |in_flight: usize| copies + batch(design, &shapes, in_flight, binding);
     let mut in_flight = 1.min(shapes.len());
     while in_flight < shapes.len() && taken(in_flight + 1) <= params.memory {
@@ -72,6 +77,31 @@ pub fn plan(backend: &Backend, design: &Design, problems: &[Problem<'_>], params
         solver: taken(in_flight),
         pass_flop,
     }
+}
+
+/// What the batches of several devices take together.
+fn of_fleet(fleet: &Fleet, design: &Design, problems: &[Problem<'_>], params: &Params) -> Plan {
+    let params = params.dealt(fleet);
+    let part = |(gpu, part): (&Gpu, Range<usize>)| {
+        plan(&Backend::Gpu(gpu.clone()), design, &problems[part], &params)
+    };
+    let parts = fleet.devices().iter().zip(fleet.deal(problems.len()));
+    parts.map(part).fold(
+        Plan {
+            problems: 0,
+            in_flight: 0,
+            design: design.bytes(),
+            solver: 0,
+            pass_flop: 0.0,
+        },
+        |all, part| Plan {
+            problems: all.problems + part.problems,
+            in_flight: all.in_flight + part.in_flight,
+            design: all.design,
+            solver: all.solver + part.solver,
+            pass_flop: all.pass_flop + part.pass_flop,
+        },
+    )
 }
 
 /// Bytes of the copies that problems with scattered neurons need: one for each distinct set. A stream makes none.

@@ -2,7 +2,7 @@
 
 use super::{Fit, stop::Stop};
 use crate::labels::Labels;
-use crate::ops::Backend;
+use crate::ops::{Backend, Fleet};
 
 /// Which coefficients the penalty acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,10 +53,10 @@ pub enum Inner {
 impl Inner {
     /// The back end that solves the quadratic programmes of a batch on `backend`.
     pub(super) fn backend(self, backend: &Backend) -> Backend {
-        let on_device = match (backend, self) {
-            (Backend::Cpu, _) | (_, Self::Native) => false,
+        let on_device = match (backend.gpu(), self) {
+            (None, _) | (_, Self::Native) => false,
             (_, Self::Device) => true,
-            (Backend::Gpu(gpu), Self::Auto) => gpu.report().kind.is_real(),
+            (Some(gpu), Self::Auto) => gpu.report().kind.is_real(),
         };
         if on_device {
             backend.clone()
@@ -162,6 +162,16 @@ pub struct Params {
     pub memory: u64,
     /// Seed of the Hessian's sampling.
     pub seed: u64,
+}
+
+impl Params {
+    /// What each device of a fleet gets: its share of the memory.
+    pub(super) fn dealt(&self, fleet: &Fleet) -> Self {
+        Self {
+            memory: (self.memory / fleet.devices().len() as u64).max(1),
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Params {

@@ -78,8 +78,8 @@ pub fn solve(backend: &Backend, programmes: &[Programme<'_>]) -> Result<Vec<Solu
     for (place, programme) in programmes.iter().enumerate() {
         programme.check(place)?;
     }
-    match backend {
-        Backend::Cpu => {
+    match backend.gpu() {
+        None => {
             let mut solutions = Vec::with_capacity(programmes.len());
             // No more at once than there are threads: each copies its face's part of H.
             for some in programmes.chunks(rayon::current_num_threads()) {
@@ -87,7 +87,7 @@ pub fn solve(backend: &Backend, programmes: &[Programme<'_>]) -> Result<Vec<Solu
             }
             Ok(solutions)
         }
-        Backend::Gpu(gpu) => gpu::solve(gpu, programmes),
+        Some(gpu) => gpu::solve(gpu, programmes),
     }
 }
 

@@ -123,9 +123,9 @@ impl Params {
 /// When a parameter is out of its range, the device was not opened with f16, or the GPU fails.
 pub fn fma(backend: &Backend, params: &Params) -> Result<Vec<f32>> {
     params.check()?;
-    match backend {
-        Backend::Cpu => Ok(cpu::fma(params)),
-        Backend::Gpu(gpu) => gpu::fma(gpu, params),
+    match backend.gpu() {
+        None => Ok(cpu::fma(params)),
+        Some(gpu) => gpu::fma(gpu, params),
     }
 }
 
@@ -141,13 +141,13 @@ pub fn triad(backend: &Backend, b: &[f32], c: &[f32], s: f32) -> Result<Vec<f32>
             "Give as many of both, a multiple of 4",
         ));
     }
-    match backend {
-        Backend::Cpu => {
+    match backend.gpu() {
+        None => {
             let mut a = vec![0.0; b.len()];
             cpu::triad(b, c, s, &mut a);
             Ok(a)
         }
-        Backend::Gpu(gpu) => gpu::triad(gpu, b, c, s),
+        Some(gpu) => gpu::triad(gpu, b, c, s),
     }
 }
 

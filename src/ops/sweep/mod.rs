@@ -16,12 +16,15 @@
 mod cpu;
 mod gpu;
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::partial::{Groups, Partial};
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 use crate::labels::Labels;
-use crate::ops::Backend;
+use crate::ops::{Backend, Fleet};
 
 pub use gpu::KERNELS;
 
@@ -77,6 +80,7 @@ pub fn sweep(
     let counts = match backend {
         Backend::Cpu => cpu::counts(x, labels, params, &groups),
         Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params, &groups)?,
+        Backend::Fleet(fleet) => dealt(fleet, x, labels, params)?,
     };
     let total = labels.len() as u32;
     let curve = |counts: Array2<u32>| Curve {
@@ -85,6 +89,27 @@ pub fn sweep(
         total,
     };
     Ok(counts.into_iter().map(curve).collect())
+}
+
+/// Each device counts among its share of the samples.
+fn dealt(
+    fleet: &Fleet,
+    x: ArrayView2<'_, f32>,
+    labels: &Labels,
+    params: &Params<'_>,
+) -> Result<Vec<Array2<u32>>> {
+    let part = |gpu: &Gpu, rows: Range<usize>, _: &mut dyn FnMut(())| {
+        let labels = labels.part(rows.clone());
+        let groups = Groups::new(&labels, params.by_class);
+        gpu::counts(gpu, x.slice(s![rows, ..]), &labels, params, &groups)
+    };
+    let mut parts = fleet.each(x.nrows(), part, &mut |_, ()| ())?.into_iter();
+    let mut counts = parts.next().expect("there are samples");
+    for part in parts {
+        let each = counts.iter_mut().zip(&part);
+        each.for_each(|(sum, part)| *sum += part);
+    }
+    Ok(counts)
 }
 
 /// Bytes of memory that [`sweep`] takes beside its input on a GPU, for orderings of `points` neurons altogether; the

@@ -1,0 +1,143 @@
+//! Several devices of one machine as one back end: an operation deals its independent parts to them.
+
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+use super::Backend;
+use super::roofs::{self, Params, Precision};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+
+/// Chains are made longer until a device needs so many seconds for them.
+const LONG_ENOUGH: f64 = 0.01;
+
+/// Steps of a chain, and the most threads that run them.
+const STEPS: usize = 4096;
+const MOST_THREADS: usize = 1 << 20;
+
+/// Devices that work beside one another, each on its share of the parts of an operation.
+///
+/// Shares are proportional to how fast a device runs chains of fma, measured when the devices are first used together and
+/// kept with what else was measured of them ([`Gpu::remembering`]), so that the next run deals alike. Which device computes
+/// a part never depends on how busy the others are: where devices and shares are the same, so are all bits of the result,
+/// and of devices that compute alike the result has the bits that one of them alone gives.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    lead: Gpu,
+    devices: Vec<Gpu>,
+    speeds: Vec<usize>,
+}
+
+impl Fleet {
+    /// What a device's speed is kept under, beside the variants of kernels that it runs fastest.
+    pub const SPEED: &str = "chains of fma, MFLOP/s";
+
+    /// Of at least one device.
+    ///
+    /// # Errors
+    /// When there is none, or one fails while its speed is measured.
+    pub fn new(devices: Vec<Gpu>) -> Result<Self> {
+        let speeds: Vec<usize> = devices.iter().map(speed).collect::<Result<_>>()?;
+        let fastest = (0..devices.len()).rev().max_by_key(|&at| speeds[at]);
+        let Some(fastest) = fastest else {
+            return Err(Error::invalid(
+                "devices",
+                "there are none",
+                "Give at least one",
+            ));
+        };
+        Ok(Self {
+            lead: devices[fastest].clone(),
+            devices,
+            speeds,
+        })
+    }
+
+    /// The device that does what is not dealt: the fastest, of equals the first.
+    pub fn lead(&self) -> &Gpu {
+        &self.lead
+    }
+
+    /// The devices, in the order in which parts are dealt.
+    pub fn devices(&self) -> &[Gpu] {
+        &self.devices
+    }
+
+    /// Consecutive parts of `0..items`, one for each device, as long as the device is fast; some may be empty.
+    pub fn deal(&self, items: usize) -> Vec<Range<usize>> {
+        let all: u128 = self.speeds.iter().map(|&speed| speed as u128).sum();
+        let mut before = 0u128;
+        let mut from = 0;
+        let part = |speed: &usize| {
+            before += *speed as u128;
+            // Half up, so that equal devices get parts that differ by one at most.
+            let to = ((2 * items as u128 * before + all) / (2 * all)) as usize;
+            let part = from..to;
+            from = to;
+            part
+        };
+        self.speeds.iter().map(part).collect()
+    }
+
+    /// Does a part of `0..items` on each device that gets one, all at the same time; the results come in order. What the
+    /// parts tell is heard on the calling thread, with the place of the part.
+    ///
+    /// # Errors
+    /// What the first of the parts that fail returns.
+    pub(in crate::ops) fn each<R: Send, M: Send>(
+        &self,
+        items: usize,
+        work: impl Fn(&Gpu, Range<usize>, &mut dyn FnMut(M)) -> Result<R> + Sync,
+        hear: &mut dyn FnMut(usize, M),
+    ) -> Result<Vec<R>> {
+        let parts = self.devices.iter().zip(self.deal(items));
+        let parts = parts.filter(|(_, part)| !part.is_empty()).enumerate();
+        std::thread::scope(|scope| {
+            let (tell, heard) = channel();
+            let begin = |(at, (gpu, part)): (usize, (&Gpu, Range<usize>))| {
+                let (tell, work, gpu) = (tell.clone(), &work, gpu.clone());
+                scope.spawn(move || {
+                    work(&gpu, part, &mut |message| {
+                        // Nobody listens only when the calling thread panics.
+                        let _ = tell.send((at, message));
+                    })
+                })
+            };
+            let begun: Vec<_> = parts.map(begin).collect();
+            drop(tell);
+            for (at, message) in heard {
+                hear(at, message);
+            }
+            begun
+                .into_iter()
+                .map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
+    }
+}
+
+/// How fast a device runs chains of fma, in MFLOP/s.
+fn speed(gpu: &Gpu) -> Result<usize> {
+    gpu.figure(Fleet::SPEED, &|| {
+        let backend = Backend::Gpu(gpu.clone());
+        let mut params = Params {
+            precision: Precision::F32,
+            threads: 1 << 12,
+            steps: STEPS,
+            factor: 1.0,
+            summand: 1.0,
+        };
+        roofs::fma(&backend, &params)?; // compiles it
+        loop {
+            let begun = Instant::now();
+            roofs::fma(&backend, &params)?;
+            let seconds = begun.elapsed().as_secs_f64();
+            if seconds >= LONG_ENOUGH || params.threads >= MOST_THREADS {
+                return Ok((params.flop() / seconds / 1e6) as usize);
+            }
+            params.threads *= 4;
+        }
+    })
+}
