@@ -1,22 +1,25 @@
 //! Benchmarks of the operations on synthetic data of the size of a real study: `cargo bench --bench ops [NAME]`.
 //!
 //! The native path always runs. A GPU runs too where there is a real one; a software adapter says nothing about GPUs and
-//! is left out. Useful FLOP are counted: the triangle of a correlation, not the square.
+//! is left out. Useful FLOP are counted: the triangle of a correlation, not the square. `gemm` is what the GEMM crate
+//! (`matrixmultiply`) does on all threads, each with a product of its own: what shares of its rate refer to.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1};
 use neurosieve::Labels;
 use neurosieve::analysis::dissection::{Side, Threshold, dissect};
 use neurosieve::analysis::sample_sets::SampleSets;
 use neurosieve::gpu::{Choice, choose};
-use neurosieve::ops::Backend;
+use neurosieve::ops::ablation::{self, Masks};
 use neurosieve::ops::correlation::correlation;
 use neurosieve::ops::moments::{moments, standardise};
+use neurosieve::ops::probe::{self, Design, Problem};
 use neurosieve::ops::quadratic::{self, Programme};
 use neurosieve::ops::sweep::{Params, sweep};
+use neurosieve::ops::{Backend, product, roofs};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -34,9 +37,13 @@ fn main() {
         .measurement_time(Duration::from_secs(5))
         .configure_from_args();
     let backends = backends();
+    bench_gemm(&mut criterion);
     bench_moments(&mut criterion, &backends);
     bench_correlation(&mut criterion, &backends);
+    bench_products(&mut criterion);
+    bench_probes(&mut criterion, &backends);
     bench_sweep(&mut criterion, &backends);
+    bench_ablation(&mut criterion, &backends);
     bench_quadratic(&mut criterion, &backends);
     bench_dissection(&mut criterion);
     criterion.final_summary();
@@ -74,6 +81,21 @@ fn labels(samples: usize) -> Labels {
     Labels::new(ids, names).expect("every id has a name")
 }
 
+fn bench_gemm(criterion: &mut Criterion) {
+    const SIDE: usize = 512;
+    let factors = || (activations(SIDE, SIDE), activations(SIDE, SIDE));
+    let pairs: Vec<_> = (0..rayon::current_num_threads())
+        .map(|_| factors())
+        .collect();
+    let mut group = criterion.benchmark_group("gemm");
+    let flop = 2 * SIDE.pow(3) * pairs.len();
+    group.throughput(Throughput::Elements(flop as u64));
+    group.bench_function("512 x 512 a thread, FLOP", |bench| {
+        bench.iter(|| roofs::products(black_box(&pairs)));
+    });
+    group.finish();
+}
+
 fn bench_moments(criterion: &mut Criterion, backends: &[(String, Backend)]) {
     let (x, y) = (activations(TRAIN, NEURONS), labels(TRAIN));
     let mut group = criterion.benchmark_group("moments");
@@ -106,6 +128,95 @@ fn bench_correlation(criterion: &mut Criterion, backends: &[(String, Backend)]) 
                 bench.iter(|| correlation(backend, black_box(x.view()), &known).expect("r"));
             });
         }
+    }
+    group.finish();
+}
+
+/// The two products of a pass over the activations, natively.
+fn bench_products(criterion: &mut Criterion) {
+    let x = activations(TRAIN, NEURONS);
+    let mut group = criterion.benchmark_group("product");
+    for columns in [64, 512] {
+        let (w, r) = (activations(NEURONS, columns), activations(TRAIN, columns));
+        let flop = 2 * TRAIN * NEURONS * columns;
+        group.throughput(Throughput::Elements(flop as u64));
+        group.bench_function(BenchmarkId::new("X W, FLOP", columns), |bench| {
+            bench.iter(|| product::forward(black_box(x.view()), w.view()).expect("fits"));
+        });
+        group.bench_function(BenchmarkId::new("X' R, FLOP", columns), |bench| {
+            bench.iter(|| product::backward(black_box(x.view()), r.view()).expect("fits"));
+        });
+    }
+    group.finish();
+}
+
+/// Four penalties for each of four tasks on one layer's neurons, to a relative gap of 1e-3.
+fn bench_probes(criterion: &mut Criterion, backends: &[(String, Backend)]) {
+    const LAYER: usize = 384;
+    let x = activations(TRAIN, LAYER);
+    let known = moments(&Backend::Cpu, x.view(), None).expect("moments");
+    let columns: Vec<usize> = (0..LAYER).collect();
+    let design = Design::new(&Backend::Cpu, x.view(), &known, &columns).expect("a design");
+    // What a task asks for is in some neurons, and in noise.
+    let task = |first: usize| {
+        let class = |row: ArrayView1<'_, f32>| {
+            let of = |c: usize| row[(first + c) % LAYER] + 0.5 * row[(first + 7 * c + 1) % LAYER];
+            let largest = (0..CLASSES).max_by(|&a, &b| of(a).total_cmp(&of(b)));
+            largest.expect("there are classes") as u32
+        };
+        let names = (0..CLASSES).map(|class| class.to_string()).collect();
+        Labels::new(x.rows().into_iter().map(class).collect(), names).expect("named")
+    };
+    let tasks: Vec<Labels> = (0..4).map(|t| task(90 * t)).collect();
+    let params = probe::Params::default();
+    let of_tasks: Vec<Problem<'_>> = tasks.iter().map(|t| Problem::new(t, 0.0, 0.0)).collect();
+    let largest = probe::lambda_max(&Backend::Cpu, &design, &of_tasks, params.scale);
+    let largest = largest.expect("every task has a largest penalty");
+    let problems: Vec<Problem<'_>> = tasks
+        .iter()
+        .zip(largest)
+        .flat_map(|(task, l)| [0.3, 0.1, 0.03, 0.01].map(|s| Problem::new(task, s * l, s * l)))
+        .collect();
+    let mut group = criterion.benchmark_group("probe");
+    for (name, backend) in backends {
+        group.bench_function(BenchmarkId::new("16 problems", name), |bench| {
+            bench.iter(|| {
+                probe::fit(backend, black_box(&design), &problems, &params, &mut |_| {})
+                    .expect("fits")
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A hundred masks that keep a random half of the neurons.
+fn bench_ablation(criterion: &mut Criterion, backends: &[(String, Backend)]) {
+    const MASKS: usize = 100;
+    let (x, y) = (activations(TEST, NEURONS), labels(TEST));
+    let weights = activations(CLASSES, NEURONS);
+    let bias = Array1::zeros(CLASSES);
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let mut masks = Masks::new(NEURONS);
+    for _ in 0..MASKS {
+        let kept: Vec<usize> = (0..NEURONS).filter(|_| random.random_bool(0.5)).collect();
+        masks.push(&kept).expect("neurons that there are");
+    }
+    let params = ablation::Params {
+        weights: weights.view(),
+        bias: bias.view(),
+        ablated: &[0.0; NEURONS],
+        masks: &masks,
+    };
+    let mut group = criterion.benchmark_group("ablation");
+    // Half of the terms a mask, added.
+    let flop = TEST * NEURONS * CLASSES * MASKS;
+    group.throughput(Throughput::Elements(flop as u64));
+    for (name, backend) in backends {
+        group.bench_function(BenchmarkId::new("100 masks, FLOP", name), |bench| {
+            bench.iter(|| {
+                ablation::ablation(backend, black_box(x.view()), &y, &params).expect("counts")
+            });
+        });
     }
     group.finish();
 }

@@ -33,10 +33,10 @@ struct Logits {
 @group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>; // tiles x neurons x 4, padded with zeros
 @group(0) @binding(2) var<storage, read> initial: array<vec4<f32>>; // tiles x 4, padded with -3e38
 @group(0) @binding(3) var<storage, read_write> whole: array<vec4<f32>>; // tiles x 4 x samples
-@group(0) @binding(4) var<uniform> p: Params;
-@group(0) @binding(5) var<storage, read> labels: array<u32>; // samples
-@group(0) @binding(6) var<storage, read> masks: array<u32>; // masks x (1 where it starts from whole, then bits)
-@group(0) @binding(7) var<storage, read_write> counts: array<atomic<u32>>; // masks x classes
+var<immediate> p: Params;
+@group(0) @binding(4) var<storage, read> labels: array<u32>; // samples
+@group(0) @binding(5) var<storage, read> masks: array<u32>; // masks x (1 where it starts from whole, then bits)
+@group(0) @binding(6) var<storage, read_write> counts: array<atomic<u32>>; // masks x classes
 
 // Adds weight times deviation of one neuron, or takes it away.
 fn added(to: Logits, tile: u32, neuron: u32, deviation: f32) -> Logits {

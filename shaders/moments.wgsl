@@ -26,7 +26,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> shift: array<f32>; // neurons
 @group(0) @binding(4) var<storage, read> scale: array<f32>; // neurons
 @group(0) @binding(5) var<storage, read_write> partials: array<vec4<f32>>; // count x neurons
-@group(0) @binding(6) var<uniform> p: Params;
+var<immediate> p: Params;
 
 @compute @workgroup_size(64)
 fn partial_sums(

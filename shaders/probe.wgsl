@@ -21,16 +21,15 @@ struct Params {
   tiles_down: u32,
   // Samples of one slice (backward).
   slice: u32,
-  // Workgroups in all.
+  // Where the workgroups of this dispatch end, and the first of them.
   groups: u32,
-  // Padding to 16 bytes.
-  unused: u32,
+  first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // samples x neurons
 @group(0) @binding(1) var<storage, read> right: array<vec4<f32>>; // W neurons x columns, or R samples x columns
 @group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>; // Z, or slices x neurons x columns
-@group(0) @binding(3) var<uniform> p: Params;
+var<immediate> p: Params;
 
 // One panel: 16 steps of the inner dimension, 64 rows of the left and 32 columns of the right factor.
 var<workgroup> left_panel: array<f32, 1024>;
@@ -42,7 +41,7 @@ fn forward(
   @builtin(num_workgroups) count: vec3<u32>,
   @builtin(local_invocation_index) t: u32,
 ) {
-  let group = id.y * count.x + id.x;
+  let group = p.first + id.y * count.x + id.x;
   if (group >= p.groups) {
     return;
   }
@@ -115,7 +114,7 @@ fn backward(
   @builtin(num_workgroups) count: vec3<u32>,
   @builtin(local_invocation_index) t: u32,
 ) {
-  let group = id.y * count.x + id.x;
+  let group = p.first + id.y * count.x + id.x;
   if (group >= p.groups) {
     return;
   }

@@ -92,7 +92,7 @@ const HP: u32 = 9u; // H p
 @group(0) @binding(4) var<storage, read> now: array<State>;
 @group(0) @binding(4) var<storage, read_write> state: array<State>;
 @group(0) @binding(5) var<storage, read> work: array<vec4<u32>>; // programme, start, to
-@group(0) @binding(6) var<uniform> params: Params;
+var<immediate> params: Params;
 
 // ---- blocks ----
 

@@ -25,12 +25,12 @@ struct Stream {
 }
 
 @group(0) @binding(0) var<storage, read_write> sums: array<f32>; // one a thread
-@group(0) @binding(1) var<uniform> p: Params;
+var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> c: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> a: array<vec4<f32>>;
-@group(0) @binding(3) var<uniform> t: Stream;
+var<immediate> t: Stream;
 
 @compute @workgroup_size(256)
 fn fma_f32(

@@ -12,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read_write> sums: array<f32>; // one a thread
-@group(0) @binding(1) var<uniform> p: Params;
+var<immediate> p: Params;
 
 @compute @workgroup_size(256)
 fn fma_f16(

@@ -41,8 +41,8 @@ struct Span {
 @group(0) @binding(4) var<storage, read> spans: array<Span>; // orderings
 @group(0) @binding(5) var<storage, read> labels: array<u32>; // samples
 @group(0) @binding(6) var<storage, read_write> hits: array<u32>; // rows of all orderings x samples
-@group(0) @binding(7) var<uniform> p: Params;
-@group(0) @binding(8) var<storage, read_write> logits: array<f32>; // orderings x classes x samples
+var<immediate> p: Params;
+@group(0) @binding(7) var<storage, read_write> logits: array<f32>; // orderings x classes x samples
 
 // 1 where the first of the largest of 16 logits is the label's.
 fn right(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, label: u32) -> u32 {
@@ -152,7 +152,7 @@ fn many(
 @group(0) @binding(1) var<storage, read> walks: array<Span>; // orderings
 @group(0) @binding(2) var<storage, read> starts: array<u32>; // where groups begin among the samples, and their end
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>; // groups x points of all orderings
-@group(0) @binding(4) var<uniform> q: Params; // `width` is workgroups of 64 points that the longest ordering takes
+var<immediate> q: Params; // `width` is workgroups of 64 points that the longest ordering takes
 
 @compute @workgroup_size(64)
 fn count(

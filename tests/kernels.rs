@@ -41,6 +41,7 @@ fn kernels() -> impl Iterator<Item = &'static Kernel> {
 fn access(module: &Module, variable: &naga::GlobalVariable) -> Access {
     match variable.space {
         AddressSpace::Uniform => Access::Uniform,
+        AddressSpace::Immediate => Access::Params,
         AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => {
             Access::ReadWrite
         }
@@ -66,14 +67,25 @@ fn differences(kernel: &Kernel, module: &Module) -> Vec<String> {
                 .push(variable);
         }
     }
-    for (number, described) in kernel.bindings.iter().enumerate() {
-        let Some(variable) = bound
-            .get(&number)
-            .into_iter()
-            .flatten()
-            .find(|variable| variable.name.as_deref() == Some(described.name))
-        else {
-            differences.push(format!("binding {number} is not called {}", described.name));
+    let immediate =
+        |(_, variable): &(_, &naga::GlobalVariable)| variable.space == AddressSpace::Immediate;
+    let immediates: Vec<_> = module.global_variables.iter().filter(immediate).collect();
+    let mut number = 0;
+    for described in kernel.bindings {
+        let candidates: Vec<&naga::GlobalVariable> = match described.access {
+            Access::Params => immediates.iter().map(|(_, variable)| *variable).collect(),
+            _ => {
+                number += 1;
+                bound.get(&(number - 1)).cloned().unwrap_or_default()
+            }
+        };
+        let named =
+            |variable: &&naga::GlobalVariable| variable.name.as_deref() == Some(described.name);
+        let Some(variable) = candidates.into_iter().find(named) else {
+            differences.push(format!(
+                "before binding {number}, there is no {}",
+                described.name
+            ));
             continue;
         };
         if access(module, variable) != described.access {
@@ -141,11 +153,14 @@ fn layout_differences(
     differences
 }
 
+/// What every device must have.
+const REQUIRED: Capabilities = Capabilities::IMMEDIATES;
+
 /// A shader whose name ends so needs f16, and nothing else.
 const HALF: &str = "_f16";
 
 #[test]
-fn every_shader_validates_without_any_optional_feature_but_the_one_that_its_name_says() {
+fn every_shader_validates_with_no_optional_feature_but_immediates_and_the_one_that_its_name_says() {
     for (stem, source) in shaders() {
         let module = parsed(&stem, &source);
         let valid = |capabilities| {
@@ -154,13 +169,10 @@ fn every_shader_validates_without_any_optional_feature_but_the_one_that_its_name
                 .map_err(|error| error.emit_to_string(&source))
         };
         if stem.ends_with(HALF) {
-            assert!(
-                valid(Capabilities::empty()).is_err(),
-                "{stem}: it needs no f16"
-            );
-            valid(Capabilities::SHADER_FLOAT16)
+            assert!(valid(REQUIRED).is_err(), "{stem}: it needs no f16");
+            valid(Capabilities::SHADER_FLOAT16 | REQUIRED)
         } else {
-            valid(Capabilities::empty())
+            valid(REQUIRED)
         }
         .unwrap_or_else(|problem| panic!("{stem}: {problem}"));
     }
@@ -255,7 +267,7 @@ fn every_kernel_stays_inside_the_smallest_limits() {
         let storage = kernel
             .bindings
             .iter()
-            .filter(|b| b.access != Access::Uniform)
+            .filter(|b| !matches!(b.access, Access::Uniform | Access::Params))
             .count();
         assert!(storage <= 8, "{}: {storage} storage buffers", kernel.entry);
         let mut layouter = naga::proc::Layouter::default();

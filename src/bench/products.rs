@@ -10,7 +10,7 @@ use super::inputs::{activations, sampled};
 use super::measure::{Bench, Outcome, Workload};
 use super::roofs::worse;
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Gpu, Kernel};
+use crate::gpu::{Dispatch, Gpu, Kernel, Slot};
 use crate::ops::{Backend, probe, product};
 
 /// Sides of a tile of `shaders/probe.wgsl`: rows of the result, and columns.
@@ -137,17 +137,17 @@ fn on_device(
             ("tiles_down", tiles.0),
             ("slice", slice),
             ("groups", groups),
-            ("unused", 0),
+            ("first", 0),
         ],
     )?;
-    let params = gpu.uniform(&words)?;
+    let params = Slot::params(&words);
     let x = gpu.upload("samples", x.as_slice().expect("it was made in rows"))?;
     let right = gpu.upload("columns", right.as_slice().expect("it was made in rows"))?;
     let result = gpu.zeros::<f32>("result", slices * rows * k)?;
     let dispatch = Dispatch {
         kernel,
         constants: &[],
-        slots: vec![x.all(), right.all(), result.all(), params.all()],
+        slots: vec![x.all(), right.all(), result.all(), params],
         groups,
     };
     gpu.submit("probe", &[dispatch])?;

@@ -69,11 +69,24 @@ impl Gpu {
         groups: usize,
         submit: impl Fn(Range<usize>) -> Result<()>,
     ) -> Result<()> {
+        self.paced_by(operation, groups, &mut Pace::starting_with(64), submit)
+    }
+
+    /// As [`Gpu::paced`], at a pace that was learned from workgroups of the same work.
+    ///
+    /// # Errors
+    /// As [`Gpu::paced`].
+    pub fn paced_by(
+        &self,
+        operation: &str,
+        groups: usize,
+        pace: &mut Pace,
+        submit: impl Fn(Range<usize>) -> Result<()>,
+    ) -> Result<()> {
         if u32::try_from(groups).is_err() {
             let problem = format!("{groups} workgroups are more than 32 bits number");
             return Err(self.error(operation, problem));
         }
-        let mut pace = Pace::starting_with(64);
         let mut first = 0;
         while first < groups {
             let some = first..groups.min(first + pace.groups());

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::ops::Range;
+use std::sync::PoisonError;
 
 use bytemuck::Pod;
 
@@ -23,9 +24,36 @@ pub struct Buffer<T> {
     values: PhantomData<T>,
 }
 
-/// A range of a buffer, ready to be bound.
+/// A range of a buffer, ready to be bound, or the parameters of a dispatch.
 #[derive(Debug, Clone)]
-pub struct Slot<'a>(pub(super) wgpu::BufferBinding<'a>);
+pub struct Slot<'a>(Bound<'a>);
+
+#[derive(Debug, Clone)]
+enum Bound<'a> {
+    Buffer(wgpu::BufferBinding<'a>),
+    Params(Vec<u8>),
+}
+
+impl<'a> Slot<'a> {
+    /// Parameters of one dispatch. The struct's layout must be that of the shader's.
+    pub fn params<T: Pod>(params: &T) -> Self {
+        Self(Bound::Params(bytemuck::bytes_of(params).to_vec()))
+    }
+
+    pub(super) fn buffer(&self) -> Option<&wgpu::BufferBinding<'a>> {
+        match &self.0 {
+            Bound::Buffer(buffer) => Some(buffer),
+            Bound::Params(_) => None,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Bound::Buffer(_) => None,
+            Bound::Params(bytes) => Some(bytes),
+        }
+    }
+}
 
 impl<T: Pod> Buffer<T> {
     /// Number of values.
@@ -40,17 +68,17 @@ impl<T: Pod> Buffer<T> {
 
     /// The whole buffer.
     pub fn all(&self) -> Slot<'_> {
-        Slot(self.raw.as_entire_buffer_binding())
+        Slot(Bound::Buffer(self.raw.as_entire_buffer_binding()))
     }
 
     /// A range of values. Its first byte must lie at a multiple of 256 bytes.
     pub fn range(&self, values: Range<usize>) -> Slot<'_> {
         let item = size_of::<T>() as u64;
-        Slot(wgpu::BufferBinding {
+        Slot(Bound::Buffer(wgpu::BufferBinding {
             buffer: &self.raw,
             offset: values.start as u64 * item,
             size: NonZeroU64::new(values.len() as u64 * item),
-        })
+        }))
     }
 }
 
@@ -154,20 +182,28 @@ impl Gpu {
     fn download_part<T>(&self, buffer: &Buffer<T>, offset: u64, out: &mut [u8]) -> Result<()> {
         const READ: &str = "read a buffer";
         let bytes = (out.len() as u64).next_multiple_of(4);
-        let staging = self.scoped(READ, || {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("staging"),
-                size: bytes,
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        })?;
+        let kept = self
+            .readback
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let staging = match kept.filter(|kept| kept.size() >= bytes) {
+            Some(kept) => kept,
+            None => self.scoped(READ, || {
+                self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("staging"),
+                    size: bytes,
+                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            })?,
+        };
         let (sender, receiver) = std::sync::mpsc::channel();
         self.scoped(READ, || {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging, 0, bytes);
             self.queue.submit([encoder.finish()]);
-            staging.map_async(wgpu::MapMode::Read, .., move |mapped| {
+            staging.map_async(wgpu::MapMode::Read, ..bytes, move |mapped| {
                 // The receiver is gone only when this function has already returned an error.
                 let _ = sender.send(mapped);
             });
@@ -180,11 +216,12 @@ impl Gpu {
             Err(_) => return Err(self.error(READ, "the device never answered".into())),
         }
         let view = staging
-            .get_mapped_range(..)
+            .get_mapped_range(..bytes)
             .map_err(|problem| self.error(READ, problem.to_string()))?;
         out.copy_from_slice(&view[..out.len()]);
         drop(view);
         staging.unmap();
+        *self.readback.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
         self.healthy(READ)
     }
 

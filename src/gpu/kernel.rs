@@ -17,6 +17,8 @@ pub enum Access {
     ReadWrite,
     /// `var<uniform>`
     Uniform,
+    /// `var<immediate>`: parameters that travel with the dispatch, in no buffer.
+    Params,
 }
 
 /// The layout of a `#[repr(C)]` struct that the host shares with a shader; a test compares it with the shader's.
@@ -30,7 +32,8 @@ pub struct Layout {
     pub fields: &'static [(&'static str, usize)],
 }
 
-/// One binding of group 0; its number is its place in [`Kernel::bindings`].
+/// One binding of group 0, whose number is its place among the buffers of [`Kernel::bindings`], or the parameters of a
+/// dispatch, which have none.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
     /// Name of the variable in the shader.
@@ -69,6 +72,15 @@ impl Binding {
         }
     }
 
+    /// The parameters of each dispatch: one struct of at most 128 bytes.
+    pub const fn params(name: &'static str, layout: Layout) -> Self {
+        Self {
+            name,
+            access: Access::Params,
+            layout: Some(layout),
+        }
+    }
+
     /// A uniform buffer that holds one struct.
     pub const fn uniform(name: &'static str, layout: Layout) -> Self {
         Self {
@@ -91,7 +103,7 @@ pub struct Kernel {
     pub source: &'static str,
     /// The entry point.
     pub entry: &'static str,
-    /// Bindings of group 0, in order, without gaps.
+    /// Bindings of group 0, in order, without gaps, and the parameters where there are any.
     pub bindings: &'static [Binding],
 }
 
@@ -163,11 +175,12 @@ impl Gpu {
                     timestamp_writes,
                 });
                 for (pipeline, dispatch, (x, y)) in recorded {
+                    let buffers = dispatch.slots.iter().filter_map(Slot::buffer);
                     let entries: Vec<_> = (0..)
-                        .zip(&dispatch.slots)
-                        .map(|(binding, slot)| wgpu::BindGroupEntry {
+                        .zip(buffers)
+                        .map(|(binding, buffer)| wgpu::BindGroupEntry {
                             binding,
-                            resource: wgpu::BindingResource::Buffer(slot.0.clone()),
+                            resource: wgpu::BindingResource::Buffer(buffer.clone()),
                         })
                         .collect();
                     let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -177,6 +190,9 @@ impl Gpu {
                     });
                     pass.set_pipeline(pipeline);
                     pass.set_bind_group(0, &group, &[]);
+                    for params in dispatch.slots.iter().filter_map(Slot::bytes) {
+                        pass.set_immediates(0, params);
+                    }
                     pass.dispatch_workgroups(*x, *y, 1);
                 }
             }
@@ -260,8 +276,14 @@ impl Gpu {
             .shaders
             .get(kernel.shader)
             .map_or(kernel.source, String::as_str);
+        let (params, buffers): (Vec<&Binding>, Vec<&Binding>) = kernel
+            .bindings
+            .iter()
+            .partition(|binding| binding.access == Access::Params);
+        let immediate_size = params.iter().filter_map(|binding| binding.layout);
+        let immediate_size = immediate_size.map(|layout| layout.size as u32).sum();
         let entries: Vec<_> = (0..)
-            .zip(kernel.bindings)
+            .zip(buffers)
             .map(|(binding, described)| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
@@ -269,7 +291,7 @@ impl Gpu {
                     ty: match described.access {
                         Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
                         Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-                        Access::Uniform => wgpu::BufferBindingType::Uniform,
+                        Access::Uniform | Access::Params => wgpu::BufferBindingType::Uniform,
                     },
                     has_dynamic_offset: false,
                     min_binding_size: None,
@@ -295,7 +317,7 @@ impl Gpu {
                 .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                     label: Some(kernel.entry),
                     bind_group_layouts: &[Some(&group)],
-                    immediate_size: 0,
+                    immediate_size,
                 });
             self.device
                 .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

@@ -6,7 +6,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `device` | which adapters there are, which one to take, opening it, errors and loss |
+//! | `device` | which adapters there are, opening one, errors and loss |
+//! | `choice` | which of them to take |
 //! | `buffer` | typed buffers: upload, download, ranges to bind |
 //! | `staging` | a ring of host buffers, written while the device works |
 //! | `kernel` | a WGSL entry point with its bindings, the pipeline cache, dispatching |
@@ -16,6 +17,7 @@
 
 mod budget;
 mod buffer;
+mod choice;
 mod device;
 mod kernel;
 mod meter;
@@ -24,7 +26,8 @@ mod tuning;
 
 pub use budget::{Pace, blocks};
 pub use buffer::{Buffer, Slot};
-pub use device::{AdapterKind, AdapterReport, Choice, Gpu, Limits, adapters, choose};
+pub use choice::{Choice, choose};
+pub use device::{AdapterKind, AdapterReport, Gpu, Limits, adapters};
 pub use kernel::{Access, Binding, Dispatch, Kernel, Layout};
 pub use meter::{KernelTime, Metered, TimeSource};
 pub use staging::{Staged, Staging};

@@ -69,7 +69,7 @@ pub const KERNELS: &[Kernel] = &[
             Binding::read("weights"),
             Binding::read("initial"),
             Binding::read_write("whole"),
-            Binding::uniform("p", UNIFORM),
+            Binding::params("p", UNIFORM),
         ],
     ),
     kernel(
@@ -79,7 +79,7 @@ pub const KERNELS: &[Kernel] = &[
             Binding::read("weights"),
             Binding::read("initial"),
             Binding::read_write("whole"),
-            Binding::uniform("p", UNIFORM),
+            Binding::params("p", UNIFORM),
             Binding::read("labels"),
             Binding::read("masks"),
             Binding::read_write("counts"),
@@ -229,7 +229,7 @@ impl Samples {
     ) -> Result<()> {
         let (gpu, width) = (probe.gpu, self.count.div_ceil(GROUP));
         gpu.paced("ablation", width * times, |groups| {
-            let uniform = gpu.uniform(&Uniform {
+            let uniform = Slot::params(&Uniform {
                 samples: self.count as u32,
                 width: width as u32,
                 neurons: probe.used.len() as u32,
@@ -237,13 +237,13 @@ impl Samples {
                 count: groups.len() as u32,
                 first: groups.start as u32,
                 padding: [0; 2],
-            })?;
+            });
             let mut slots = vec![
                 self.deviations.all(),
                 probe.weights.all(),
                 probe.initial.all(),
                 self.whole.all(),
-                uniform.all(),
+                uniform,
             ];
             slots.extend(after.iter().cloned());
             let dispatch = Dispatch {

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::Sums;
 use crate::error::Result;
-use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, blocks};
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, blocks};
 use crate::labels::Labels;
 
 /// Samples whose deviations are added in f32.
@@ -41,7 +41,7 @@ pub const KERNELS: &[Kernel] = &[Kernel {
         Binding::read("shift"),
         Binding::read("scale"),
         Binding::read_write("partials"),
-        Binding::uniform(
+        Binding::params(
             "p",
             Layout {
                 name: "Params",
@@ -230,12 +230,12 @@ impl Block {
             .min(self.runs.len());
         let partials = gpu.zeros::<[f32; 4]>("partial sums", at_once * neurons)?;
         for part in blocks(self.runs.len(), at_once) {
-            let params = gpu.uniform(&Params {
+            let params = Slot::params(&Params {
                 neurons: neurons as u32,
                 count: part.len() as u32,
                 first: part.start as u32,
                 width: width as u32,
-            })?;
+            });
             let dispatch = Dispatch {
                 kernel: &KERNELS[0],
                 constants: &[],
@@ -246,7 +246,7 @@ impl Block {
                     shift.all(),
                     scale.all(),
                     partials.all(),
-                    params.all(),
+                    params,
                 ],
                 groups: part.len() * width,
             };

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Programme, Solution, cpu};
 use crate::error::Result;
-use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace};
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, Slot};
 
 /// Vectors that every programme has on the device.
 const PLANES: usize = 10;
@@ -89,7 +89,7 @@ const STATES: Layout = Layout {
     ],
 };
 
-const PARAMS: Binding = Binding::uniform(
+const PARAMS: Binding = Binding::params(
     "params",
     Layout {
         name: "Params",
@@ -233,7 +233,7 @@ struct Shelf<'a> {
 struct Work {
     groups: usize,
     items: Buffer<[u32; 4]>,
-    params: Buffer<Params>,
+    params: Slot<'static>,
 }
 
 impl<'a> Shelf<'a> {
@@ -345,7 +345,7 @@ impl<'a> Shelf<'a> {
                 self.vectors.all(),
                 self.states.all(),
                 work.items.all(),
-                work.params.all(),
+                work.params.clone(),
             ],
             groups: work.groups,
         }
@@ -368,12 +368,12 @@ impl<'a> Shelf<'a> {
         let upload = |items: Vec<[u32; 4]>| {
             Ok(Work {
                 groups: items.len(),
-                params: gpu.uniform(&Params {
+                params: Slot::params(&Params {
                     plane: self.plane as u32,
                     groups: items.len() as u32,
                     unused0: 0,
                     unused1: 0,
-                })?,
+                }),
                 items: gpu.upload("workgroups of quadratic programmes", &items)?,
             })
         };

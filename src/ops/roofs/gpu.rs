@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Params, Precision};
 use crate::error::Result;
-use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout};
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot};
 
 /// Threads of a workgroup.
 const THREADS: usize = 256;
@@ -31,7 +31,7 @@ struct Stream {
 
 const CHAIN_BINDINGS: &[Binding] = &[
     Binding::read_write("sums"),
-    Binding::uniform(
+    Binding::params(
         "p",
         Layout {
             name: "Params",
@@ -64,7 +64,7 @@ pub const KERNELS: &[Kernel] = &[
             Binding::read("b"),
             Binding::read("c"),
             Binding::read_write("a"),
-            Binding::uniform(
+            Binding::params(
                 "t",
                 Layout {
                     name: "Stream",
@@ -100,16 +100,16 @@ pub(super) fn fma(gpu: &Gpu, params: &Params) -> Result<Vec<f32>> {
     };
     let sums = gpu.zeros::<f32>("sums", params.threads)?;
     let groups = params.threads / THREADS;
-    let uniform = gpu.uniform(&ChainParams {
+    let uniform = Slot::params(&ChainParams {
         steps: params.steps as u32,
         groups: groups as u32,
         factor: params.factor,
         summand: params.summand,
-    })?;
+    });
     let dispatch = Dispatch {
         kernel,
         constants: &[],
-        slots: vec![sums.all(), uniform.all()],
+        slots: vec![sums.all(), uniform],
         groups,
     };
     gpu.submit("chains of fma", &[dispatch])?;
@@ -125,16 +125,16 @@ pub(super) fn triad(gpu: &Gpu, b: &[f32], c: &[f32], s: f32) -> Result<Vec<f32>>
 
 fn stream(gpu: &Gpu, b: &Buffer<f32>, c: &Buffer<f32>, scale: f32, a: &Buffer<f32>) -> Result<()> {
     let groups = (b.len() / 4).div_ceil(THREADS);
-    let uniform = gpu.uniform(&Stream {
+    let uniform = Slot::params(&Stream {
         length4: (b.len() / 4) as u32,
         groups: groups as u32,
         scale,
         unused: 0,
-    })?;
+    });
     let dispatch = Dispatch {
         kernel: &KERNELS[1],
         constants: &[],
-        slots: vec![b.all(), c.all(), a.all(), uniform.all()],
+        slots: vec![b.all(), c.all(), a.all(), uniform],
         groups,
     };
     gpu.submit("triad", &[dispatch])
@@ -147,17 +147,17 @@ fn stream(gpu: &Gpu, b: &Buffer<f32>, c: &Buffer<f32>, scale: f32, a: &Buffer<f3
 pub fn launch(gpu: &Gpu) -> Result<impl Fn() -> Result<()>> {
     let (b, c) = (gpu.upload("b", &[0f32; 4])?, gpu.upload("c", &[0f32; 4])?);
     let a = gpu.zeros::<f32>("a", 4)?;
-    let uniform = gpu.uniform(&Stream {
+    let uniform = Slot::params(&Stream {
         length4: 1,
         groups: 1,
         scale: 1.0,
         unused: 0,
-    })?;
+    });
     Ok(move || {
         let dispatch = Dispatch {
             kernel: &KERNELS[1],
             constants: &[],
-            slots: vec![b.all(), c.all(), a.all(), uniform.all()],
+            slots: vec![b.all(), c.all(), a.all(), uniform.clone()],
             groups: 1,
         };
         gpu.submit("launch", &[dispatch])?;

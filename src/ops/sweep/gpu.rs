@@ -92,7 +92,7 @@ pub const KERNELS: &[Kernel] = &[
             Binding::read_structs("spans", SPAN),
             Binding::read("labels"),
             Binding::read_write("hits"),
-            Binding::uniform("p", UNIFORM),
+            Binding::params("p", UNIFORM),
         ],
     ),
     kernel(
@@ -105,7 +105,7 @@ pub const KERNELS: &[Kernel] = &[
             Binding::read_structs("spans", SPAN),
             Binding::read("labels"),
             Binding::read_write("hits"),
-            Binding::uniform("p", UNIFORM),
+            Binding::params("p", UNIFORM),
             Binding::read_write("logits"),
         ],
     ),
@@ -116,7 +116,7 @@ pub const KERNELS: &[Kernel] = &[
             Binding::read_structs("walks", SPAN),
             Binding::read("starts"),
             Binding::read_write("counts"),
-            Binding::uniform("q", UNIFORM),
+            Binding::params("q", UNIFORM),
         ],
     ),
 ];
@@ -355,13 +355,13 @@ fn paced<'a>(
     times: usize,
 ) -> Result<()> {
     gpu.paced("sweep", uniform.width as usize * times, |groups| {
-        let uniform = gpu.uniform(&Uniform {
+        let uniform = Slot::params(&Uniform {
             count: groups.len() as u32,
             first: groups.start as u32,
             ..uniform
-        })?;
+        });
         let mut bound = slots.to_vec();
-        bound.push(uniform.all());
+        bound.push(uniform);
         bound.extend(after.iter().cloned());
         let dispatch = Dispatch {
             kernel,
