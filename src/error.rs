@@ -66,6 +66,12 @@ pub enum Error {
         /// What the driver or the validation said.
         problem: String,
     },
+    /// The user stopped the run.
+    #[error("interrupted; what was done is kept in {}. Go on with --resume", kept.display())]
+    Interrupted {
+        /// The folder of what was done.
+        kept: PathBuf,
+    },
 }
 
 impl Error {

@@ -1,6 +1,7 @@
 //! A whole study on the real fixture.
 
 mod certainty;
+mod resume;
 mod sentences;
 mod specification;
 mod test_use;

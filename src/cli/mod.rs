@@ -17,6 +17,7 @@ mod probe;
 mod progress;
 mod rank;
 mod report;
+mod stopping;
 mod study;
 mod sweep;
 
@@ -90,9 +91,13 @@ pub fn main(
             ExitCode::SUCCESS
         }
         Err(error) => {
+            let code = match error {
+                Error::Interrupted { .. } => ExitCode::from(stopping::CODE),
+                _ => ExitCode::FAILURE,
+            };
             // Nobody is left to tell when stderr is closed as well.
             drop(explain(&error, err));
-            ExitCode::FAILURE
+            code
         }
     }
 }

@@ -37,6 +37,19 @@ impl OutputFolder {
         &self.path
     }
 
+    /// Removes what runs that were killed were writing. Only for a folder that no other run writes to.
+    pub(super) fn tidy(&self) -> Result<()> {
+        let failed = |source| Error::io("read", &self.path, source);
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            let name = file.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp")) {
+                std::fs::remove_file(&file).map_err(|source| Error::io("remove", &file, source))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes `name` (which may lie in a folder below) whole or not at all.
     pub(super) fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         let path = self.path.join(name);

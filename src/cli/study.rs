@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use super::output::OutputFolder;
 use super::progress::Bar;
-use super::{device, say, say_json};
+use super::{device, say, say_json, stopping};
 use crate::error::Result;
 use crate::report;
 use crate::study::results::{Combined, StudyResults, TaskResults};
+use crate::study::units::Folder;
 use crate::study::{self, Spec};
 
 /// Run a whole study: redundancy, salient neurons, minimal sets, and how sure one can be.
@@ -25,6 +26,9 @@ pub(super) struct Arguments {
     /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
+    /// Go on with a run that was stopped or killed: what DIR/units holds is not computed again
+    #[arg(long)]
+    resume: bool,
     /// Print results.json to stdout instead of a table
     #[arg(long)]
     json: bool,
@@ -34,15 +38,25 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let spec = Spec::read(&arguments.spec)?;
     // Whatever can fail fails before the work starts.
     let folder = OutputFolder::open(&arguments.output)?;
+    let stopped = stopping::heed();
+    let units = Folder::open(&folder.path().join("units"), arguments.resume, stopped)?;
+    folder.tidy()?;
     let (backend, device) = device::choose(&arguments.device)?;
     let mut bar = Bar::new();
-    let finished = study::run(&spec, &backend, device, &mut |progress| bar.show(progress));
+    let finished = study::resume(&spec, &backend, device, &units, &mut |progress| {
+        bar.show(progress);
+    });
     bar.clear();
     let results = finished?;
     let mut document = Vec::new();
     report::json::write(&results, &mut document)?;
     folder.write("results.json", &document)?;
     report::write(&results, folder.path())?;
+    units.finish()?;
+    if arguments.resume {
+        let (found, all) = units.found();
+        drop(writeln!(err, "{found} of {all} units were there already"));
+    }
     for warning in &results.warnings {
         // A closed stderr must not cost the results; the warnings are in them as well.
         drop(writeln!(err, "warning: {warning}"));

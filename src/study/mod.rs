@@ -10,6 +10,7 @@
 //! | [`sweep`] | what probes get right with some neurons alone |
 //! | [`concepts`] | what neurons fire on |
 //! | [`compare`] | studies beside each other |
+//! | [`units`] | what a run that was stopped need not compute again |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod choices;
@@ -36,10 +37,11 @@ pub mod spec;
 mod survey;
 pub mod sweep;
 mod task;
+pub mod units;
 mod warnings;
 
 pub use load::load;
-pub use run::{run, run_on};
+pub use run::{resume, run, run_on};
 pub use spec::Spec;
 
 /// Where a run is.

@@ -11,10 +11,12 @@ use super::records::Tally;
 use super::results::{DeviceUsed, SCHEMA_VERSION, StudyResults, Timing};
 use super::spec::{ProbeSpec, SolverSpec, Spec};
 use super::task::{self, Common};
+use super::units::{Folder, Units};
 use super::{Progress, evaluate, stream, survey, warnings};
+use crate::activations::Activations;
 use crate::analysis::frozen::Frozen;
 use crate::analysis::redundancy::{self, Clusters};
-use crate::analysis::search::{Penalties, Prober, Search};
+use crate::analysis::search::{Keeper, Penalties, Prober, Search};
 use crate::analysis::selectivity::{self, ControlTask, Words, control_probes};
 use crate::error::Result;
 use crate::labels::Labels;
@@ -37,13 +39,38 @@ pub fn run(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
+    read_and_run(spec, backend, device, None, observer)
+}
+
+/// As [`run`], with units: those that are in the folder are not computed again, and those that are computed are kept there.
+/// The results have the same bits. Whoever keeps the results [finishes](Folder::finish) the folder.
+///
+/// # Errors
+/// As [`run`]; when a unit cannot be written, or [`Error::Interrupted`](crate::Error::Interrupted).
+pub fn resume(
+    spec: &Spec,
+    backend: &Backend,
+    device: DeviceUsed,
+    folder: &Folder,
+    observer: &mut dyn FnMut(&Progress<'_>),
+) -> Result<StudyResults> {
+    read_and_run(spec, backend, device, Some(folder), observer)
+}
+
+fn read_and_run(
+    spec: &Spec,
+    backend: &Backend,
+    device: DeviceUsed,
+    folder: Option<&Folder>,
+    observer: &mut dyn FnMut(&Progress<'_>),
+) -> Result<StudyResults> {
     let started = Instant::now();
     let data = load(spec)?;
     let read = Timing {
         step: "read".into(),
         seconds: started.elapsed().as_secs_f64(),
     };
-    let mut results = run_on(spec, &data, backend, device, observer)?;
+    let mut results = on_data(spec, &data, (backend, device), folder, observer)?;
     results.timings.insert(0, read);
     Ok(results)
 }
@@ -59,13 +86,24 @@ pub fn run_on(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
+    on_data(spec, data, (backend, device), None, observer)
+}
+
+fn on_data(
+    spec: &Spec,
+    data: &Dataset,
+    (backend, device): (&Backend, DeviceUsed),
+    folder: Option<&Folder>,
+    observer: &mut dyn FnMut(&Progress<'_>),
+) -> Result<StudyResults> {
     let mut clock = Clock::new(COMMON_STEPS + task::STEPS * data.tasks().len(), observer);
     let train = &data.train().activations;
     clock.step("moments");
     let moments = moments::moments(backend, train.view(), None)?;
     let summary = survey::summarise(spec, data, &moments);
     clock.step("correlation");
-    let correlation = correlation::correlation(backend, train.view(), &moments)?;
+    let units = folder.map(|folder| Units::new(folder, train.view(), &device));
+    let correlation = correlations(backend, train, &moments, units.as_ref())?;
     clock.step("clusters");
     let clustering = survey::clustering(&spec.clusters, &correlation);
     let dendrogram = redundancy::dendrogram(
@@ -75,7 +113,8 @@ pub fn run_on(
     )?;
     let clusters = survey::cuts(&spec.clusters, data, &correlation, &dendrogram)?;
     let equivalent = dendrogram.cut(spec.minimal_set.equivalent);
-    let common = common(spec, data, backend, (&moments, &correlation, equivalent));
+    let found = (&moments, &correlation, equivalent);
+    let common = common(spec, data, backend, found, units.as_ref());
     clock.step("probes on all neurons");
     let oracles = common.oracles(&mut |done| clock.fraction(done))?;
     clock.step("control tasks");
@@ -120,12 +159,30 @@ pub fn run_on(
     })
 }
 
+/// The correlations of all neurons on train.
+fn correlations(
+    backend: &Backend,
+    train: &Activations,
+    moments: &Moments,
+    units: Option<&Units<'_>>,
+) -> Result<Correlation> {
+    let compute = || correlation::correlation(backend, train.view(), moments);
+    let Some(units) = units else {
+        return compute();
+    };
+    Ok(Correlation {
+        neurons: moments.mean.len(),
+        packed: units.correlations(|| Ok(compute()?.packed))?,
+    })
+}
+
 /// What the choices of every task share: of the data train and dev.
 fn common<'a>(
     spec: &'a Spec,
     data: &'a Dataset,
     backend: &'a Backend,
     (moments, correlation, equivalent): (&'a Moments, &'a Correlation, Clusters),
+    units: Option<&'a Units<'a>>,
 ) -> Common<'a> {
     let dev = data.dev();
     let prober = Prober {
@@ -136,6 +193,7 @@ fn common<'a>(
         params: params(&spec.probe, spec.seed),
         rule: spec.probe.rule,
         dev_sentences: dev.tokens.as_ref().map(|t| t.sentences.as_slice()),
+        keeper: units.map(|units| units as &dyn Keeper),
     };
     let mut control_prober = prober.clone();
     control_prober.params.stop = Stop::Gap(spec.control.relative_gap);

@@ -16,6 +16,7 @@ mod bad_input;
 mod bench;
 mod compare;
 mod concepts;
+mod kill;
 mod pairs;
 mod probe;
 mod rank;

@@ -220,7 +220,7 @@ fn misplaced(path: &str, text: &str, words: &[&str], allowed: &[&str]) -> Vec<St
 const GPU_WORDS: &[&str] = &["wgpu"];
 const GPU_HOME: &[&str] = &["src/gpu/"];
 
-/// Opening a file to read it. Beside the readers only four documents of our own are read: a study's specification, the
+/// Opening a file to read it. Beside the readers only documents of our own are read: a study's specification, its units, the
 /// results from which `report` is made again, an earlier run of `bench`, and what was measured of a GPU's kernels; and what
 /// the system says of the machine.
 const READ_WORDS: &[&str] = &["File::open", "fs::read", "OpenOptions", "Mmap"];
@@ -231,6 +231,7 @@ const READ_HOME: &[&str] = &[
     "src/cli/bench.rs",
     "src/bench/system.rs",
     "src/gpu/tuning.rs",
+    "src/study/units/",
 ];
 
 /// Making files and folders.
@@ -239,6 +240,7 @@ const WRITE_HOME: &[&str] = &[
     "src/report/mod.rs",
     "src/report/matrix.rs",
     "src/gpu/tuning.rs",
+    "src/study/units/",
     "src/cli/output.rs",
 ];
 

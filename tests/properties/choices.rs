@@ -40,6 +40,7 @@ pub(super) fn prober() -> Prober<'static> {
         },
         rule: Rule::Accuracy,
         dev_sentences: None,
+        keeper: None,
     }
 }
 

@@ -302,6 +302,7 @@ impl Other<'_> {
             params: run::params(&self.spec.probe, self.spec.seed),
             rule: self.spec.probe.rule,
             dev_sentences: dev.tokens.as_ref().map(|tokens| &*tokens.sentences),
+            keeper: None,
         };
         let penalties = run::penalties(&self.spec.probe).around(chosen, NEIGHBOURS);
         let own = &second.rankings[&set.ranking].order[..set.size];

@@ -1,0 +1,292 @@
+//! Units of a run: what was computed, kept in files, so that a run that was stopped, or killed, goes on where it was.
+//!
+//! A unit is a batch of fits, or the correlations of all pairs. Its file is named by a hash (BLAKE3) of everything that its
+//! bits depend on: the activations of train, labels, penalties, starts, parameters and seed, the device and its driver, and
+//! the version of neurosieve. So a unit is found again exactly where it would come out the same, and a run that finds some
+//! of its units ends with the bits of one that found none: what is chosen from them is computed anew.
+//!
+//! Files are written under another name, synced and renamed, and hold a hash of their own: half a file, or one with a
+//! flipped bit, is no unit. One run at a time has the folder.
+
+mod fits;
+
+use std::collections::HashSet;
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use ndarray::ArrayView2;
+
+use super::results::DeviceUsed;
+use crate::analysis::search::{Batch, Keeper};
+use crate::error::{Error, Result};
+use crate::ops::probe::{Fit, Params, Response};
+
+/// What a unit's file begins with; another number where its form changes.
+const MAGIC: &[u8] = b"neurosieve unit 1\n";
+
+/// The file that is there as long as a run has not come to its end.
+const UNFINISHED: &str = "unfinished";
+
+/// Bytes of a hash.
+const HASH: usize = blake3::OUT_LEN;
+
+/// The folder of a run's units, which this process alone has.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// Locked until it is dropped.
+    _lock: File,
+    /// Told to stop: no unit is begun any more.
+    stopped: &'static AtomicBool,
+    /// The files that this run found or made.
+    touched: Mutex<HashSet<String>>,
+    found: AtomicUsize,
+}
+
+impl Folder {
+    /// Opens the folder, or makes it. Without `resume` what is in it is removed, but not units of a run that did not come to
+    /// its end. `stopped` is heeded before every unit.
+    ///
+    /// # Errors
+    /// When another run has it, it holds units of a run that did not finish, or it cannot be written.
+    pub fn open(path: &Path, resume: bool, stopped: &'static AtomicBool) -> Result<Self> {
+        fs::create_dir_all(path).map_err(|source| Error::io("create", path, source))?;
+        let lock = path.join("lock");
+        let file = File::create(&lock).map_err(|source| Error::io("create", &lock, source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::invalid(
+                    format!("folder {}", path.display()),
+                    "another run is using it",
+                    "Wait for that run, or give another output folder",
+                ));
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::io("lock", &lock, source)),
+        }
+        let folder = Self {
+            path: path.to_owned(),
+            _lock: file,
+            stopped,
+            touched: Mutex::default(),
+            found: AtomicUsize::new(0),
+        };
+        let there = folder.files()?;
+        let units = there.iter().filter(|name| name.ends_with(".unit")).count();
+        let unfinished = folder.path.join(UNFINISHED);
+        if !resume && unfinished.exists() && units > 0 {
+            return Err(Error::invalid(
+                format!("folder {}", path.display()),
+                format!("it holds {units} units of a run that did not finish"),
+                "Go on with that run by --resume, or remove the folder to begin anew",
+            ));
+        }
+        for name in there {
+            // What a killed run was writing is of no use to anyone.
+            if !resume || name.ends_with(".part") {
+                folder.remove(&name)?;
+            }
+        }
+        File::create(&unfinished).map_err(|source| Error::io("create", &unfinished, source))?;
+        Ok(folder)
+    }
+
+    /// How many units this run found, of how many that it had.
+    pub fn found(&self) -> (usize, usize) {
+        let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.found.load(Ordering::Relaxed), touched.len())
+    }
+
+    /// The run has ended well: units that it did not have are of another specification or other data, and are removed.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn finish(&self) -> Result<()> {
+        let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in self.files()? {
+            if !touched.contains(&name) {
+                self.remove(&name)?;
+            }
+        }
+        self.remove(UNFINISHED)
+    }
+
+    /// Names of the files of ours but the lock.
+    fn files(&self) -> Result<Vec<String>> {
+        let failed = |source| Error::io("read", &self.path, source);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let ours = |name: &&str| name.ends_with(".unit") || name.ends_with(".part");
+            names.extend(name.to_str().filter(ours).map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let file = self.path.join(name);
+        fs::remove_file(&file).map_err(|source| Error::io("remove", &file, source))
+    }
+
+    /// The contents of a unit, where it is there and whole.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted {
+                kept: self.path.clone(),
+            });
+        }
+        let Ok(mut bytes) = fs::read(self.path.join(name)) else {
+            return Ok(None);
+        };
+        let start = MAGIC.len() + HASH;
+        let whole = bytes.len() >= start
+            && bytes.starts_with(MAGIC)
+            && blake3::hash(&bytes[start..]) == bytes[MAGIC.len()..start];
+        if !whole {
+            return Ok(None);
+        }
+        self.touch(name);
+        self.found.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(bytes.split_off(start)))
+    }
+
+    fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
+        let file = self.path.join(name);
+        let part = file.with_extension("part");
+        let written = File::create(&part)
+            .and_then(|mut out| {
+                out.write_all(MAGIC)?;
+                out.write_all(blake3::hash(contents).as_bytes())?;
+                out.write_all(contents)?;
+                out.sync_all()
+            })
+            .and_then(|()| fs::rename(&part, &file));
+        written.map_err(|source| {
+            // That it could not be removed either would hide the first error.
+            drop(fs::remove_file(&part));
+            Error::io("write", &file, source)
+        })?;
+        self.touch(name);
+        Ok(())
+    }
+
+    fn touch(&self, name: &str) {
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        touched.insert(name.to_owned());
+    }
+}
+
+/// The units of one run: of these data on this device.
+#[derive(Debug)]
+pub(super) struct Units<'a> {
+    folder: &'a Folder,
+    /// Hash of what all units of the run depend on.
+    common: blake3::Hash,
+}
+
+impl<'a> Units<'a> {
+    pub(super) fn new(folder: &'a Folder, train: ArrayView2<'_, f32>, device: &DeviceUsed) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        text(&mut hasher, env!("CARGO_PKG_VERSION"));
+        // Natively neither the number of threads nor what is said of it changes a bit.
+        let named = match &*device.kind {
+            "cpu" => std::env::consts::ARCH,
+            _ => &device.name,
+        };
+        for part in [&*device.kind, named, &device.driver] {
+            text(&mut hasher, part);
+        }
+        values(&mut hasher, &[train.nrows() as u64, train.ncols() as u64]);
+        for row in train.rows() {
+            match row.as_slice() {
+                Some(row) => hasher.update(bytemuck::cast_slice(row)),
+                None => hasher.update(bytemuck::cast_slice(&row.to_vec())),
+            };
+        }
+        Self {
+            folder,
+            common: hasher.finalize(),
+        }
+    }
+
+    /// The correlations of all pairs: those of the unit, or computed now and kept.
+    ///
+    /// # Errors
+    /// What `compute` returns; when the unit cannot be written.
+    pub(super) fn correlations(
+        &self,
+        compute: impl FnOnce() -> Result<Vec<f32>>,
+    ) -> Result<Vec<f32>> {
+        let name = self.name("correlations", |_| {});
+        if let Some(found) = self.folder.read(&name)? {
+            return Ok(bytemuck::pod_collect_to_vec(&found));
+        }
+        let found = compute()?;
+        self.folder.write(&name, bytemuck::cast_slice(&found))?;
+        Ok(found)
+    }
+
+    fn name(&self, kind: &str, depends: impl FnOnce(&mut blake3::Hasher)) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.common.as_bytes());
+        text(&mut hasher, kind);
+        depends(&mut hasher);
+        format!("{}.unit", hasher.finalize().to_hex())
+    }
+
+    fn name_of(&self, batch: &Batch<'_>) -> String {
+        self.name("fits", |hasher| {
+            // How much memory there is decides how many are in flight, and no bit.
+            let params = Params {
+                memory: 0,
+                ..batch.params.clone()
+            };
+            text(hasher, &format!("{params:?}"));
+            let columns: Vec<u64> = batch.columns.iter().map(|&c| c as u64).collect();
+            values(hasher, &columns);
+            for problem in batch.problems {
+                match problem.response {
+                    Response::Classes(labels) => {
+                        values(hasher, labels.ids());
+                        values(hasher, &[labels.classes().len() as u64]);
+                    }
+                    Response::Values(numbers) => values(hasher, numbers),
+                }
+                values(hasher, problem.weights.unwrap_or_default());
+                let start = problem.start.map(std::slice::from_ref).unwrap_or_default();
+                values(hasher, &fits::encode(start));
+                let (neurons, norm, goal) = (problem.neurons, problem.norm, problem.goal);
+                let l1_l2 = (problem.l1, problem.l2);
+                let weighed = problem.weights.is_some();
+                text(
+                    hasher,
+                    &format!("{neurons:?} {l1_l2:?} {norm:?} {goal:?} {weighed}"),
+                );
+            }
+        })
+    }
+}
+
+impl Keeper for Units<'_> {
+    fn recall(&self, batch: &Batch<'_>) -> Result<Option<Vec<Fit>>> {
+        let found = self.folder.read(&self.name_of(batch))?;
+        Ok(found.and_then(|bytes| fits::decode(&bytes)))
+    }
+
+    fn keep(&self, batch: &Batch<'_>, fits: &[Fit]) -> Result<()> {
+        self.folder.write(&self.name_of(batch), &fits::encode(fits))
+    }
+}
+
+/// Hashes a text with its length, so that two after one another are not taken for another two.
+fn text(hasher: &mut blake3::Hasher, text: &str) {
+    values(hasher, text.as_bytes());
+}
+
+fn values<T: bytemuck::Pod>(hasher: &mut blake3::Hasher, values: &[T]) {
+    hasher.update(&(values.len() as u64).to_le_bytes());
+    hasher.update(bytemuck::cast_slice(values));
+}
