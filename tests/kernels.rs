@@ -141,11 +141,22 @@ fn layout_differences(
     differences
 }
 
-/// A shader whose name ends so needs f16, and nothing else.
+/// A shader whose name ends so needs f16, and one with this part in its name matrix units and subgroups. Nothing else is
+/// needed of any.
 const HALF: &str = "_f16";
+const MATRIX: &str = "_matrix_";
+
+/// What a shader needs by its name.
+fn needed(stem: &str) -> Capabilities {
+    let mut needed = Capabilities::empty();
+    needed.set(Capabilities::SHADER_FLOAT16, stem.ends_with(HALF));
+    let units = Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
+    needed.set(units, stem.contains(MATRIX));
+    needed
+}
 
 #[test]
-fn every_shader_validates_without_any_optional_feature_but_the_one_that_its_name_says() {
+fn every_shader_validates_without_any_optional_feature_but_those_that_its_name_says() {
     for (stem, source) in shaders() {
         let module = parsed(&stem, &source);
         let valid = |capabilities| {
@@ -153,17 +164,74 @@ fn every_shader_validates_without_any_optional_feature_but_the_one_that_its_name
                 .validate(&module)
                 .map_err(|error| error.emit_to_string(&source))
         };
-        if stem.ends_with(HALF) {
+        for capability in needed(&stem).iter() {
             assert!(
-                valid(Capabilities::empty()).is_err(),
-                "{stem}: it needs no f16"
+                valid(needed(&stem) - capability).is_err(),
+                "{stem}: it does not need {capability:?}"
             );
-            valid(Capabilities::SHADER_FLOAT16)
-        } else {
-            valid(Capabilities::empty())
         }
-        .unwrap_or_else(|problem| panic!("{stem}: {problem}"));
+        if let Err(problem) = valid(needed(&stem)) {
+            panic!("{stem}: {problem}");
+        }
     }
+}
+
+/// What the drivers of devices with matrix units are given: SPIR-V for 16 x 16 blocks of f16, MSL for 8 x 8 blocks of f32.
+/// The translation does not compare sizes with a device; that is [`neurosieve::gpu::Gpu::has`]'s.
+#[test]
+fn shaders_for_matrix_units_are_translated_for_the_devices_that_have_them() {
+    let mut translated = 0;
+    for (stem, source) in shaders() {
+        if !stem.contains(MATRIX) {
+            continue;
+        }
+        let module = parsed(&stem, &source);
+        let info = Validator::new(ValidationFlags::all(), needed(&stem))
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{stem}: {}", error.emit_to_string(&source)));
+        let constants = naga::back::PipelineConstants::default();
+        let (module, info) =
+            naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)
+                .unwrap_or_else(|error| panic!("{stem}: {error}"));
+        if stem.ends_with(HALF) {
+            let options = naga::back::spv::Options {
+                lang_version: (1, 6),
+                ..Default::default()
+            };
+            let words = naga::back::spv::write_vec(&module, &info, &options, None)
+                .unwrap_or_else(|error| panic!("{stem}: {error}"));
+            // OpTypeCooperativeMatrixKHR, OpCooperativeMatrixMulAddKHR
+            for operation in [4456, 4459] {
+                assert!(has_operation(&words, operation), "{stem}: no {operation}");
+            }
+        } else {
+            let options = naga::back::msl::Options {
+                lang_version: (2, 4),
+                fake_missing_bindings: true,
+                ..Default::default()
+            };
+            let (text, _) =
+                naga::back::msl::write_string(&module, &info, &options, &Default::default())
+                    .unwrap_or_else(|error| panic!("{stem}: {error}"));
+            for word in ["simdgroup_float8x8", "simdgroup_multiply_accumulate"] {
+                assert!(text.contains(word), "{stem}: no {word} in {text}");
+            }
+        }
+        translated += 1;
+    }
+    assert!(translated >= 2, "there are such shaders");
+}
+
+/// Whether SPIR-V has an instruction: its first word holds its length and its number, after a header of five words.
+fn has_operation(words: &[u32], operation: u32) -> bool {
+    let mut at = 5;
+    while let Some(word) = words.get(at) {
+        if word & 0xffff == operation {
+            return true;
+        }
+        at += (word >> 16).max(1) as usize;
+    }
+    false
 }
 
 #[test]

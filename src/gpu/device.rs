@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::OUT_OF_MEMORY;
 use super::kernel::Pipelines;
+use super::matrix::{MatrixShape, open_with_units, shapes};
 use super::meter::Meter;
 use super::tuning::Tuned;
 use crate::error::{Error, Result};
@@ -112,6 +113,12 @@ pub struct AdapterReport {
     pub limits: Limits,
     /// Names of the optional features it has.
     pub features: Vec<String>,
+    /// Shapes of its matrix units; empty where it has none.
+    #[serde(default)]
+    pub matrix_units: Vec<MatrixShape>,
+    /// Threads of its smallest subgroup.
+    #[serde(default)]
+    pub subgroup_threads: u32,
 }
 
 impl fmt::Display for AdapterReport {
@@ -214,6 +221,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterReport {
             .iter_names()
             .map(|(name, _)| name.to_lowercase())
             .collect(),
+        matrix_units: shapes(adapter),
+        subgroup_threads: info.subgroup_min_size,
     }
 }
 
@@ -355,16 +364,17 @@ fn device_error(asked: &str, problem: String, fix: &str) -> Error {
     }
 }
 
-/// Opens an adapter with all of its limits and no optional feature.
+/// Opens an adapter with all of its limits and no optional feature but its matrix units.
 fn open(adapter: &wgpu::Adapter, report: &AdapterReport) -> std::result::Result<Gpu, String> {
-    open_with(adapter, report, wgpu::Features::empty())
+    open_with_units(adapter, report, wgpu::Features::empty())
 }
 
-/// As [`open`], with some of the adapter's optional features.
+/// Opens an adapter with all of its limits and some of its optional features.
 pub(super) fn open_with(
     adapter: &wgpu::Adapter,
     report: &AdapterReport,
     features: wgpu::Features,
+    experimental_features: wgpu::ExperimentalFeatures,
 ) -> std::result::Result<Gpu, String> {
     let (has, need) = (&report.limits, NEEDED);
     if has.binding_bytes < need.binding_bytes
@@ -382,7 +392,7 @@ pub(super) fn open_with(
         label: Some("neurosieve"),
         required_features: features,
         required_limits: adapter.limits(),
-        experimental_features: wgpu::ExperimentalFeatures::disabled(),
+        experimental_features,
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,
     }))

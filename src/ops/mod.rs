@@ -28,6 +28,7 @@ pub enum Backend {
 pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
     ablation::KERNELS,
     correlation::KERNELS,
+    correlation::KERNELS_OF_PRODUCTS,
     correlation::KERNELS_OF_TILES,
     moments::KERNELS,
     probe::KERNELS,

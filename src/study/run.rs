@@ -18,10 +18,10 @@ use crate::analysis::search::{Penalties, Prober, Search};
 use crate::analysis::selectivity::{self, ControlTask, Words, control_probes};
 use crate::error::Result;
 use crate::labels::Labels;
+use crate::ops::Backend;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments::{self, Moments};
 use crate::ops::probe::{Params, PenaltyScale, Solver, Stop};
-use crate::ops::{Backend, correlation};
 use crate::split::Dataset;
 
 /// Steps that do not depend on a task.
@@ -65,9 +65,9 @@ pub fn run_on(
     let moments = moments::moments(backend, train.view(), None)?;
     let summary = survey::summarise(spec, data, &moments);
     clock.step("correlation");
-    let correlation = correlation::correlation(backend, train.view(), &moments)?;
+    let (correlation, computed) = survey::correlations(&spec.clusters, backend, train, &moments)?;
     clock.step("clusters");
-    let clustering = survey::clustering(&spec.clusters, &correlation);
+    let clustering = survey::clustering(&spec.clusters, &correlation, computed);
     let dendrogram = redundancy::dendrogram(
         &correlation,
         survey::linkage(&spec.clusters),
@@ -86,6 +86,12 @@ pub fn run_on(
         .collect();
     let on_all = common.on_all(&drawn, &oracles, &mut |done| clock.fraction(done))?;
     let mut warnings = warnings::of_data(&summary);
+    warnings.extend(
+        clustering
+            .precision
+            .as_ref()
+            .and_then(warnings::of_precision),
+    );
     let mut tally = Tally::of(on_all.iter().flatten().map(Frozen::certificate));
     let mut choices = Vec::new();
     for (task, oracle) in oracles.iter().enumerate() {

@@ -83,7 +83,11 @@ pub(super) fn run(
         ..Wanted::default()
     };
     let side = right.map(Model::side);
-    let found = scan(backend, left.side(), side, &wanted, &Params { memory }).unwrap();
+    let params = Params {
+        memory,
+        ..Params::default()
+    };
+    let found = scan(backend, left.side(), side, &wanted, &params).unwrap();
     (whole.r.into_inner().unwrap(), found)
 }
 
