@@ -155,16 +155,16 @@ fn gram_matrix_f16(
         s30 = s30 + t30 * 0.00048828125;
         s31 = s31 + t31 * 0.00048828125;
       }
-      if (p.accumulate != 0u || start > p.start) {
-        s00 = s00 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 0u], 128u);
-        s01 = s01 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 16u], 128u);
-        s10 = s10 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 2048u], 128u);
-        s11 = s11 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 2064u], 128u);
-        s20 = s20 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 4096u], 128u);
-        s21 = s21 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 4112u], 128u);
-        s30 = s30 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 6144u], 128u);
-        s31 = s31 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 6160u], 128u);
-      }
+      // By a factor, not a branch: all of a subgroup must load. g holds numbers from the beginning.
+      let kept = select(0.0, 1.0, p.accumulate != 0u || start > p.start);
+      s00 = s00 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 0u], 128u) * kept;
+      s01 = s01 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 16u], 128u) * kept;
+      s10 = s10 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 2048u], 128u) * kept;
+      s11 = s11 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 2064u], 128u) * kept;
+      s20 = s20 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 4096u], 128u) * kept;
+      s21 = s21 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 4112u], 128u) * kept;
+      s30 = s30 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 6144u], 128u) * kept;
+      s31 = s31 + coopLoadT<coop_mat16x16<f32, C>>(&g[to + 6160u], 128u) * kept;
       coopStoreT(s00, &g[to + 0u], 128u);
       coopStoreT(s01, &g[to + 16u], 128u);
       coopStoreT(s10, &g[to + 2048u], 128u);

@@ -115,24 +115,24 @@ fn gram_matrix_f32(
           s33 = coopMultiplyAdd(a3, b3, s33);
         }
       }
-      if (p.accumulate != 0u || start > p.start) {
-        s00 = s00 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 0u], 64u);
-        s01 = s01 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 8u], 64u);
-        s02 = s02 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 16u], 64u);
-        s03 = s03 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 24u], 64u);
-        s10 = s10 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 512u], 64u);
-        s11 = s11 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 520u], 64u);
-        s12 = s12 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 528u], 64u);
-        s13 = s13 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 536u], 64u);
-        s20 = s20 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1024u], 64u);
-        s21 = s21 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1032u], 64u);
-        s22 = s22 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1040u], 64u);
-        s23 = s23 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1048u], 64u);
-        s30 = s30 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1536u], 64u);
-        s31 = s31 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1544u], 64u);
-        s32 = s32 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1552u], 64u);
-        s33 = s33 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1560u], 64u);
-      }
+      // By a factor, not a branch: all of a subgroup must load. g holds numbers from the beginning.
+      let kept = select(0.0, 1.0, p.accumulate != 0u || start > p.start);
+      s00 = s00 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 0u], 64u) * kept;
+      s01 = s01 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 8u], 64u) * kept;
+      s02 = s02 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 16u], 64u) * kept;
+      s03 = s03 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 24u], 64u) * kept;
+      s10 = s10 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 512u], 64u) * kept;
+      s11 = s11 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 520u], 64u) * kept;
+      s12 = s12 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 528u], 64u) * kept;
+      s13 = s13 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 536u], 64u) * kept;
+      s20 = s20 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1024u], 64u) * kept;
+      s21 = s21 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1032u], 64u) * kept;
+      s22 = s22 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1040u], 64u) * kept;
+      s23 = s23 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1048u], 64u) * kept;
+      s30 = s30 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1536u], 64u) * kept;
+      s31 = s31 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1544u], 64u) * kept;
+      s32 = s32 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1552u], 64u) * kept;
+      s33 = s33 + coopLoadT<coop_mat8x8<f32, C>>(&g[to + 1560u], 64u) * kept;
       coopStoreT(s00, &g[to + 0u], 64u);
       coopStoreT(s01, &g[to + 8u], 64u);
       coopStoreT(s02, &g[to + 16u], 64u);

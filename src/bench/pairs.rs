@@ -84,6 +84,7 @@ fn run(bench: &Bench<'_>) -> Result<Outcome> {
         } else {
             2.0 * d * (d + 1.0)
         }),
+        units: None,
         measured,
     })
 }

@@ -35,5 +35,6 @@ pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
     quadratic::KERNELS,
     roofs::KERNELS,
     roofs::KERNELS_OF_F16,
+    roofs::KERNELS_OF_UNITS,
     sweep::KERNELS,
 ];

@@ -195,7 +195,7 @@ fn on_host(
     each.into_par_iter().map(reduced).collect()
 }
 
-/// Sums in f32 are taken as they are, finite or not.
+/// f32 holds the square of every z, so that the moments are at fault.
 fn unfinished(gpu: &Gpu) -> Error {
     let problem = "sums of squares are not finite: the moments are not those of these samples";
     gpu.error("correlation", problem.to_owned())
