@@ -1,6 +1,7 @@
 // Correlation: the Gram matrix of centred and scaled neurons, in packed tiles of its upper triangle.
 //
 //   z_ij = (x_ij - shift_j) * scale_j          centre    N x D  ->  N' x D', padded with zeros
+//   hi = f16(z_ij - rest_j), lo = f16((z_ij - rest_j - hi) * 2^11)          centre_halves
 //   G_ab (+)= sum over i of z_ia * z_ib        gram      N' x D' ->  one tile a workgroup
 //
 // A tile is 64 x 64 (SIDE 8) or 128 x 128 (SIDE 16); D' is a multiple of it and N' of 16. The host divides by N and
@@ -27,9 +28,20 @@ struct Centring {
 @group(0) @binding(1) var<storage, read> shift: array<f32>; // columns
 @group(0) @binding(2) var<storage, read> scale: array<f32>; // columns
 @group(0) @binding(3) var<storage, read_write> centred: array<f32>; // rows x columns
-@group(0) @binding(4) var<uniform> c: Centring;
+var<immediate> c: Centring;
 
-// The f32 of a stored value, exactly. f16 by its bits: a device may flush what is subnormal there.
+// The f32 of an f16 that is finite, exactly. By its bits: a device may flush what is subnormal there.
+fn of_bits(bits: u32) -> f32 {
+  let sign = (bits & 0x8000u) << 16u;
+  let exponent = (bits >> 10u) & 31u;
+  let fraction = bits & 1023u;
+  if (exponent == 0u) {
+    return bitcast<f32>(bitcast<u32>(f32(fraction) * 5.9604644775390625e-8) | sign);
+  }
+  return bitcast<f32>(sign | ((exponent + 112u) << 23u) | (fraction << 13u));
+}
+
+// The f32 of a stored value, exactly.
 fn stored(at: u32) -> f32 {
   if (c.format == 0u) {
     return bitcast<f32>(x[at]);
@@ -39,13 +51,7 @@ fn stored(at: u32) -> f32 {
   if (c.format == 2u) {
     return bitcast<f32>(bits << 16u);
   }
-  let sign = (bits & 0x8000u) << 16u;
-  let exponent = (bits >> 10u) & 31u;
-  let fraction = bits & 1023u;
-  if (exponent == 0u) {
-    return bitcast<f32>(bitcast<u32>(f32(fraction) * 5.9604644775390625e-8) | sign);
-  }
-  return bitcast<f32>(sign | ((exponent + 112u) << 23u) | (fraction << 13u));
+  return of_bits(bits);
 }
 
 @compute @workgroup_size(256)
@@ -66,6 +72,61 @@ fn centre(
     value = stored(at) * scale[column] - shift[column] * scale[column];
   }
   centred[at] = value;
+}
+
+// What the rounding of the shift leaves of the mean of z; columns.
+@group(0) @binding(3) var<storage, read> rest: array<f32>;
+@group(0) @binding(4) var<storage, read_write> halves: array<u32>; // rows x PARTS x columns, two a word
+
+// Halves of a value: hi, or hi and lo.
+override PARTS: u32 = 1u;
+
+// The bits of the f16 nearest to a value, ties to even; infinite from 65520 on, and where there is no value.
+fn half(value: f32) -> u32 {
+  let bits = bitcast<u32>(value);
+  let sign = (bits >> 16u) & 0x8000u;
+  let size = bits & 0x7fffffffu;
+  if (size >= 0x477ff000u) {
+    return sign | 0x7c00u;
+  }
+  if (size < 0x38800000u) {
+    // Subnormal: the neighbours of 1/2 are as far apart, so adding it rounds.
+    return sign | (bitcast<u32>(bitcast<f32>(size) + 0.5) - 0x3f000000u);
+  }
+  return sign | ((size - 0x38000000u + 0xfffu + ((size >> 13u) & 1u)) >> 13u);
+}
+
+// hi in the lower 16 bits, lo in the upper ones.
+fn parts(row: u32, column: u32) -> u32 {
+  if (row >= c.samples) {
+    return 0u;
+  }
+  let at = row * c.columns + column;
+  let value = stored(at) * scale[column] - shift[column] * scale[column] - rest[column];
+  let hi = half(value);
+  return hi | (half((value - of_bits(hi)) * 2048.0) << 16u);
+}
+
+@compute @workgroup_size(256)
+fn centre_halves(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let at = (id.y * groups.x + id.x) * 256u + thread;
+  let words = c.columns / 2u;
+  if (at >= c.rows * words) {
+    return;
+  }
+  let row = at / words;
+  let word = at % words;
+  let first = parts(row, 2u * word);
+  let second = parts(row, 2u * word + 1u);
+  let to = row * PARTS * words + word;
+  halves[to] = (first & 0xffffu) | (second << 16u);
+  if (PARTS == 2u) {
+    halves[to + words] = (first >> 16u) | (second & 0xffff0000u);
+  }
 }
 
 struct Params {
@@ -92,7 +153,7 @@ override PANEL: u32 = 256u;
 @group(0) @binding(0) var<storage, read> z: array<vec4<f32>>; // N' x D'
 @group(0) @binding(1) var<storage, read> tiles: array<vec2<u32>>; // row and column of each tile, in tiles
 @group(0) @binding(2) var<storage, read_write> g: array<vec4<f32>>; // tiles, each row by row
-@group(0) @binding(3) var<uniform> p: Params;
+var<immediate> p: Params;
 
 var<workgroup> left: array<vec4<f32>, PANEL>; // 16 samples x the neurons of a tile's side
 var<workgroup> right: array<vec4<f32>, PANEL>;

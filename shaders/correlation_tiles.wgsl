@@ -65,11 +65,11 @@ override EDGE: u32 = 64u;
 @group(0) @binding(3) var<storage, read_write> counts: array<atomic<u32>>; // pairs told, then the bins
 @group(0) @binding(4) var<storage, read_write> pairs: array<vec2<u32>>; // place in g, bits of the value there
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>; // five a tile
-@group(0) @binding(6) var<uniform> p: Reduction;
+var<immediate> p: Reduction;
 
 @group(0) @binding(3) var<storage, read> rectangles: array<Rectangle>;
 @group(0) @binding(4) var<storage, read_write> of_layers: array<f32>; // three a rectangle
-@group(0) @binding(5) var<uniform> q: Reduction;
+var<immediate> q: Reduction;
 
 var<workgroup> bins: array<atomic<u32>, 200>;
 var<workgroup> powers: array<vec4<f32>, THREADS>;

@@ -40,7 +40,6 @@ fn kernels() -> impl Iterator<Item = &'static Kernel> {
 /// What a global variable says about its use: its access, and its struct where it is one.
 fn access(module: &Module, variable: &naga::GlobalVariable) -> Access {
     match variable.space {
-        AddressSpace::Uniform => Access::Uniform,
         AddressSpace::Immediate => Access::Params,
         AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => {
             Access::ReadWrite
@@ -156,26 +155,97 @@ fn layout_differences(
 /// What every device must have.
 const REQUIRED: Capabilities = Capabilities::IMMEDIATES;
 
-/// A shader whose name ends so needs f16, and nothing else.
+/// A shader whose name ends so needs f16, and one with this part in its name matrix units and subgroups. Nothing else is
+/// needed of any.
 const HALF: &str = "_f16";
+const MATRIX: &str = "_matrix_";
+
+/// What a shader needs by its name.
+fn needed(stem: &str) -> Capabilities {
+    let mut needed = Capabilities::empty();
+    needed.set(Capabilities::SHADER_FLOAT16, stem.ends_with(HALF));
+    let units = Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
+    needed.set(units, stem.contains(MATRIX));
+    needed
+}
 
 #[test]
-fn every_shader_validates_with_no_optional_feature_but_immediates_and_the_one_that_its_name_says() {
+fn every_shader_validates_without_any_optional_feature_but_those_that_its_name_says() {
     for (stem, source) in shaders() {
         let module = parsed(&stem, &source);
         let valid = |capabilities| {
-            Validator::new(ValidationFlags::all(), capabilities)
+            Validator::new(ValidationFlags::all(), capabilities | REQUIRED)
                 .validate(&module)
                 .map_err(|error| error.emit_to_string(&source))
         };
-        if stem.ends_with(HALF) {
-            assert!(valid(REQUIRED).is_err(), "{stem}: it needs no f16");
-            valid(Capabilities::SHADER_FLOAT16 | REQUIRED)
-        } else {
-            valid(REQUIRED)
+        for capability in needed(&stem).iter() {
+            assert!(
+                valid(needed(&stem) - capability).is_err(),
+                "{stem}: it does not need {capability:?}"
+            );
         }
-        .unwrap_or_else(|problem| panic!("{stem}: {problem}"));
+        if let Err(problem) = valid(needed(&stem)) {
+            panic!("{stem}: {problem}");
+        }
     }
+}
+
+/// What the drivers of devices with matrix units are given: SPIR-V for 16 x 16 blocks of f16, MSL for 8 x 8 blocks of f32.
+/// The translation does not compare sizes with a device; that is [`neurosieve::gpu::Gpu::has`]'s.
+#[test]
+fn shaders_for_matrix_units_are_translated_for_the_devices_that_have_them() {
+    let mut translated = 0;
+    for (stem, source) in shaders() {
+        if !stem.contains(MATRIX) {
+            continue;
+        }
+        let module = parsed(&stem, &source);
+        let info = Validator::new(ValidationFlags::all(), needed(&stem) | REQUIRED)
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{stem}: {}", error.emit_to_string(&source)));
+        let constants = naga::back::PipelineConstants::default();
+        let (module, info) =
+            naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)
+                .unwrap_or_else(|error| panic!("{stem}: {error}"));
+        if stem.ends_with(HALF) {
+            let options = naga::back::spv::Options {
+                lang_version: (1, 6),
+                ..Default::default()
+            };
+            let words = naga::back::spv::write_vec(&module, &info, &options, None)
+                .unwrap_or_else(|error| panic!("{stem}: {error}"));
+            // OpTypeCooperativeMatrixKHR, OpCooperativeMatrixMulAddKHR
+            for operation in [4456, 4459] {
+                assert!(has_operation(&words, operation), "{stem}: no {operation}");
+            }
+        } else {
+            let options = naga::back::msl::Options {
+                lang_version: (2, 4),
+                fake_missing_bindings: true,
+                ..Default::default()
+            };
+            let (text, _) =
+                naga::back::msl::write_string(&module, &info, &options, &Default::default())
+                    .unwrap_or_else(|error| panic!("{stem}: {error}"));
+            for word in ["simdgroup_float8x8", "simdgroup_multiply_accumulate"] {
+                assert!(text.contains(word), "{stem}: no {word} in {text}");
+            }
+        }
+        translated += 1;
+    }
+    assert!(translated >= 2, "there are such shaders");
+}
+
+/// Whether SPIR-V has an instruction: its first word holds its length and its number, after a header of five words.
+fn has_operation(words: &[u32], operation: u32) -> bool {
+    let mut at = 5;
+    while let Some(word) = words.get(at) {
+        if word & 0xffff == operation {
+            return true;
+        }
+        at += (word >> 16).max(1) as usize;
+    }
+    false
 }
 
 #[test]
@@ -217,12 +287,12 @@ fn bindings_and_struct_layouts_are_the_same_on_both_sides() {
 #[test]
 fn a_renamed_moved_or_retyped_field_is_noticed() {
     let kernel = kernels().next().expect("there are kernels");
-    let uniform = kernel
+    let described = kernel
         .bindings
         .iter()
         .find(|binding| binding.layout.is_some())
         .expect("every kernel has parameters");
-    let layout = uniform.layout.expect("checked above");
+    let layout = described.layout.expect("checked above");
     let first = layout.fields[0].0;
     let renamed = format!("{first}_renamed: u32,");
     for (what, broken) in [
@@ -267,7 +337,7 @@ fn every_kernel_stays_inside_the_smallest_limits() {
         let storage = kernel
             .bindings
             .iter()
-            .filter(|b| !matches!(b.access, Access::Uniform | Access::Params))
+            .filter(|b| b.access != Access::Params)
             .count();
         assert!(storage <= 8, "{}: {storage} storage buffers", kernel.entry);
         let mut layouter = naga::proc::Layouter::default();

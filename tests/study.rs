@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use neurosieve::ops::correlation::Precision;
 use neurosieve::study::results::{DeviceUsed, StudyResults, SweepResult, TaskResults};
 use neurosieve::study::spec::LadderSpec;
 use neurosieve::study::{self, Spec};
@@ -368,9 +369,24 @@ fn the_gpu_finds_what_the_cpu_finds() {
     let Some(gpu) = gpu("the_gpu_finds_what_the_cpu_finds") else {
         return;
     };
-    let spec = quick();
+    let mut spec = quick();
+    spec.clusters.precision = Precision::SplitF16;
     let cpu = run(&spec, &Backend::Cpu);
     let gpu = run(&spec, &Backend::Gpu(gpu));
+    for results in [&cpu, &gpu] {
+        let ran = results.clustering.precision.as_ref().expect("it is said");
+        assert_eq!(ran.asked, Precision::SplitF16);
+        let said = format!(
+            "allowed the precision split-f16 and computed by {}",
+            ran.kernel
+        );
+        assert!(
+            results
+                .warnings
+                .iter()
+                .any(|warning| warning.contains(&said))
+        );
+    }
     for (c, g) in cpu.clusters.iter().zip(&gpu.clusters) {
         assert_eq!(
             (c.count, &c.labels),

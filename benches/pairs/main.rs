@@ -192,7 +192,16 @@ fn partners_of(
         rows: rows.as_ref(),
         moments,
     };
-    let found = scan(&Backend::Cpu, side, None, &wanted, &Params { memory })?;
+    let found = scan(
+        &Backend::Cpu,
+        side,
+        None,
+        &wanted,
+        &Params {
+            memory,
+            ..Params::default()
+        },
+    )?;
     Ok(found.partners)
 }
 

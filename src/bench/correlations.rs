@@ -18,7 +18,7 @@ use crate::ops::moments::{self, Moments};
 const SAMPLED: usize = 48;
 
 /// Samples and neurons.
-fn shape(size: Size) -> (usize, usize) {
+pub(super) fn shape(size: Size) -> (usize, usize) {
     match size {
         Size::Small => (1_024, 512),
         Size::Standard => (16_384, 4_096),
@@ -55,6 +55,7 @@ fn of_moments(bench: &Bench<'_>) -> Result<Outcome> {
         tolerance: moments::TOLERANCE,
         flop: Some(4.0 * values),
         bytes: Some(4.0 * values),
+        units: None,
         measured,
     })
 }
@@ -87,12 +88,12 @@ pub(super) fn exact(a: &[f64], b: &[f64]) -> f64 {
     products.sum::<f64>() / (a.len() as f64 * of_a.1 * of_b.1)
 }
 
-fn ours(name: &str) -> bool {
+pub(super) fn ours(name: &str) -> bool {
     name.starts_with("correlation")
 }
 
 /// What r of every pair costs: the triangle's FLOP; samples read once, r written once.
-fn outcome(
+pub(super) fn outcome(
     x: &Array2<f32>,
     stored: f64,
     found: &Correlation,
@@ -115,6 +116,7 @@ fn outcome(
         tolerance: correlation::TOLERANCE,
         flop: Some(n * d * (d + 1.0)),
         bytes: Some(stored * n * d + 2.0 * d * (d - 1.0)),
+        units: None,
         measured,
     }
 }
@@ -132,8 +134,14 @@ fn of_f16(bench: &Bench<'_>) -> Result<Outcome> {
     let (n, d) = shape(bench.options.size);
     let x = activations(n, d, 1).mapv(f16::from_f32);
     let known = moments::streamed(&x, None)?;
-    let params = Params { memory: u64::MAX };
-    let work = |backend: &Backend| correlation::packed(backend, side(&x, &known), &params);
+    let params = Params {
+        memory: u64::MAX,
+        ..Params::default()
+    };
+    let work = |backend: &Backend| {
+        let (found, _) = correlation::packed(backend, side(&x, &known), &params)?;
+        Ok(found)
+    };
     let (found, measured) = bench.measure(&ours, &work)?;
     Ok(outcome(&x.mapv(f16::to_f32), 2.0, &found, measured))
 }

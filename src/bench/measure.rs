@@ -4,7 +4,7 @@ use super::Options;
 use super::repeat::{Effort, clocked, median, timing};
 use super::results::{EndToEnd, Row, Times, Timing};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, TimeSource};
+use crate::gpu::{Gpu, MatrixUnits, TimeSource};
 use crate::ops::Backend;
 
 /// Whether an answer is right, and its times only if it is: an error that is not at most the tolerance (or is no number)
@@ -44,6 +44,9 @@ pub(super) struct Bench<'a> {
 pub(super) struct Ceilings {
     /// FLOP a second in f32.
     pub(super) flop: Option<f64>,
+    /// FLOP a second on matrix units of either kind.
+    pub(super) matrix_half: Option<f64>,
+    pub(super) matrix_single: Option<f64>,
     /// Bytes a second.
     pub(super) bytes: Option<f64>,
 }
@@ -66,6 +69,8 @@ pub(super) struct Outcome {
     pub(super) tolerance: f64,
     pub(super) flop: Option<f64>,
     pub(super) bytes: Option<f64>,
+    /// What multiplies, where it is not the device's usual arithmetic.
+    pub(super) units: Option<MatrixUnits>,
     pub(super) measured: Measured,
 }
 
@@ -227,8 +232,13 @@ impl Outcome {
             cpu_median_s,
         } = self.measured;
         let seconds = |work: Option<f64>, roof: Option<f64>| Some(work? / roof?);
+        let arithmetic = match self.units {
+            None => ("roof.f32", roofs.flop),
+            Some(MatrixUnits::HalfBy16) => ("roof.matrix.f16", roofs.matrix_half),
+            Some(MatrixUnits::SingleBy8) => ("roof.matrix.f32", roofs.matrix_single),
+        };
         let candidates = [
-            ("roof.f32", seconds(self.flop, roofs.flop)),
+            (arithmetic.0, seconds(self.flop, arithmetic.1)),
             ("roof.memory", seconds(self.bytes, roofs.bytes)),
         ];
         let binding = candidates

@@ -7,7 +7,7 @@
 //! | `repeat` | repetitions, median and MAD; the only place that decides how often something runs |
 //! | `measure` | one workload on one device: kernels, end to end, natively beside it, and its gate |
 //! | `roofs` | arithmetic, memory, transfers, launches |
-//! | `correlations`, `pairs`, `products`, `probes`, `sweeps`, `studies` | the workloads, by family |
+//! | `correlations`, `pairs`, `precisions`, `products`, `probes`, `sweeps`, `studies` | the workloads, by family |
 //! | `inputs` | synthetic data, seeded |
 //! | `system` | the machine |
 //!
@@ -22,6 +22,7 @@ mod correlations;
 mod inputs;
 mod measure;
 mod pairs;
+mod precisions;
 mod probes;
 mod products;
 mod repeat;
@@ -111,7 +112,7 @@ pub fn list(backend: &Backend, options: &Options) -> Result<List> {
     };
     let roofs = roofs::list(backend).into_iter();
     let mut rows: Vec<Listed> = roofs.map(|(name, what)| listed(name, "", what)).collect();
-    let workloads = chosen(options)?;
+    let workloads = chosen(backend, options)?;
     rows.extend(workloads.iter().map(|w| listed(&w.name, &w.shape, w.what)));
     Ok(List {
         schema_version: SCHEMA_VERSION,
@@ -140,7 +141,7 @@ pub fn run(
             "Give one at a time: each has its own roofs",
         ));
     }
-    let workloads = chosen(options)?;
+    let workloads = chosen(backend, options)?;
     let system = system::describe(backend);
     if let Some(has) = system.memory_bytes.filter(|m| *m < options.size.memory()) {
         return Err(Error::invalid(
@@ -188,15 +189,18 @@ pub fn run(
 }
 
 /// The workloads that were asked for.
-fn chosen(options: &Options) -> Result<Vec<Workload>> {
+fn chosen(backend: &Backend, options: &Options) -> Result<Vec<Workload>> {
+    let mut all = correlations::workloads(options.size);
+    if let Backend::Gpu(gpu) = backend {
+        all.extend(precisions::workloads(options.size, gpu));
+    }
     let families = [
-        correlations::workloads,
         products::workloads,
         probes::workloads,
         sweeps::workloads,
         studies::workloads,
     ];
-    let all: Vec<Workload> = families.iter().flat_map(|of| of(options.size)).collect();
+    all.extend(families.iter().flat_map(|of| of(options.size)));
     let names: Vec<String> = all.iter().map(|w| w.name.clone()).collect();
     for only in &options.only {
         if !names.iter().any(|name| name.starts_with(only)) {

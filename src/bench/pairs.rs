@@ -61,7 +61,10 @@ fn run(bench: &Bench<'_>) -> Result<Outcome> {
     let (n, d) = shape(bench.options.size);
     let x = groups(n, d, 2).mapv(f16::from_f32);
     let known = moments::streamed(&x, None)?;
-    let params = Params { memory: u64::MAX };
+    let params = Params {
+        memory: u64::MAX,
+        ..Params::default()
+    };
     let wanted = wanted();
     let tiles = |name: &str| name.starts_with("correlation_tiles/");
     let work =
@@ -81,6 +84,7 @@ fn run(bench: &Bench<'_>) -> Result<Outcome> {
         } else {
             2.0 * d * (d + 1.0)
         }),
+        units: None,
         measured,
     })
 }
@@ -229,7 +233,10 @@ mod tests {
     fn right() -> (Array2<f32>, Findings) {
         let x = groups(256, 160, 2).mapv(f16::from_f32);
         let known = moments::streamed(&x, None).unwrap();
-        let params = Params { memory: u64::MAX };
+        let params = Params {
+            memory: u64::MAX,
+            ..Params::default()
+        };
         let found = correlation::scan(&Backend::Cpu, side(&x, &known), None, &wanted(), &params);
         (x.mapv(f16::to_f32), found.unwrap())
     }
@@ -323,7 +330,10 @@ mod tests {
     fn data_without_edges_do_not_pass() {
         let x = crate::bench::inputs::activations(256, 64, 1).mapv(f16::from_f32);
         let known = moments::streamed(&x, None).unwrap();
-        let params = Params { memory: u64::MAX };
+        let params = Params {
+            memory: u64::MAX,
+            ..Params::default()
+        };
         let found = correlation::scan(&Backend::Cpu, side(&x, &known), None, &wanted(), &params);
         let found = found.unwrap();
         assert!(found.edges.is_empty());

@@ -100,6 +100,7 @@ fn run(bench: &Bench<'_>) -> Result<Outcome> {
         tolerance: quadratic::TOLERANCE,
         flop: Some(found.iter().map(|solution| solution.flop).sum()),
         bytes: Some(4.0 * (count * entries * entries) as f64),
+        units: None,
         measured,
     })
 }

@@ -101,6 +101,7 @@ fn run(bench: &Bench<'_>, way: Way, (n, d, k): (usize, usize, usize)) -> Result<
         tolerance: TOLERANCE,
         flop: Some(2.0 * n * d * k),
         bytes: Some(4.0 * (n * d + d * k + n * k)),
+        units: None,
         measured,
     })
 }

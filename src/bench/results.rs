@@ -94,7 +94,7 @@ pub struct Timing {
 /// What the device can do at most, by work that does nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Roof {
-    /// `roof.f32`, `roof.f16`, `roof.memory`, `roof.upload`, `roof.download`, `roof.launch`.
+    /// `roof.f32`, `roof.f16`, `roof.matrix.f16`, `roof.matrix.f32`, `roof.memory`, `roof.upload`, `roof.download`, `roof.launch`.
     pub name: String,
     /// What was done.
     pub what: String,
@@ -161,7 +161,8 @@ pub struct Times {
     pub gflops: Option<f64>,
     /// 10⁹ bytes a second, by the median.
     pub gbps: Option<f64>,
-    /// The roof that binds, the one that takes longer at its best: `roof.f32` or `roof.memory`.
+    /// The roof that binds, the one that takes longer at its best: `roof.f32` (`roof.matrix.f16`,
+    /// `roof.matrix.f32` of what runs on matrix units) or `roof.memory`.
     pub bound_by: Option<String>,
     /// Seconds at that roof ÷ median seconds. Over 1 where caches serve what the roof takes from memory.
     pub share_of_roof: Option<f64>,

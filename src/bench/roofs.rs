@@ -8,12 +8,14 @@ use super::measure::{Bench, Ceilings, gate, no_error};
 use super::repeat::{Effort, clocked, timing};
 use super::results::{Roof, RoofTimes, Timing};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, TimeSource};
+use crate::gpu::{Gpu, MatrixUnits, TimeSource};
 use crate::ops::Backend;
-use crate::ops::roofs::{self, Params, Precision};
+use crate::ops::roofs::{self, Blocks, Params, Precision};
 
 const ARITHMETIC: &str = "roof.f32";
 const HALF: &str = "roof.f16";
+const MATRIX_HALF: &str = "roof.matrix.f16";
+const MATRIX_SINGLE: &str = "roof.matrix.f32";
 const MEMORY: &str = "roof.memory";
 const UPLOAD: &str = "roof.upload";
 const DOWNLOAD: &str = "roof.download";
@@ -24,6 +26,9 @@ const LONG_ENOUGH: f64 = 5e-3;
 
 /// Threads of the chains at first, and at most.
 const THREADS: (usize, usize) = (1 << 12, 1 << 24);
+
+/// Workgroups on matrix units at first.
+const GROUPS: usize = 1 << 5;
 
 /// Steps of a chain. Values end at 1,071 at most; f16 holds whole numbers up to 2,048.
 const STEPS: usize = 1024;
@@ -59,6 +64,18 @@ pub(super) fn list(backend: &Backend) -> Vec<(&'static str, &'static str)> {
     if gpu.has_f16() {
         all.push((HALF, "multiply-add chains in f16"));
     }
+    if gpu.has(MatrixUnits::HalfBy16) {
+        all.push((
+            MATRIX_HALF,
+            "products of 16 x 16 blocks on matrix units, f16 added in f32",
+        ));
+    }
+    if gpu.has(MatrixUnits::SingleBy8) {
+        all.push((
+            MATRIX_SINGLE,
+            "products of 8 x 8 blocks on matrix units, f32",
+        ));
+    }
     all.extend([
         (MEMORY, "a = b + s c on the device"),
         (
@@ -79,6 +96,8 @@ pub(super) fn ceilings(found: &[Roof]) -> Ceilings {
     };
     Ceilings {
         flop: of(ARITHMETIC),
+        matrix_half: of(MATRIX_HALF),
+        matrix_single: of(MATRIX_SINGLE),
         bytes: of(MEMORY),
     }
 }
@@ -90,6 +109,8 @@ pub(super) fn measure(bench: &Bench<'_>, name: &str, what: &str) -> Result<Roof>
         (None, _) => native_memory(bench),
         (Some(gpu), ARITHMETIC) => chains(bench, gpu, Precision::F32),
         (Some(gpu), HALF) => chains(bench, gpu, Precision::F16),
+        (Some(gpu), MATRIX_HALF) => on_units(bench, gpu, MatrixUnits::HalfBy16),
+        (Some(gpu), MATRIX_SINGLE) => on_units(bench, gpu, MatrixUnits::SingleBy8),
         (Some(gpu), MEMORY) => memory(bench, gpu),
         (Some(gpu), UPLOAD) => upload(bench, gpu),
         (Some(gpu), DOWNLOAD) => download(bench, gpu),
@@ -122,7 +143,7 @@ impl Found {
         let per_second = self.work / self.timing.min_s / 1e9;
         let (value, unit) = match name {
             LAUNCH => (1e6 * self.timing.min_s, "us"),
-            ARITHMETIC | HALF => (per_second, "GFLOP/s"),
+            ARITHMETIC | HALF | MATRIX_HALF | MATRIX_SINGLE => (per_second, "GFLOP/s"),
             _ => (per_second, "GB/s"),
         };
         RoofTimes {
@@ -160,6 +181,36 @@ fn chains(bench: &Bench<'_>, gpu: &Gpu, precision: Precision) -> Result<Found> {
             timing: timing(clock, &seconds),
             work: params.flop(),
             error: largest(sums.iter().enumerate().map(off)),
+        });
+    }
+}
+
+/// Blocks of so many workgroups that the device needs some time for them.
+fn on_units(bench: &Bench<'_>, gpu: &Gpu, units: MatrixUnits) -> Result<Found> {
+    let mut params = Blocks {
+        units,
+        groups: GROUPS,
+        steps: STEPS,
+    };
+    let all = |_: &str| true;
+    loop {
+        let work = |backend: &Backend| match backend {
+            Backend::Gpu(gpu) => roofs::blocks(gpu, &params),
+            Backend::Cpu => Ok(Vec::new()), // never asked: it has no such roof
+        };
+        let sums = work(bench.backend)?;
+        let metered = gpu.metered()?;
+        work(&Backend::Gpu(metered.clone()))?;
+        let once = metered.metering()?.seconds(all);
+        if once < LONG_ENOUGH && params.groups < roofs::MOST_GROUPS {
+            params.groups *= 4;
+            continue;
+        }
+        let (clock, seconds, _) = bench.kernels(gpu, &all, &work)?;
+        return Ok(Found {
+            timing: timing(clock, &seconds),
+            work: params.flop(&sums),
+            error: params.error(&sums),
         });
     }
 }

@@ -106,6 +106,7 @@ fn run(bench: &Bench<'_>) -> Result<Outcome> {
         tolerance: spec.probe.relative_gap,
         flop: None,
         bytes: None,
+        units: None,
         measured,
     })
 }

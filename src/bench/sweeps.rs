@@ -127,6 +127,7 @@ fn of_orderings(bench: &Bench<'_>) -> Result<Outcome> {
         tolerance: 0.0,
         flop: Some(2.0 * values * (CLASSES * ORDERINGS) as f64),
         bytes: Some(4.0 * values),
+        units: None,
         measured,
     })
 }
@@ -175,6 +176,7 @@ fn of_masks(bench: &Bench<'_>) -> Result<Outcome> {
         tolerance: 0.0,
         flop: Some(2.0 * (n * CLASSES) as f64 * terms as f64),
         bytes: Some(4.0 * n as f64 * d as f64),
+        units: None,
         measured,
     })
 }

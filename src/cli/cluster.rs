@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::output::{Destination, gibibytes};
+use super::precision::{self, PrecisionName};
 use super::progress::Bar;
 use super::{answer, device, parse_layers_units};
 use crate::analysis::redundancy::{Distance, Linkage};
@@ -39,6 +40,9 @@ pub(super) struct Arguments {
     /// Memory for pairs (12 bytes each), and as much again for samples in flight
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
     memory: u64,
+    /// How exact r has to be: the fastest kernel that is so exact is taken, as measured on the device
+    #[arg(long, value_enum, value_name = "CLASS", default_value = "f32")]
+    precision: PrecisionName,
     /// Layers × units, such as 7x384, where the file does not say
     #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
     layers_units: Option<(usize, usize)>,
@@ -84,6 +88,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
             DistanceName::Signed => Distance::OneMinus,
         },
         thresholds: arguments.threshold.clone(),
+        precision: arguments.precision.into(),
         memory: arguments.memory,
     };
     let file = Destination::new(&arguments.output, &["json"])?;
@@ -114,6 +119,7 @@ fn summary(text: &mut String, results: &ClusterResults) -> std::fmt::Result {
         results.device.kind,
         results.device.name
     )?;
+    precision::summary(text, &results.precision)?;
     for cut in &results.thresholds {
         let sizes: Vec<String> = cut
             .sizes

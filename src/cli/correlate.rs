@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::output::{Destination, gibibytes};
+use super::precision::{self, PrecisionName};
 use super::progress::Bar;
 use super::{answer, device, parse_layers_units};
 use crate::data::ReadOptions;
@@ -47,6 +48,9 @@ pub(super) struct Arguments {
     /// for every part of the matrix
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
     memory: u64,
+    /// How exact r has to be: the fastest kernel that is so exact is taken, as measured on the device
+    #[arg(long, value_enum, value_name = "CLASS", default_value = "f32")]
+    precision: PrecisionName,
     /// Layers × units of DATA, such as 7x384, where the file does not say
     #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
     layers_units: Option<(usize, usize)>,
@@ -93,6 +97,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             BaselineName::Permutation => Baseline::Permutation,
         }),
         seed: arguments.seed,
+        precision: arguments.precision.into(),
         memory: arguments.memory,
     };
     // Whatever can fail fails before the work starts.
@@ -142,6 +147,7 @@ fn summary(text: &mut String, results: &CorrelationResults) -> std::fmt::Result 
         ", {} pairs, on {} ({})",
         found.pairs, results.device.kind, results.device.name
     )?;
+    precision::summary(text, &results.precision)?;
     writeln!(
         text,
         "  r: mean {:.4}, sd {:.4}, mean |r| {:.4}, skewness {:.2}, kurtosis {:.1}",

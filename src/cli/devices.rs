@@ -123,5 +123,14 @@ fn describe(text: &mut String, adapter: &AdapterReport) -> std::fmt::Result {
         limits.binding_bytes / MIB,
         limits.workgroup_memory_bytes / 1024,
         limits.workgroup_threads,
-    )
+    )?;
+    let shapes: Vec<String> = adapter
+        .matrix_units
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    match &*shapes {
+        [] => writeln!(text, "   no matrix units"),
+        _ => writeln!(text, "   matrix units: {}", shapes.join(", ")),
+    }
 }

@@ -13,6 +13,7 @@ mod devices;
 mod inspect;
 mod list;
 mod output;
+mod precision;
 mod probe;
 mod progress;
 mod rank;

@@ -100,19 +100,6 @@ impl Gpu {
         })
     }
 
-    /// Copies the parameters of one dispatch to the device. The struct's layout must be that of the shader's uniform
-    /// struct: multiples of 16 bytes, `#[repr(C)]`.
-    ///
-    /// # Errors
-    /// When the device is out of memory or lost.
-    pub fn uniform<T: Pod>(&self, params: &T) -> Result<Buffer<T>> {
-        self.filled(
-            "parameters",
-            std::slice::from_ref(params),
-            wgpu::BufferUsages::UNIFORM,
-        )
-    }
-
     /// Room for `len` values, all bytes zero.
     ///
     /// # Errors

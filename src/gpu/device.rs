@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::OUT_OF_MEMORY;
 use super::kernel::Pipelines;
+use super::matrix::{MatrixShape, open_with_units, shapes};
 use super::meter::Meter;
 use super::tuning::Tuned;
 use crate::error::{Error, Result};
@@ -115,6 +116,12 @@ pub struct AdapterReport {
     pub limits: Limits,
     /// Names of the optional features it has.
     pub features: Vec<String>,
+    /// Shapes of its matrix units; empty where it has none.
+    #[serde(default)]
+    pub matrix_units: Vec<MatrixShape>,
+    /// Threads of its smallest subgroup.
+    #[serde(default)]
+    pub subgroup_threads: u32,
 }
 
 impl fmt::Display for AdapterReport {
@@ -202,6 +209,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterReport {
             .iter_names()
             .map(|(name, _)| name.to_lowercase())
             .collect(),
+        matrix_units: shapes(adapter),
+        subgroup_threads: info.subgroup_min_size,
     }
 }
 
@@ -210,19 +219,20 @@ pub fn adapters() -> Vec<AdapterReport> {
     enumerate().into_iter().map(|(_, report)| report).collect()
 }
 
-/// Opens an adapter with all of its limits and no optional feature but the required one.
+/// Opens an adapter with all of its limits and no optional feature but the required one and its matrix units.
 pub(super) fn open(
     adapter: &wgpu::Adapter,
     report: &AdapterReport,
 ) -> std::result::Result<Gpu, String> {
-    open_with(adapter, report, wgpu::Features::empty())
+    open_with_units(adapter, report, wgpu::Features::empty())
 }
 
-/// As [`open`], with some of the adapter's optional features.
+/// Opens an adapter with all of its limits and some of its optional features.
 pub(super) fn open_with(
     adapter: &wgpu::Adapter,
     report: &AdapterReport,
     features: wgpu::Features,
+    experimental_features: wgpu::ExperimentalFeatures,
 ) -> std::result::Result<Gpu, String> {
     let (has, need) = (&report.limits, NEEDED);
     if has.binding_bytes < need.binding_bytes
@@ -243,7 +253,7 @@ pub(super) fn open_with(
         label: Some("neurosieve"),
         required_features: features | REQUIRED,
         required_limits: adapter.limits(),
-        experimental_features: wgpu::ExperimentalFeatures::disabled(),
+        experimental_features,
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,
     }))

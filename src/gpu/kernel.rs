@@ -15,8 +15,6 @@ pub enum Access {
     Read,
     /// `var<storage, read_write>`
     ReadWrite,
-    /// `var<uniform>`
-    Uniform,
     /// `var<immediate>`: parameters that travel with the dispatch, in no buffer.
     Params,
 }
@@ -77,15 +75,6 @@ impl Binding {
         Self {
             name,
             access: Access::Params,
-            layout: Some(layout),
-        }
-    }
-
-    /// A uniform buffer that holds one struct.
-    pub const fn uniform(name: &'static str, layout: Layout) -> Self {
-        Self {
-            name,
-            access: Access::Uniform,
             layout: Some(layout),
         }
     }
@@ -291,7 +280,7 @@ impl Gpu {
                     ty: match described.access {
                         Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
                         Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-                        Access::Uniform | Access::Params => wgpu::BufferBindingType::Uniform,
+                        Access::Params => unreachable!("parameters are no buffer"),
                     },
                     has_dynamic_offset: false,
                     min_binding_size: None,

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
-use super::device::{Gpu, enumerate, open_with};
+use super::device::{Gpu, enumerate};
+use super::matrix::open_with_units;
 use crate::error::{Error, Result};
 
 /// What a compute pass is to write where it begins and ends.
@@ -168,7 +169,7 @@ impl Queries {
 
 impl Gpu {
     /// The same adapter opened once more, with the optional features that measurements use, where it has them: timestamps,
-    /// and f16 in shaders.
+    /// and f16 in shaders; and with matrix units, as ever.
     ///
     /// # Errors
     /// [`Error::Device`] when it can no longer be opened.
@@ -183,7 +184,7 @@ impl Gpu {
         let same = found.iter().find(|(_, report)| report == self.report());
         let (adapter, report) = same.ok_or_else(|| refused("it is no longer there".to_owned()))?;
         let mut opened =
-            open_with(adapter, report, wanted & adapter.features()).map_err(refused)?;
+            open_with_units(adapter, report, wanted & adapter.features()).map_err(refused)?;
         opened.binding_limit = self.binding_limit;
         opened.tuned = self.tuned.clone();
         Ok(opened)

@@ -11,6 +11,7 @@
 //! | `buffer` | typed buffers: upload, download, ranges to bind |
 //! | `staging` | a ring of host buffers, written while the device works |
 //! | `kernel` | a WGSL entry point with its bindings, the pipeline cache, dispatching |
+//! | `matrix` | matrix units: which there are, and opening a device with them |
 //! | `meter` | how long kernels and uploads take, by the device's own clock where it has one |
 //! | `tuning` | which variant of a kernel is fastest here, measured once |
 //! | `budget` | how much fits into one binding, cutting work into blocks, bounded submissions |
@@ -20,6 +21,7 @@ mod buffer;
 mod choice;
 mod device;
 mod kernel;
+mod matrix;
 mod meter;
 mod staging;
 mod tuning;
@@ -29,6 +31,7 @@ pub use buffer::{Buffer, Slot};
 pub use choice::{Choice, choose};
 pub use device::{AdapterKind, AdapterReport, Gpu, Limits, adapters};
 pub use kernel::{Access, Binding, Dispatch, Kernel, Layout};
+pub use matrix::{MatrixShape, MatrixUnits};
 pub use meter::{KernelTime, Metered, TimeSource};
 pub use staging::{Staged, Staging};
 pub use tuning::{Variants, forget, variants};

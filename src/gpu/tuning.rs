@@ -59,10 +59,10 @@ impl Gpu {
     /// The variant that takes the least time, of those in `candidates`: what was measured before, else measured now by
     /// `run` where that is `worth` it, else the first one.
     ///
-    /// Only speed may depend on the choice, beyond the operation's tolerance.
+    /// Only speed may depend on the choice, beyond the operation's tolerance. One that fails is not chosen, but for the first.
     ///
     /// # Errors
-    /// What `run` returns.
+    /// What `run` returns of the first one.
     pub fn tuned(
         &self,
         choice: &'static str,
@@ -82,7 +82,12 @@ impl Gpu {
         }
         let mut best = (Duration::MAX, candidates[0]);
         for &variant in candidates {
-            run(variant)?; // compiles it
+            // Compiles it. Matrix units may be listed by a driver whose compiler fails, or computes something else.
+            match run(variant) {
+                Err(problem) if variant == candidates[0] => return Err(problem),
+                Err(_) => continue,
+                Ok(()) => {}
+            }
             for _ in 0..RUNS {
                 let begun = Instant::now();
                 run(variant)?;

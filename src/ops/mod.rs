@@ -44,11 +44,13 @@ impl Backend {
 pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
     ablation::KERNELS,
     correlation::KERNELS,
+    correlation::KERNELS_OF_PRODUCTS,
     correlation::KERNELS_OF_TILES,
     moments::KERNELS,
     probe::KERNELS,
     quadratic::KERNELS,
     roofs::KERNELS,
     roofs::KERNELS_OF_F16,
+    roofs::KERNELS_OF_UNITS,
     sweep::KERNELS,
 ];

@@ -17,6 +17,7 @@ use super::spec::Spec;
 
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
+use crate::ops::correlation::Computed;
 
 /// Version of the layout of `results.json`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -110,6 +111,9 @@ pub struct Clustering {
     pub linkage: String,
     /// `1 - |r|` or `1 - r`.
     pub distance: String,
+    /// How exact r is, and what computed it; not there in results of versions before.
+    #[serde(default)]
+    pub precision: Option<Computed>,
     /// Pairs of neurons with |r| of at least 0.3, 0.5, 0.7, 0.9.
     pub pairs_at_least: Vec<PairCount>,
 }

@@ -13,17 +13,16 @@ use super::spec::{ProbeSpec, SolverSpec, Spec};
 use super::task::{self, Common};
 use super::units::{Folder, Units};
 use super::{Progress, evaluate, stream, survey, warnings};
-use crate::activations::Activations;
 use crate::analysis::frozen::Frozen;
 use crate::analysis::redundancy::{self, Clusters};
 use crate::analysis::search::{Keeper, Penalties, Prober, Search};
 use crate::analysis::selectivity::{self, ControlTask, Words, control_probes};
 use crate::error::Result;
 use crate::labels::Labels;
+use crate::ops::Backend;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments::{self, Moments};
 use crate::ops::probe::{Params, PenaltyScale, Solver, Stop};
-use crate::ops::{Backend, correlation};
 use crate::split::Dataset;
 
 /// Steps that do not depend on a task.
@@ -103,9 +102,10 @@ fn on_data(
     let summary = survey::summarise(spec, data, &moments);
     clock.step("correlation");
     let units = folder.map(|folder| Units::new(folder, train.view(), &device));
-    let correlation = correlations(backend, train, &moments, units.as_ref())?;
+    let (correlation, computed) =
+        survey::correlations(&spec.clusters, backend, train, &moments, units.as_ref())?;
     clock.step("clusters");
-    let clustering = survey::clustering(&spec.clusters, &correlation);
+    let clustering = survey::clustering(&spec.clusters, &correlation, computed);
     let dendrogram = redundancy::dendrogram(
         &correlation,
         survey::linkage(&spec.clusters),
@@ -125,6 +125,12 @@ fn on_data(
         .collect();
     let on_all = common.on_all(&drawn, &oracles, &mut |done| clock.fraction(done))?;
     let mut warnings = warnings::of_data(&summary);
+    warnings.extend(
+        clustering
+            .precision
+            .as_ref()
+            .and_then(warnings::of_precision),
+    );
     let mut tally = Tally::of(on_all.iter().flatten().map(Frozen::certificate));
     let mut choices = Vec::new();
     for (task, oracle) in oracles.iter().enumerate() {
@@ -156,23 +162,6 @@ fn on_data(
         test_use,
         warnings,
         timings: clock.finish(),
-    })
-}
-
-/// The correlations of all neurons on train.
-fn correlations(
-    backend: &Backend,
-    train: &Activations,
-    moments: &Moments,
-    units: Option<&Units<'_>>,
-) -> Result<Correlation> {
-    let compute = || correlation::correlation(backend, train.view(), moments);
-    let Some(units) = units else {
-        return compute();
-    };
-    Ok(Correlation {
-        neurons: moments.mean.len(),
-        packed: units.correlations(|| Ok(compute()?.packed))?,
     })
 }
 

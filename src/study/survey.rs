@@ -2,9 +2,12 @@
 
 use super::results::{ClusterCut, Clustering, DataSummary, PairCount, Parts, SizeBin};
 use super::spec::{ClusterSpec, DistanceSpec, LinkageSpec, Spec};
+use super::units::Units;
+use crate::activations::Activations;
 use crate::analysis::redundancy::{self, Dendrogram, Distance, Linkage};
 use crate::error::Result;
-use crate::ops::correlation::Correlation;
+use crate::ops::Backend;
+use crate::ops::correlation::{Computed, Correlation, Params, Side, packed};
 use crate::ops::moments::{Moments, Spread};
 use crate::split::Dataset;
 
@@ -63,12 +66,44 @@ pub(super) fn distance(spec: &ClusterSpec) -> Distance {
     }
 }
 
+/// Correlations of all pairs of neurons of train, as exact as the specification asks for.
+///
+/// # Errors
+/// As [`packed`].
+pub(super) fn correlations(
+    spec: &ClusterSpec,
+    backend: &Backend,
+    train: &Activations,
+    moments: &Moments,
+    units: Option<&Units<'_>>,
+) -> Result<(Correlation, Computed)> {
+    let params = Params {
+        memory: u64::MAX,
+        precision: spec.precision,
+        ..Params::default()
+    };
+    let side = Side {
+        rows: train,
+        moments,
+    };
+    let compute = || packed(backend, side, &params);
+    match units {
+        None => compute(),
+        Some(units) => units.correlations((moments.mean.len(), spec.precision), compute),
+    }
+}
+
 /// How the clustering was done, and how correlated the neurons are.
-pub(super) fn clustering(spec: &ClusterSpec, correlation: &Correlation) -> Clustering {
+pub(super) fn clustering(
+    spec: &ClusterSpec,
+    correlation: &Correlation,
+    computed: Computed,
+) -> Clustering {
     let counts = redundancy::pairs_at_least(correlation, &PAIRS_AT);
     Clustering {
         linkage: linkage(spec).name().into(),
         distance: distance(spec).name().into(),
+        precision: Some(computed),
         pairs_at_least: PAIRS_AT
             .into_iter()
             .zip(counts)

@@ -3,6 +3,7 @@
 use super::records::Tally;
 use super::results::{DataSummary, TaskResults};
 use crate::analysis::selectivity::SEEN_ENOUGH;
+use crate::ops::correlation::{Computed, Precision};
 
 /// Most names that a warning lists.
 const LISTED: usize = 8;
@@ -33,6 +34,21 @@ pub(super) fn of_data(data: &DataSummary) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// About correlations that need not be as exact as f32.
+pub(super) fn of_precision(computed: &Computed) -> Option<String> {
+    let Computed {
+        asked,
+        kernel,
+        tolerance,
+        reason,
+        ..
+    } = computed;
+    (*asked != Precision::F32).then(|| {
+        let why = reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        format!("Correlations were allowed the precision {asked} and computed by {kernel}, r within {tolerance:e}{why}.")
+    })
 }
 
 /// About one task.

@@ -110,6 +110,18 @@ fn a_broken_kernel_makes_its_row_invalid() {
         ("probe", "product.backward.64", "fma(", "0.99 * fma("),
         ("correlation", "gram.f32", "fma(", "0.99 * fma("),
         (
+            "correlation_halves",
+            "gram.f16-in",
+            "s0 = fma(",
+            "s0 = 0.99 * fma(",
+        ),
+        (
+            "correlation_halves",
+            "gram.split-f16",
+            "t0 = fma(",
+            "t0 = 0.9 * fma(",
+        ),
+        (
             "correlation_tiles",
             "epilogue.pairs",
             "(r + 1.0) * 100.0",

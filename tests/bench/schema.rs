@@ -210,6 +210,8 @@ pub(super) fn faults(document: &Value) -> Vec<String> {
             ("driver_info", Text),
             ("limits", Object),
             ("features", List),
+            ("matrix_units", List),
+            ("subgroup_threads", Count),
         ];
         faults.extend(of("adapter", &system["adapter"], &needed, &[]));
     }

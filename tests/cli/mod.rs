@@ -383,4 +383,9 @@ fn devices_names_what_auto_takes_and_never_a_software_adapter() {
     }
     let plain = stdout(&neurosieve(&["devices"]));
     assert!(plain.contains("auto: "), "{plain}");
+    assert_eq!(plain.matches("matrix units").count(), adapters.len());
+    for adapter in adapters {
+        let shapes = adapter["matrix_units"].as_array().expect("a list");
+        assert!(shapes.iter().all(|shape| shape["factors"].is_string()));
+    }
 }

@@ -435,3 +435,46 @@ fn outputs_and_flags_that_make_no_sense_are_refused() {
     );
     assert!(!Path::new(&r).exists());
 }
+
+/// Natively every class is f32, and says so; on a device each of them is as exact as its class.
+#[test]
+fn a_class_of_precision_is_a_permission_and_what_ran_is_said() {
+    let folder = models();
+    let folder = folder.path();
+    let (one, file) = (path(folder, "one.safetensors"), path(folder, "r.npy"));
+    let expected = reference(folder, "one.safetensors");
+    let mut devices = vec!["cpu".to_owned()];
+    devices.extend(
+        neurosieve::gpu::adapters()
+            .first()
+            .map(|a| a.index.to_string()),
+    );
+    for device in &devices {
+        for (class, most) in [("f32", 5e-6), ("split-f16", 5e-6), ("f16", 1e-3)] {
+            let flags = ["--precision", class, "--device", device];
+            let correlate = ["correlate", &one, "-o", &file];
+            let said = works(&[&correlate[..], &flags[..]].concat());
+            let told = said.contains(&format!("{class} was allowed; computed by"));
+            assert_eq!(told, class != "f32", "{said}");
+            for ((i, j), r) in npy(&file).indexed_iter().filter(|((i, j), _)| i != j) {
+                let off = (f64::from(*r) - expected[(i, j)]).abs();
+                assert!(off <= most, "{class} on {device}: {off:e}");
+            }
+            let ran = &document(&path(folder, "r.json"))["precision"];
+            assert_eq!(ran["asked"], class);
+            assert!(ran["tolerance"].as_f64().unwrap() <= most, "{ran}");
+            let native = device == "cpu";
+            assert_eq!(ran["kernel"] == "native, f32", native, "{ran}");
+            assert_eq!(ran["reason"].is_string(), native && class != "f32", "{ran}");
+            let clusters = path(folder, "clusters.json");
+            let cluster = ["cluster", &one, "--threshold", "0.3", "-o", &clusters];
+            let said = works(&[&cluster[..], &flags[..]].concat());
+            assert_eq!(said.contains("was allowed"), class != "f32", "{said}");
+            assert_eq!(document(&clusters)["precision"]["asked"], class);
+        }
+    }
+    let wrong = ["correlate", &one, "-o", &file, "--precision", "bf16"];
+    let output = neurosieve(&wrong);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("split-f16"), "{}", stderr(&output));
+}

@@ -234,6 +234,10 @@ const READ_HOME: &[&str] = &[
     "src/study/units/",
 ];
 
+/// What the compiler cannot check: mapping a file, and asking for a GPU's matrix units, which are experimental.
+const UNSAFE_WORDS: &[&str] = &["unsafe"];
+const UNSAFE_HOME: &[&str] = &["src/data/mapped.rs", "src/gpu/matrix.rs"];
+
 /// Making files and folders.
 const WRITE_WORDS: &[&str] = &["File::create", "fs::write", "fs::rename", "fs::create_dir"];
 const WRITE_HOME: &[&str] = &[
@@ -261,6 +265,7 @@ fn only_the_gpu_layer_names_wgpu_and_only_readers_open_files() {
     for (path, text) in under(&files, "src") {
         found.extend(misplaced(path, text, GPU_WORDS, GPU_HOME));
         found.extend(misplaced(path, text, READ_WORDS, READ_HOME));
+        found.extend(misplaced(path, text, UNSAFE_WORDS, UNSAFE_HOME));
         found.extend(misplaced(path, text, WRITE_WORDS, WRITE_HOME));
         found.extend(misplaced(path, text, TEST_WORDS, TEST_HOME));
     }
@@ -281,6 +286,9 @@ fn a_misplaced_device_or_file_is_caught() {
         "{opened:?}"
     );
     assert!(misplaced("src/gpu/mod.rs", text, GPU_WORDS, GPU_HOME).is_empty());
+    let unchecked = "fn f() {\n    unsafe { g() }\n}";
+    let in_device = misplaced("src/gpu/device.rs", unchecked, UNSAFE_WORDS, UNSAFE_HOME);
+    assert_eq!(in_device.len(), 1);
     assert_eq!(
         misplaced(
             "src/report/html/mod.rs",

@@ -1,6 +1,7 @@
 //! Correlation: GPU = CPU = naive f64.
 
 mod device;
+mod precision;
 mod scan;
 
 use ndarray::{Array2, ArrayView2};

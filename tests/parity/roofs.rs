@@ -1,11 +1,13 @@
 //! Roofs: GPU = CPU = a naive loop in f64, to the last bit; a kernel that leaves out a step is noticed.
 
+use std::io::Write;
+
 use ndarray::Array2;
-use neurosieve::gpu::Gpu;
+use neurosieve::gpu::{Gpu, MatrixUnits};
 use neurosieve::ops::Backend;
 use neurosieve::ops::roofs::{
-    CHAINS, MOST_STEPS, MOST_THREADS, Params, Precision, TOLERANCE, bytes, fma, launch, products,
-    triad, triad_into,
+    Blocks, CHAINS, MOST_BLOCK_STEPS, MOST_GROUPS, MOST_STEPS, MOST_THREADS, Params, Precision,
+    TOLERANCE, blocks, bytes, fma, launch, products, triad, triad_into,
 };
 
 use crate::support;
@@ -235,4 +237,74 @@ fn more_than_the_most_is_refused() {
         let refused = fma(&Backend::Cpu, &broken).unwrap_err().to_string();
         assert!(refused.contains(says), "{refused}");
     }
+}
+
+/// Whether a device lacks units; then the test's name goes to stderr as SKIPPED. No setting makes that a failure: it is the
+/// device, not the machine's set-up.
+fn lacks(gpu: &Gpu, units: MatrixUnits, test: &str) -> bool {
+    if !gpu.has(units) {
+        let report = gpu.report();
+        let said = writeln!(
+            std::io::stderr(),
+            "SKIPPED {test}: {report} has no {units:?}"
+        );
+        drop(said);
+    }
+    !gpu.has(units)
+}
+
+#[test]
+fn blocks_on_matrix_units_end_where_they_must() {
+    let name = "blocks_on_matrix_units_end_where_they_must";
+    let Some(gpu) = support::gpu(name) else {
+        return;
+    };
+    for units in MatrixUnits::ALL {
+        let of = |groups, steps| Blocks {
+            units,
+            groups,
+            steps,
+        };
+        for wrong in [
+            of(0, 8),
+            of(MOST_GROUPS + 1, 8),
+            of(1, 0),
+            of(1, MOST_BLOCK_STEPS + 1),
+        ] {
+            let refused = blocks(&gpu, &wrong).unwrap_err().to_string();
+            assert!(refused.contains("32,768 steps"), "{refused}");
+        }
+        if lacks(&gpu, units, name) {
+            let refused = blocks(&gpu, &of(1, 8)).unwrap_err().to_string();
+            assert!(refused.contains("no such matrix units"), "{refused}");
+            continue;
+        }
+        for params in [of(1, 1), of(5, 1000)] {
+            let sums = blocks(&gpu, &params).unwrap();
+            assert!(params.error(&sums) <= TOLERANCE, "{params:?}");
+            assert!(params.flop(&sums) > 0.0);
+        }
+    }
+}
+
+/// What is counted and compared: blocks of subgroups that were there, and nothing where none was.
+#[test]
+fn only_blocks_that_were_computed_count() {
+    let params = Blocks {
+        units: MatrixUnits::HalfBy16,
+        groups: 1,
+        steps: 3,
+    };
+    let exact = 8.0 * 3.0 * 16.0;
+    assert_eq!(params.exact(), exact);
+    let mut sums = vec![0f32; 8 * 256];
+    assert_eq!(params.error(&sums), f64::INFINITY);
+    assert_eq!(params.flop(&sums), 0.0);
+    sums[..512].fill(exact as f32);
+    assert_eq!(params.error(&sums), 0.0);
+    assert_eq!(params.flop(&sums), 2.0 * 2.0 * 8.0 * 3.0 * 4096.0);
+    sums[300] = 0.0;
+    assert_eq!(params.error(&sums), exact);
+    sums[300] = f32::NAN;
+    assert!(params.error(&sums).is_nan());
 }

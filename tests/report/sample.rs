@@ -329,6 +329,7 @@ pub fn results() -> StudyResults {
             dead_layers: Vec::new(),
         },
         clustering: Clustering {
+            precision: None,
             linkage: "average".to_owned(),
             distance: "1 - |r|".to_owned(),
             pairs_at_least: vec![PairCount { r: 0.3, pairs: 2 }],

@@ -30,6 +30,10 @@ fn the_defaults_are_those_that_the_documentation_lists() {
         ),
         ("probe.l2_per_l1", spec.probe.l2_per_l1.to_string()),
         ("probe.max_passes", spec.probe.max_passes.to_string()),
+        (
+            "clusters.precision",
+            format!("`{}`", spec.clusters.precision),
+        ),
         ("layers.deltas", list(&spec.layers.deltas)),
         ("minimal_set.deltas", list(&spec.minimal_set.deltas)),
         (

@@ -14,6 +14,7 @@ use crate::ops::moments::Spread;
 const READ: usize = 1 << 16;
 
 /// The columns, and how each is centred and scaled: exactly in f32.
+#[derive(Clone)]
 pub(super) struct Columns<'a> {
     sides: Vec<&'a dyn Rows>,
     /// Where each side begins, and where the last one ends.
@@ -24,6 +25,8 @@ pub(super) struct Columns<'a> {
     scale: Vec<f32>,
     /// Mean of z, in f64: what the rounding of the shift leaves.
     residual: Vec<f64>,
+    /// As `residual`, whoever subtracts it.
+    rest: Vec<f64>,
     /// Of the activations as they are.
     sd: Vec<f64>,
 }
@@ -53,6 +56,7 @@ impl<'a> Columns<'a> {
             shift: Vec::new(),
             scale: Vec::new(),
             residual: Vec::new(),
+            rest: Vec::new(),
             sd: Vec::new(),
         };
         for side in sides {
@@ -73,7 +77,30 @@ impl<'a> Columns<'a> {
             }
             columns.starts.push(columns.shift.len());
         }
+        columns.rest.clone_from(&columns.residual);
         columns
+    }
+
+    /// The same columns, where whoever centres them subtracts the [`Columns::rest`] as well: then z has no mean.
+    pub(super) fn without_residual(&self) -> Self {
+        let mut other = self.clone();
+        other.residual.fill(0.0);
+        other
+    }
+
+    /// The largest size that a centred and scaled value may have: no value is further from the mean than √(N − 1) sd
+    /// (Samuelson 1968).
+    pub(super) fn largest(&self) -> f64 {
+        let each = self.sd.iter().zip(&self.scale);
+        let largest = each.fold(0.0, |most: f64, (sd, scale)| {
+            most.max(sd * f64::from(*scale))
+        });
+        largest * (self.samples as f64).sqrt()
+    }
+
+    /// What the rounding of the shift leaves of the mean of z.
+    pub(super) fn rest(&self) -> &[f64] {
+        &self.rest
     }
 
     /// All of them.

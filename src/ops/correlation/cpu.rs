@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use super::columns::Columns;
 use super::findings::{Reduction, correlations};
 use super::kernel::{ALIGNED, Panels, RUN, Sums};
-use super::{Findings, Wanted};
+use super::precision::Computed;
+use super::{Findings, Params, Wanted};
 use crate::error::Result;
 
 /// Neurons of one block at most: wide enough for what is packed to be used often.
@@ -26,7 +27,12 @@ type Tile = (Range<usize>, Range<usize>);
 const FLIGHT: usize = 2048;
 
 /// Hands every pair of left and right columns to the reduction, once.
-pub(super) fn scan(columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -> Result<Findings> {
+pub(super) fn scan(
+    columns: &Columns<'_>,
+    wanted: &Wanted<'_>,
+    params: &Params,
+) -> Result<Findings> {
+    let memory = params.memory;
     let reduction = Reduction::new(wanted, columns);
     let mut norm = Norm::new(columns);
     let finished = |sums: &Sums, tile: &Tile, norm: &[f64]| {
@@ -80,7 +86,7 @@ pub(super) fn scan(columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -> R
             }
         }
     }
-    Ok(reduction.finish(collected))
+    Ok(reduction.finish(collected, Computed::natively(params.precision)))
 }
 
 /// 1/sd of z of every column, from the diagonal of G as the kernel sums it: the same roundings on both sides of a quotient.

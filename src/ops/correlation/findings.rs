@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::{Array2, ArrayView2};
 
 use super::columns::Columns;
+use super::precision::Computed;
 use super::{Distribution, Edge, Findings, Partner, Wanted};
 use crate::error::{Error, Result};
 use crate::ops::correlation::layers::{LayerSums, Layers, Rectangle, Total};
@@ -319,7 +320,7 @@ impl<'a> Reduction<'a> {
     }
 
     /// All tiles have been taken.
-    pub(super) fn finish(self, collected: Collected) -> Findings {
+    pub(super) fn finish(self, collected: Collected, computed: Computed) -> Findings {
         let Collected {
             mut edges,
             sums,
@@ -334,6 +335,7 @@ impl<'a> Reduction<'a> {
             chunks.collect()
         });
         Findings {
+            computed,
             edges,
             partners: left,
             partners_of_right: right,

@@ -12,21 +12,13 @@ use rayon::prelude::*;
 use super::columns::{Columns, Placed};
 use super::findings::{Leavings, Reduction, correlations};
 use super::padded::Padded;
+use super::precision::{Computed, Kernels, Precision};
 use super::reduce::{self, Reducer};
-use super::{Findings, Wanted};
+use super::variants::{Form, Params as GramParams, Variant, fastest};
+use super::{Findings, Params, Wanted};
 use crate::activations::Stored;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, Staged, Staging, blocks};
-
-/// Threads along a side of a workgroup; each computes eight by eight values of a tile. Which is faster depends on the
-/// device: it is measured once.
-const SIDES: [usize; 2] = [8, 16];
-
-/// FLOP from which on it pays to measure.
-const WORTH_MEASURING: f64 = 2e10;
-
-/// Samples and neurons of the measurement.
-const MEASURED: (usize, usize) = (2048, 1024);
 
 /// Samples of one step of the kernel.
 const STEP: usize = 16;
@@ -37,6 +29,12 @@ const PARTIAL: usize = 2048;
 /// Samples whose partial sums are added in f32 on the device; beyond them the host adds in f64.
 const PLANE: usize = 32 * PARTIAL;
 
+/// The largest value that rounds to a finite f16, less what rounding does to its bound.
+const LARGEST_HALF: f64 = 65_500.0;
+
+/// Why f32 was taken instead.
+const BEYOND: &str = "some values are further from their mean than f16 holds";
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct CentringParams {
@@ -46,90 +44,86 @@ struct CentringParams {
     columns: u32,
 }
 
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Params {
-    stride: u32,
-    start: u32,
-    end: u32,
-    count: u32,
-    first: u32,
-    accumulate: u32,
-    padding: [u32; 2],
-}
+const X: Binding = Binding::read("x");
+const SHIFT: Binding = Binding::read("shift");
+const SCALE: Binding = Binding::read("scale");
+const CENTRING: Binding = Binding::params(
+    "c",
+    Layout {
+        name: "Centring",
+        size: size_of::<CentringParams>(),
+        fields: &[
+            ("samples", offset_of!(CentringParams, samples)),
+            ("format", offset_of!(CentringParams, format)),
+            ("rows", offset_of!(CentringParams, rows)),
+            ("columns", offset_of!(CentringParams, columns)),
+        ],
+    },
+);
 
-/// The kernels of `shaders/correlation.wgsl`.
+/// The kernels that make z of samples.
 pub const KERNELS: &[Kernel] = &[
     Kernel {
         shader: "correlation",
         source: include_str!("../../../shaders/correlation.wgsl"),
         entry: "centre",
-        bindings: &[
-            Binding::read("x"),
-            Binding::read("shift"),
-            Binding::read("scale"),
-            Binding::read_write("centred"),
-            Binding::uniform(
-                "c",
-                Layout {
-                    name: "Centring",
-                    size: size_of::<CentringParams>(),
-                    fields: &[
-                        ("samples", offset_of!(CentringParams, samples)),
-                        ("format", offset_of!(CentringParams, format)),
-                        ("rows", offset_of!(CentringParams, rows)),
-                        ("columns", offset_of!(CentringParams, columns)),
-                    ],
-                },
-            ),
-        ],
+        bindings: &[X, SHIFT, SCALE, Binding::read_write("centred"), CENTRING],
     },
     Kernel {
         shader: "correlation",
         source: include_str!("../../../shaders/correlation.wgsl"),
-        entry: "gram",
+        entry: "centre_halves",
         bindings: &[
-            Binding::read("z"),
-            Binding::read("tiles"),
-            Binding::read_write("g"),
-            Binding::uniform(
-                "p",
-                Layout {
-                    name: "Params",
-                    size: size_of::<Params>(),
-                    fields: &[
-                        ("stride", offset_of!(Params, stride)),
-                        ("start", offset_of!(Params, start)),
-                        ("end", offset_of!(Params, end)),
-                        ("count", offset_of!(Params, count)),
-                        ("first", offset_of!(Params, first)),
-                        ("accumulate", offset_of!(Params, accumulate)),
-                        ("padding", offset_of!(Params, padding)),
-                    ],
-                },
-            ),
+            X,
+            SHIFT,
+            SCALE,
+            Binding::read("rest"),
+            CENTRING,
+            Binding::read_write("halves"),
         ],
     },
 ];
-const CENTRE: &Kernel = &KERNELS[0];
-const GRAM: &Kernel = &KERNELS[1];
 
 /// Hands every pair of left and right columns to the reduction, once.
 pub(super) fn scan(
     gpu: &Gpu,
     columns: &Columns<'_>,
     wanted: &Wanted<'_>,
-    memory: u64,
+    params: &Params,
 ) -> Result<Findings> {
-    gpu.fitting(|gpu| attempt(gpu, columns, wanted, memory))
+    let (asked, memory) = (params.precision, params.memory);
+    let flop = columns.samples() as f64 * (columns.all().len() as f64).powi(2);
+    let of = |columns: &Columns<'_>, variant: &Variant, reason: Option<&str>| {
+        let computed = Computed::new(asked, variant.form.precision(), variant.name, reason);
+        gpu.fitting(|gpu| attempt(gpu, columns, wanted, memory, (variant, &computed)))
+    };
+    let variant = fastest(gpu, (asked, params.kernels), flop)?;
+    if variant.form == Form::Whole {
+        return of(columns, variant, None)?.ok_or_else(|| unfinished(gpu));
+    }
+    if columns.largest() <= LARGEST_HALF {
+        // What rounding the mean leaves would take digits that f16 does not have: the device subtracts it.
+        let found = of(&columns.without_residual(), variant, None)?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    let whole = fastest(gpu, (Precision::F32, Kernels::Any), flop)?;
+    of(columns, whole, Some(BEYOND))?.ok_or_else(|| unfinished(gpu))
 }
 
-fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -> Result<Findings> {
+/// Nothing where values do not fit the variant's numbers, so that sums of squares are not finite.
+fn attempt(
+    gpu: &Gpu,
+    columns: &Columns<'_>,
+    wanted: &Wanted<'_>,
+    memory: u64,
+    (variant, computed): (&Variant, &Computed),
+) -> Result<Option<Findings>> {
     let reduction = Reduction::new(wanted, columns);
-    let side = side(gpu, columns)?;
-    let padded = Padded::new(columns, 8 * side);
+    let padded = Padded::new(columns, variant.tile);
     let values = padded.tile * padded.tile;
-    let mut run = Run::new(gpu, columns, &padded, memory)?;
+    let mut run = Run::new(gpu, columns, &padded, memory, variant)?;
     let mut norm = vec![0.0; columns.all().len()];
     let mut collected = reduction.nothing();
     let on_device = gpu.fit("tiles of the result", values * 4, 1)?.max(1);
@@ -142,7 +136,11 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -
         let products = run.mean_products(tiles)?;
         for ([tile, _], products) in tiles.iter().zip(products.chunks_exact(values)) {
             for (at, column) in padded.columns[*tile as usize].clone().enumerate() {
-                norm[column] = columns.norm(column, products[at * (padded.tile + 1)]);
+                let square = products[at * (padded.tile + 1)];
+                if !square.is_finite() {
+                    return Ok(None);
+                }
+                norm[column] = columns.norm(column, square);
             }
         }
         if !columns.is_cross() {
@@ -171,7 +169,7 @@ fn attempt(gpu: &Gpu, columns: &Columns<'_>, wanted: &Wanted<'_>, memory: u64) -
             collected.add(found);
         }
     }
-    Ok(reduction.finish(collected))
+    Ok(Some(reduction.finish(collected, computed.clone())))
 }
 
 /// What becomes of tiles whose products, divided by the number of samples, came back.
@@ -197,47 +195,10 @@ fn on_host(
     each.into_par_iter().map(reduced).collect()
 }
 
-/// The better side of a workgroup for this device.
-fn side(gpu: &Gpu, columns: &Columns<'_>) -> Result<usize> {
-    let work = columns.samples() as f64 * (columns.all().len() as f64).powi(2);
-    gpu.tuned("correlation", &SIDES, work >= WORTH_MEASURING, &|side| {
-        let tile = 8 * side;
-        let z = gpu.zeros::<f32>("samples", MEASURED.0 * MEASURED.1)?;
-        let tiles: Vec<[u32; 2]> = (0..MEASURED.1 / tile)
-            .flat_map(|a| (a..MEASURED.1 / tile).map(move |b| [a as u32, b as u32]))
-            .collect();
-        let g = gpu.zeros::<f32>("tiles of the result", tiles.len() * tile * tile)?;
-        let params = gpu.uniform(&Params {
-            stride: (MEASURED.1 / 4) as u32,
-            start: 0,
-            end: MEASURED.0 as u32,
-            count: tiles.len() as u32,
-            first: 0,
-            accumulate: 0,
-            padding: [0; 2],
-        })?;
-        let groups = tiles.len();
-        let tiles = gpu.upload("tiles", &tiles)?;
-        let dispatch = Dispatch {
-            kernel: GRAM,
-            constants: &constants(side),
-            slots: vec![z.all(), tiles.all(), g.all(), params.all()],
-            groups,
-        };
-        gpu.submit("correlation", &[dispatch])?;
-        gpu.wait("correlation")
-    })
-}
-
-/// The constants of the kernel for a side.
-fn constants(side: usize) -> [(&'static str, f64); 4] {
-    let side = side as f64;
-    [
-        ("SIDE", side),
-        ("THREADS", side * side),
-        ("WORDS", 2.0 * side),
-        ("PANEL", 32.0 * side),
-    ]
+/// f32 holds the square of every z, so that the moments are at fault.
+fn unfinished(gpu: &Gpu) -> Error {
+    let problem = "sums of squares are not finite: the moments are not those of these samples";
+    gpu.error("correlation", problem.to_owned())
 }
 
 /// How many items of so many bytes fit.
@@ -280,10 +241,11 @@ impl Reader<'_> {
 struct Run<'a> {
     gpu: &'a Gpu,
     reader: Arc<Reader<'a>>,
-    /// Threads along a side of a workgroup.
-    side: usize,
+    variant: &'a Variant,
+    constants: Vec<(&'static str, f64)>,
     shift: Buffer<f32>,
     scale: Buffer<f32>,
+    rest: Buffer<f32>,
     /// Columns with the padding.
     columns: usize,
     /// Samples of one block.
@@ -292,14 +254,20 @@ struct Run<'a> {
     staging: Staging,
     /// A block as it is stored, and centred.
     x: Buffer<u32>,
-    z: Buffer<f32>,
+    z: Buffer<u32>,
     /// Whether z holds all samples.
     resident: bool,
     pace: Pace,
 }
 
 impl<'a> Run<'a> {
-    fn new(gpu: &'a Gpu, samples: &'a Columns<'a>, padded: &Padded, memory: u64) -> Result<Self> {
+    fn new(
+        gpu: &'a Gpu,
+        samples: &'a Columns<'a>,
+        padded: &Padded,
+        memory: u64,
+        variant: &'a Variant,
+    ) -> Result<Self> {
         let columns = padded.width();
         let stored = match samples.stored() {
             Stored::F32 => 4,
@@ -311,9 +279,11 @@ impl<'a> Run<'a> {
         let all = samples.samples().next_multiple_of(STEP);
         let rows = rows.max(STEP).min(all);
         let values = rows * columns;
+        let rest: Vec<f32> = samples.rest().iter().map(|rest| *rest as f32).collect();
         Ok(Self {
             gpu,
-            side: padded.tile / 8,
+            variant,
+            constants: variant.constants(gpu),
             reader: Arc::new(Reader {
                 samples,
                 placed: padded.placed(),
@@ -321,11 +291,12 @@ impl<'a> Run<'a> {
             }),
             shift: gpu.upload("shift", &padded.spread(samples.shift()))?,
             scale: gpu.upload("scale", &padded.spread(samples.scale()))?,
+            rest: gpu.upload("rest of the mean", &padded.spread(&rest))?,
             columns,
             rows,
             staging: gpu.staging(if rows < all { 2 } else { 1 }, values * stored)?,
             x: gpu.zeros("samples", (values * stored).div_ceil(4))?,
-            z: gpu.zeros("centred samples", values)?,
+            z: gpu.zeros("centred samples", values * variant.form.bytes() / 4)?,
             resident: false,
             // A tile's partial sum is 17 MFLOP: 0.1 s on a device of 10 GFLOP/s, and the pace adapts from there.
             pace: Pace::starting_with(64),
@@ -336,7 +307,7 @@ impl<'a> Run<'a> {
     fn mean_products(&mut self, tiles: &[[u32; 2]]) -> Result<Vec<f64>> {
         let n = self.reader.samples.samples() as f64;
         let gpu = self.gpu;
-        let mut sums = vec![0f64; tiles.len() * 64 * self.side * self.side];
+        let mut sums = vec![0f64; tiles.len() * self.variant.tile.pow(2)];
         self.planes(tiles, &mut |g| {
             let each = sums.par_iter_mut().zip(gpu.download(g)?);
             each.for_each(|(sum, g)| *sum += f64::from(g));
@@ -360,7 +331,7 @@ impl<'a> Run<'a> {
         each: &mut dyn FnMut(&Buffer<f32>) -> Result<()>,
     ) -> Result<Buffer<f32>> {
         let samples = self.reader.samples.samples();
-        let values = tiles.len() * 64 * self.side * self.side;
+        let values = tiles.len() * self.variant.tile.pow(2);
         let g = self.gpu.zeros::<f32>("tiles of the result", values)?;
         let tiles = self.gpu.upload("tiles", tiles)?;
         let all: Vec<(Range<usize>, Range<usize>)> = blocks(samples, PLANE)
@@ -417,17 +388,23 @@ impl<'a> Run<'a> {
             rows: rows as u32,
             columns: self.columns as u32,
         })?;
+        let mut slots = vec![self.x.all(), self.shift.all(), self.scale.all()];
+        let values = rows * self.columns;
+        let (kernel, parts, threads) = match self.variant.form {
+            Form::Whole => {
+                slots.extend([self.z.all(), params.all()]);
+                (&KERNELS[0], None, values)
+            }
+            Form::Halves(parts) => {
+                slots.extend([self.rest.all(), params.all(), self.z.all()]);
+                (&KERNELS[1], Some(("PARTS", parts as f64)), values / 2)
+            }
+        };
         let dispatch = Dispatch {
-            kernel: CENTRE,
-            constants: &[],
-            slots: vec![
-                self.x.all(),
-                self.shift.all(),
-                self.scale.all(),
-                self.z.all(),
-                params.all(),
-            ],
-            groups: (rows * self.columns).div_ceil(256),
+            kernel,
+            constants: parts.as_slice(),
+            slots,
+            groups: threads.div_ceil(256),
         };
         self.gpu.submit("correlation", &[dispatch])?;
         self.gpu.wait("correlation")
@@ -451,8 +428,8 @@ impl<'a> Run<'a> {
                 .iter()
                 .enumerate()
                 .map(|(at, samples)| {
-                    self.gpu.uniform(&Params {
-                        stride: (self.columns / 4) as u32,
+                    self.gpu.uniform(&GramParams {
+                        stride: self.variant.stride(self.columns),
                         start: samples.start as u32,
                         end: samples.end as u32,
                         count: count as u32,
@@ -462,16 +439,12 @@ impl<'a> Run<'a> {
                     })
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let constants = constants(self.side);
-            let dispatches: Vec<_> = params
-                .iter()
-                .map(|params| Dispatch {
-                    kernel: GRAM,
-                    constants: &constants,
-                    slots: vec![self.z.all(), tiles.all(), g.all(), params.all()],
-                    groups: count,
-                })
-                .collect();
+            let (z, g) = ((&self.z, tiles), g);
+            let dispatch = |params| {
+                let run = (params, count);
+                self.variant.dispatch(&self.constants, z, g, run)
+            };
+            let dispatches: Vec<_> = params.iter().map(dispatch).collect();
             let begun = Instant::now();
             self.gpu.submit("correlation", &dispatches)?;
             self.gpu.wait("correlation")?;

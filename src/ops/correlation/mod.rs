@@ -29,8 +29,10 @@ mod gpu;
 mod kernel;
 mod layers;
 mod padded;
+mod precision;
 mod reduce;
 mod triangle;
+mod variants;
 
 use ndarray::{Array2, ArrayView2};
 
@@ -42,7 +44,9 @@ use crate::ops::Backend;
 use crate::ops::moments::Moments;
 
 pub use gpu::KERNELS;
+pub use precision::{Computed, Kernels, Precision, TOLERANCE_F16};
 pub use reduce::KERNELS as KERNELS_OF_TILES;
+pub use variants::{KERNELS as KERNELS_OF_PRODUCTS, has_matrix_kernel};
 
 /// Correlations of all pairs of D neurons: the upper triangle without the diagonal, row by row.
 #[derive(Debug, Clone)]
@@ -75,7 +79,7 @@ impl Correlation {
     }
 }
 
-/// |Δr| against f64 on either back end, whatever the means and scales: f32 rounds each sum by 6e-8 of itself, and at most
+/// |Δr| against f64 on either back end, in every class but `f16` ([`TOLERANCE_F16`]), whatever the means and scales: f32 rounds each sum by 6e-8 of itself, and at most
 /// 256 of these roundings go the same way (where sparse neurons repeat a product). 5e-7 is typical.
 pub const TOLERANCE: f64 = 5e-6;
 
@@ -143,6 +147,8 @@ pub struct Findings {
     pub distribution: Option<Distribution>,
     /// Sums by pair of layers.
     pub layers: Option<LayerPairs>,
+    /// What computed r.
+    pub computed: Computed,
 }
 
 /// One pair of neurons.
@@ -206,16 +212,30 @@ pub struct LayerPairs {
 }
 
 /// How a scan is run.
+///
+/// | name | default | range |
+/// |---|---|---|
+/// | `memory` | 2 GiB | |
+/// | `precision` | `f32` | [`Precision`] |
+/// | `kernels` | any | [`Kernels`] |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
     /// Bytes of host memory for samples and sums in flight; beside them stands what is wanted. A scan takes 256 samples of 384
     /// neurons, a tile of sums and a few rows a thread whatever it is allowed, and stays far below this where less is enough.
     pub memory: u64,
+    /// How exact r has to be.
+    pub precision: Precision,
+    /// Which kernels a GPU may choose among.
+    pub kernels: Kernels,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { memory: 2 << 30 }
+        Self {
+            memory: 2 << 30,
+            precision: Precision::default(),
+            kernels: Kernels::default(),
+        }
     }
 }
 
@@ -231,15 +251,22 @@ pub fn correlation(
     moments: &Moments,
 ) -> Result<Correlation> {
     let rows = &Held(x);
-    let params = Params { memory: u64::MAX };
-    packed(backend, Side { rows, moments }, &params)
+    let params = Params {
+        memory: u64::MAX,
+        ..Params::default()
+    };
+    Ok(packed(backend, Side { rows, moments }, &params)?.0)
 }
 
-/// As [`correlation`], of samples that are read block by block.
+/// As [`correlation`], of samples that are read block by block; and what computed r.
 ///
 /// # Errors
 /// As [`scan`].
-pub fn packed(backend: &Backend, side: Side<'_>, params: &Params) -> Result<Correlation> {
+pub fn packed(
+    backend: &Backend,
+    side: Side<'_>,
+    params: &Params,
+) -> Result<(Correlation, Computed)> {
     let neurons = side.rows.shape().1;
     let mut packed = vec![0f32; neurons * neurons.saturating_sub(1) / 2];
     let triangle = Triangle::new(neurons, &mut packed);
@@ -247,9 +274,9 @@ pub fn packed(backend: &Backend, side: Side<'_>, params: &Params) -> Result<Corr
         matrix: Some(&triangle),
         ..Wanted::default()
     };
-    scan(backend, side, None, &wanted, params)?;
+    let computed = scan(backend, side, None, &wanted, params)?.computed;
     drop(triangle);
-    Ok(Correlation { neurons, packed })
+    Ok((Correlation { neurons, packed }, computed))
 }
 
 /// Reduces the correlations of all pairs as they come: of the neurons of `left`, or of each of them with each of `right`,
@@ -269,8 +296,8 @@ pub fn scan(
     check(&sides, wanted)?;
     let columns = Columns::new(&sides);
     match backend.gpu() {
-        None => cpu::scan(&columns, wanted, params.memory),
-        Some(gpu) => gpu::scan(gpu, &columns, wanted, params.memory),
+        None => cpu::scan(&columns, wanted, params),
+        Some(gpu) => gpu::scan(gpu, &columns, wanted, params),
     }
 }
 

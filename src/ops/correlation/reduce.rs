@@ -18,7 +18,7 @@ use super::findings::{BINS, Collected, Reduction, Sums, correlations};
 use super::layers::Rectangle;
 use super::padded::Padded;
 use crate::error::Result;
-use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, blocks};
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, blocks};
 
 /// By how much |r| in f32 may fall short of |r| in f64 from the same sum: four roundings of at most one, and as much again.
 const SLACK: f32 = 1e-6;
@@ -133,7 +133,7 @@ pub const KERNELS: &[Kernel] = &[
             Binding::read_write("counts"),
             Binding::read_write("pairs"),
             Binding::read_write("sums"),
-            Binding::uniform("p", PARAMS),
+            Binding::params("p", PARAMS),
         ],
     },
     Kernel {
@@ -159,7 +159,7 @@ pub const KERNELS: &[Kernel] = &[
                 },
             ),
             Binding::read_write("of_layers"),
-            Binding::uniform("q", PARAMS),
+            Binding::params("q", PARAMS),
         ],
     },
 ];
@@ -303,7 +303,7 @@ impl<'a> Reducer<'a> {
             .zeros::<f32>("sums of tiles", loaded.tiles.len() * 5)?;
         for some in blocks(part.len(), (VALUES / values).max(1)) {
             let some = part.start + some.start..part.start + some.end;
-            let params = self.gpu.uniform(&self.params(&some, capacity))?;
+            let params = Slot::params(&self.params(&some, capacity));
             let dispatch = Dispatch {
                 kernel: REDUCE,
                 constants: &self.constants,
@@ -314,7 +314,7 @@ impl<'a> Reducer<'a> {
                     counts.all(),
                     pairs.all(),
                     sums.all(),
-                    params.all(),
+                    params,
                 ],
                 groups: some.len(),
             };
@@ -429,7 +429,7 @@ impl<'a> Reducer<'a> {
         let sums = self.gpu.zeros::<f32>("sums of layers", parts.len() * 3)?;
         let values = self.padded.tile * self.padded.tile;
         for some in blocks(parts.len(), (VALUES / values).max(1)) {
-            let params = self.gpu.uniform(&self.params(&some, 0))?;
+            let params = Slot::params(&self.params(&some, 0));
             let dispatch = Dispatch {
                 kernel: LAYERS,
                 constants: &self.constants,
@@ -439,7 +439,7 @@ impl<'a> Reducer<'a> {
                     loaded.columns.all(),
                     uploaded.all(),
                     sums.all(),
-                    params.all(),
+                    params,
                 ],
                 groups: some.len(),
             };

@@ -7,6 +7,9 @@
 //! - [`products`]: AᵀB of pairs of matrices, one a thread, by the GEMM crate. Native alone: what a processor is known to
 //!   reach, since no kernel of ours is faster than that everywhere. 2·k·m·n FLOP a product.
 //!
+//! - [`blocks`]: each subgroup of a GPU adds products of two blocks of ones to eight blocks on its matrix units, so many steps,
+//!   and the result is the sum of the eight. 2·e³ FLOP a product of blocks of e × e.
+//!
 //! # Edge cases
 //! `factor` is 1 or −1 and `summand` a whole number, so that every value on the way is a whole number, which has to be one that
 //! the precision holds exactly (2,048 in f16). Any difference is then a fault, and so is a compiler that left out a step.
@@ -17,6 +20,7 @@
 
 mod cpu;
 mod gpu;
+mod matrix;
 
 use ndarray::Array2;
 
@@ -24,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::ops::Backend;
 
 pub use gpu::{KERNELS, KERNELS_OF_F16, launch};
+pub use matrix::{Blocks, KERNELS as KERNELS_OF_UNITS, MOST_BLOCK_STEPS, MOST_GROUPS, blocks};
 
 /// Values that a thread of [`fma`] advances.
 pub const CHAINS: usize = 32;

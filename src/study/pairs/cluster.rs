@@ -9,7 +9,9 @@ use crate::analysis::redundancy::{self, Clusters, Dendrogram, Distance, Linkage}
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
 use crate::ops::Backend;
-use crate::ops::correlation::{Correlation, Edge, Params, Wanted, packed, scan};
+use crate::ops::correlation::{
+    Computed, Correlation, Edge, Params, Precision, Wanted, packed, scan,
+};
 use crate::study::Progress;
 use crate::study::clock::Clock;
 use crate::study::results::DeviceUsed;
@@ -27,6 +29,8 @@ pub struct ClusterJob {
     pub distance: Distance,
     /// Distances to cut at.
     pub thresholds: Vec<f64>,
+    /// How exact r has to be.
+    pub precision: Precision,
     /// Bytes of memory: for the pairs and their distances, or where these do not fit for edges.
     pub memory: u64,
 }
@@ -68,17 +72,16 @@ pub fn cluster(
     let pairs = neurons as u64 * (neurons as u64 - 1) / 2;
     let fits = pairs * PAIR_BYTES <= job.memory;
     clock.step("correlations");
-    let params = Params { memory: job.memory };
-    let pairs = if fits {
-        let all = packed(backend, data.side(), &params)?;
+    let (pairs, computed) = if fits {
+        let (all, computed) = packed(backend, data.side(), &params(job))?;
         clock.step("clusters");
         let dendrogram = redundancy::dendrogram(&all, job.linkage, job.distance)?;
-        Pairs::All(all, dendrogram)
+        (Pairs::All(all, dendrogram), computed)
     } else {
         let farthest = *thresholds.last().unwrap_or(&0.0);
-        let near = near_pairs(&data, backend, job, farthest)?;
+        let (near, computed) = near_pairs(&data, backend, job, farthest)?;
         clock.step("clusters");
-        Pairs::Near(near)
+        (Pairs::Near(near), computed)
     };
     let partitions = partitions(&data, &pairs, job, &thresholds)?;
     let timings = clock.finish();
@@ -91,6 +94,7 @@ pub fn cluster(
         neurosieve_version: env!("CARGO_PKG_VERSION").into(),
         device,
         neurons,
+        precision: computed,
         linkage_asked: job.linkage.name(),
         linkage: linkage.name(),
         distance: job.distance.name(),
@@ -99,6 +103,14 @@ pub fn cluster(
         data: data.summary,
         timings,
     })
+}
+
+fn params(job: &ClusterJob) -> Params {
+    Params {
+        memory: job.memory,
+        precision: job.precision,
+        ..Params::default()
+    }
 }
 
 /// The pairs that there is memory for.
@@ -114,7 +126,7 @@ fn near_pairs(
     backend: &Backend,
     job: &ClusterJob,
     farthest: f64,
-) -> Result<Vec<Edge>> {
+) -> Result<(Vec<Edge>, Computed)> {
     if farthest >= 1.0 {
         return Err(Error::invalid(
             "threshold",
@@ -129,10 +141,10 @@ fn near_pairs(
         most_edges: job.memory / size_of::<Edge>() as u64,
         ..Wanted::default()
     };
-    let params = Params { memory: job.memory };
-    let mut edges = scan(backend, data.side(), None, &wanted, &params)?.edges;
+    let found = scan(backend, data.side(), None, &wanted, &params(job))?;
+    let mut edges = found.edges;
     edges.retain(|edge| job.distance.between(edge.r) <= farthest);
-    Ok(edges)
+    Ok((edges, found.computed))
 }
 
 fn partitions(

@@ -14,7 +14,9 @@ use crate::analysis::similarity::{Cka, linear_cka};
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
 use crate::ops::Backend;
-use crate::ops::correlation::{self, Findings, Matrix, Params, Partner, Side, Wanted, scan};
+use crate::ops::correlation::{
+    self, Findings, Matrix, Params, Partner, Precision, Side, Wanted, scan,
+};
 use crate::ops::moments::{self, layer_norms};
 use crate::study::clock::Clock;
 use crate::study::results::{DeviceUsed, Timing};
@@ -48,6 +50,8 @@ pub struct CorrelateJob {
     pub baseline: Option<Baseline>,
     /// Seed of the baseline.
     pub seed: u64,
+    /// How exact r has to be, that by chance too.
+    pub precision: Precision,
     /// Bytes of memory: for samples and sums in flight, and as many for what is kept of the pairs.
     pub memory: u64,
 }
@@ -104,8 +108,7 @@ pub fn correlate<M: Matrix>(
         matrix: matrix.as_ref().map(|matrix| matrix as &dyn Matrix),
     };
     let right = cross.as_ref().map(Opened::side);
-    let params = Params { memory: job.memory };
-    let findings = scan(backend, data.side(), right, &wanted, &params)?;
+    let findings = scan(backend, data.side(), right, &wanted, &params(job))?;
     let mut cka = None;
     if cross.is_none() {
         clock.step("similarity of layers");
@@ -128,6 +131,14 @@ pub fn correlate<M: Matrix>(
         (device, timings),
     );
     Ok((Correlated { results, findings }, matrix))
+}
+
+fn params(job: &CorrelateJob) -> Params {
+    Params {
+        memory: job.memory,
+        precision: job.precision,
+        ..Params::default()
+    }
 }
 
 /// How often what is kept is in memory while it is written: as found, as columns, as a file.
@@ -205,9 +216,8 @@ fn by_chance(
         partners: 1,
         ..Wanted::default()
     };
-    let params = Params { memory: job.memory };
     let right = Some(Side { rows, moments });
-    let chance = scan(backend, data.side(), right, &wanted, &params)?;
+    let chance = scan(backend, data.side(), right, &wanted, &params(job))?;
     let size = |partners: &Vec<Partner>| partners.first().map_or(0.0, |best| best.r.abs());
     let best_abs: Vec<f32> = chance.partners.iter().map(size).collect();
     let mean = |values: &mut dyn Iterator<Item = f32>| {
@@ -243,6 +253,7 @@ fn record(
         schema_version: SCHEMA_VERSION,
         neurosieve_version: env!("CARGO_PKG_VERSION").into(),
         device,
+        precision: findings.computed.clone(),
         data: data.summary,
         threshold: job.threshold,
         pairs_at_least: job.threshold.map(|_| findings.edges.len()),

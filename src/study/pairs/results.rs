@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::ops::correlation::Computed;
 use crate::study::results::{DeviceUsed, Timing};
 
 /// Version of the documents' layout.
@@ -37,6 +38,8 @@ pub struct CorrelationResults {
     pub neurosieve_version: String,
     /// Where it was computed.
     pub device: DeviceUsed,
+    /// How exact r is, and what computed it.
+    pub precision: Computed,
     /// The activations.
     pub data: DataSummary,
     /// The other model's; null: the pairs are of one model.
@@ -132,6 +135,8 @@ pub struct ClusterResults {
     pub neurosieve_version: String,
     /// Where correlations were computed.
     pub device: DeviceUsed,
+    /// How exact they are, and what computed them.
+    pub precision: Computed,
     /// The activations.
     pub data: DataSummary,
     /// Number of neurons D.

@@ -20,6 +20,7 @@
 //! | `probe.max_passes` | 3000 | 1 to 1000000 | passes over the activations before a fit is left unconverged |
 //! | `clusters.linkage` | `average` | `average`, `complete`, `single` | of the one dendrogram |
 //! | `clusters.distance` | `absolute` | `absolute`, `signed` | 1 − \|r\| or 1 − r |
+//! | `clusters.precision` | `f32` | `f32`, `split-f16`, `f16` | how exact r has to be (`src/ops/correlation/precision.rs`) |
 //! | `clusters.thresholds` | 0.1, 0.2 … 0.9 | 1 to 99 in [0, 2] | where the dendrogram is cut |
 //! | `layers.deltas` | 0.03, 0.02, 0.01 | in [0, 1) | loss on dev that layer selection allows |
 //! | `minimal_set.deltas` | 0.03, 0.02, 0.01 | in [0, 1) | loss on dev that a minimal set allows |
@@ -68,6 +69,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
 use crate::error::{Error, Result};
+use crate::ops::correlation::Precision;
 
 /// A study's specification; the module's table lists every key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -266,6 +268,8 @@ pub struct ClusterSpec {
     pub linkage: LinkageSpec,
     /// Distance of two neurons.
     pub distance: DistanceSpec,
+    /// How exact correlations have to be.
+    pub precision: Precision,
     /// Where the dendrogram is cut.
     pub thresholds: Vec<f64>,
 }
@@ -275,6 +279,7 @@ impl Default for ClusterSpec {
         Self {
             linkage: LinkageSpec::Average,
             distance: DistanceSpec::Absolute,
+            precision: Precision::F32,
             thresholds: vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
         }
     }

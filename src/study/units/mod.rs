@@ -22,6 +22,7 @@ use ndarray::ArrayView2;
 use super::results::DeviceUsed;
 use crate::analysis::search::{Batch, Keeper};
 use crate::error::{Error, Result};
+use crate::ops::correlation::{Computed, Correlation, Precision};
 use crate::ops::probe::{Fit, Params, Response};
 
 /// What a unit's file begins with; another number where its form changes.
@@ -212,21 +213,33 @@ impl<'a> Units<'a> {
         }
     }
 
-    /// The correlations of all pairs: those of the unit, or computed now and kept.
+    /// The correlations of all pairs of so many neurons, and what computed them: those of the unit, or computed now and kept.
     ///
     /// # Errors
     /// What `compute` returns; when the unit cannot be written.
     pub(super) fn correlations(
         &self,
-        compute: impl FnOnce() -> Result<Vec<f32>>,
-    ) -> Result<Vec<f32>> {
-        let name = self.name("correlations", |_| {});
-        if let Some(found) = self.folder.read(&name)? {
-            return Ok(bytemuck::pod_collect_to_vec(&found));
+        (neurons, precision): (usize, Precision),
+        compute: impl FnOnce() -> Result<(Correlation, Computed)>,
+    ) -> Result<(Correlation, Computed)> {
+        let name = self.name("correlations", |hasher| text(hasher, precision.name()));
+        let pairs = neurons * neurons.saturating_sub(1) / 2;
+        let found = self.folder.read(&name)?;
+        // The values first: they are as many as there are pairs.
+        let parts = found.as_ref().and_then(|found| found.split_at_checked(4 * pairs));
+        let known = parts.and_then(|(values, computed)| {
+            let packed = bytemuck::pod_collect_to_vec(values);
+            let computed = serde_json::from_slice(computed).ok()?;
+            Some((Correlation { neurons, packed }, computed))
+        });
+        if let Some(known) = known {
+            return Ok(known);
         }
-        let found = compute()?;
-        self.folder.write(&name, bytemuck::cast_slice(&found))?;
-        Ok(found)
+        let (correlation, computed) = compute()?;
+        let mut bytes = bytemuck::cast_slice(&correlation.packed).to_vec();
+        serde_json::to_writer(&mut bytes, &computed).expect("a Vec takes what is plain text");
+        self.folder.write(&name, &bytes)?;
+        Ok((correlation, computed))
     }
 
     fn name(&self, kind: &str, depends: impl FnOnce(&mut blake3::Hasher)) -> String {

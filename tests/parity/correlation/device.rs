@@ -26,7 +26,10 @@ fn kept(gpu: &Gpu, left: &Model, right: Option<&Model>, partners: usize) -> Find
         left.side(),
         side,
         &wanted,
-        &Params { memory: u64::MAX },
+        &Params {
+            memory: u64::MAX,
+            ..Params::default()
+        },
     )
     .unwrap()
 }
