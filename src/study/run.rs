@@ -124,13 +124,7 @@ fn on_data(
         .map(|draws| draws.iter().map(|draw| &draw.train).collect())
         .collect();
     let on_all = common.on_all(&drawn, &oracles, &mut |done| clock.fraction(done))?;
-    let mut warnings = warnings::of_data(&summary);
-    warnings.extend(
-        clustering
-            .precision
-            .as_ref()
-            .and_then(warnings::of_precision),
-    );
+    let mut warnings = warnings::of_data(&summary, &clustering);
     let mut tally = Tally::of(on_all.iter().flatten().map(Frozen::certificate));
     let mut choices = Vec::new();
     for (task, oracle) in oracles.iter().enumerate() {

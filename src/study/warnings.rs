@@ -1,15 +1,15 @@
 //! What the reader of the figures should know, in plain words.
 
 use super::records::Tally;
-use super::results::{DataSummary, TaskResults};
+use super::results::{Clustering, DataSummary, TaskResults};
 use crate::analysis::selectivity::SEEN_ENOUGH;
 use crate::ops::correlation::{Computed, Precision};
 
 /// Most names that a warning lists.
 const LISTED: usize = 8;
 
-/// About the activations.
-pub(super) fn of_data(data: &DataSummary) -> Vec<String> {
+/// About the activations and their correlations.
+pub(super) fn of_data(data: &DataSummary, clustering: &Clustering) -> Vec<String> {
     let mut warnings = Vec::new();
     if !data.constant.is_empty() {
         warnings.push(format!(
@@ -33,11 +33,12 @@ pub(super) fn of_data(data: &DataSummary) -> Vec<String> {
             list(&data.dead_layers)
         ));
     }
+    warnings.extend(clustering.precision.as_ref().and_then(of_precision));
     warnings
 }
 
 /// About correlations that need not be as exact as f32.
-pub(super) fn of_precision(computed: &Computed) -> Option<String> {
+fn of_precision(computed: &Computed) -> Option<String> {
     let Computed {
         asked,
         kernel,

@@ -2,6 +2,7 @@
 
 use neurosieve::bench::gate;
 use neurosieve::bench::results::Roof;
+use neurosieve::gpu::AdapterReport;
 use serde_json::{Value, json};
 
 use super::native;
@@ -266,6 +267,21 @@ fn a_field_that_is_gone_or_of_another_type_is_noticed() {
     let mut more = fine;
     more["workloads"][0]["times"]["guess"] = json!(1);
     assert_eq!(faults(&more).len(), 1);
+}
+
+/// Files that were written before adapters told of matrix units are still compared.
+#[test]
+fn an_adapter_that_tells_nothing_of_matrix_units_has_none() {
+    let limits = json!({
+        "buffer_bytes": 1, "binding_bytes": 1, "workgroup_memory_bytes": 1, "workgroup_threads": 1,
+        "workgroups_per_dimension": 1, "storage_buffers": 1
+    });
+    let old = json!({
+        "index": 0, "name": "A card", "vendor_id": 1, "device_id": 1, "kind": "discrete", "backend": "vulkan",
+        "driver": "", "driver_info": "", "limits": limits, "features": []
+    });
+    let adapter: AdapterReport = serde_json::from_value(old).unwrap();
+    assert!(adapter.matrix_units.is_empty());
 }
 
 #[test]

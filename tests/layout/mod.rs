@@ -235,7 +235,7 @@ const READ_HOME: &[&str] = &[
 ];
 
 /// What the compiler cannot check: mapping a file, and asking for a GPU's matrix units, which are experimental.
-const UNSAFE_WORDS: &[&str] = &["unsafe"];
+const UNSAFE_WORDS: &[&str] = &["unsafe {", "unsafe_code"];
 const UNSAFE_HOME: &[&str] = &["src/data/mapped.rs", "src/gpu/matrix.rs"];
 
 /// Making files and folders.

@@ -192,6 +192,25 @@ fn the_variant_is_measured_once_and_only_where_it_pays() {
     );
 }
 
+/// Matrix units may be listed by a driver that does not run their kernels.
+#[test]
+fn a_variant_that_fails_is_not_chosen() {
+    let Some(gpu) = support::own_gpu("a_variant_that_fails_is_not_chosen") else {
+        return;
+    };
+    let failing = |broken: usize| {
+        let gpu = &gpu;
+        move |variant: usize| match variant == broken {
+            true => Err(gpu.error("test", format!("variant {variant} is broken"))),
+            false => Ok(()),
+        }
+    };
+    let chosen = gpu.tuned("second fails", &[1, 2, 3], true, &failing(2));
+    assert!([1, 3].contains(&chosen.unwrap()));
+    let refused = gpu.tuned("first fails", &[1, 2], true, &failing(1));
+    assert!(refused.unwrap_err().to_string().contains("variant 1"));
+}
+
 #[test]
 fn what_was_measured_is_kept_in_a_file_by_device() {
     use std::cell::Cell;

@@ -290,81 +290,84 @@ fn what_f16_does_not_hold_is_computed_in_f32() {
     }
 }
 
+/// What of which shader is broken how, and in which classes that shows.
+type Break = (
+    &'static str,
+    &'static [Precision],
+    &'static str,
+    &'static str,
+);
+
+const BOTH: &[Precision] = &[Precision::SplitF16, Precision::F16];
+const SPLIT: &[Precision] = &[Precision::SplitF16];
+
+const BREAKS: [Break; 12] = [
+    ("correlation", BOTH, "first & 0xffffu", "first & 0xfff0u"),
+    ("correlation", BOTH, "second << 16u", "second << 15u"),
+    ("correlation", SPLIT, "(first >> 16u)", "(first >> 17u)"),
+    ("correlation", SPLIT, "* 2048.0", "* 1024.0"),
+    (
+        "correlation",
+        SPLIT,
+        "value - of_bits(hi)",
+        "of_bits(hi) - value",
+    ),
+    (
+        "correlation_halves",
+        BOTH,
+        "fraction << 13u",
+        "fraction << 12u",
+    ),
+    ("correlation_halves", BOTH, "word.y >> 16u", "word.y >> 17u"),
+    (
+        "correlation_halves",
+        BOTH,
+        "s15 = fma(vec4(a1.w), b1, s15);",
+        "s15 = fma(vec4(a1.w), b0, s15);",
+    ),
+    (
+        "correlation_halves",
+        BOTH,
+        "start > p.start",
+        "start < p.start",
+    ),
+    (
+        "correlation_halves",
+        BOTH,
+        "row + 3u * WORDS + tx",
+        "row + 2u * WORDS + tx",
+    ),
+    (
+        "correlation_halves",
+        SPLIT,
+        "t13 = fma(vec4(a1.z), d1, fma(vec4(c1.z), b1, t13));",
+        "t13 = fma(vec4(a1.z), d1, t13);",
+    ),
+    ("correlation_halves", SPLIT, "s3 += t3 * 0.00048828125;", ""),
+];
+
 #[test]
 fn breaking_the_kernels_of_f16_is_noticed() {
     let Some(gpu) = support::gpu("breaking_the_kernels_of_f16_is_noticed") else {
         return;
     };
     let x = activations(2100, 150, 13);
-    let centring = include_str!("../../../shaders/correlation.wgsl");
-    let products = include_str!("../../../shaders/correlation_halves.wgsl");
-    let both = [Precision::SplitF16, Precision::F16];
-    let split = [Precision::SplitF16];
-    type Break<'a> = (&'static str, &'a [Precision], &'a str, &'a str);
-    let breaks: [Break<'_>; 12] = [
-        ("correlation", &both, "first & 0xffffu", "first & 0xfff0u"),
-        ("correlation", &both, "second << 16u", "second << 15u"),
-        ("correlation", &split, "(first >> 16u)", "(first >> 17u)"),
-        ("correlation", &split, "* 2048.0", "* 2000.0"),
-        ("correlation", &split, "value - of_bits(hi)", "value"),
-        (
-            "correlation_halves",
-            &both,
-            "exponent + 112u",
-            "exponent + 111u",
-        ),
-        (
-            "correlation_halves",
-            &both,
-            "word.y >> 16u",
-            "word.y >> 17u",
-        ),
-        (
-            "correlation_halves",
-            &both,
-            "s15 = fma(vec4(a1.w), b1, s15);",
-            "s15 = fma(vec4(a1.w), b0, s15);",
-        ),
-        (
-            "correlation_halves",
-            &both,
-            "start > p.start",
-            "start < p.start",
-        ),
-        (
-            "correlation_halves",
-            &both,
-            "row + 3u * WORDS + tx",
-            "row + 2u * WORDS + tx",
-        ),
-        (
-            "correlation_halves",
-            &split,
-            "t13 = fma(vec4(a1.z), d1, fma(vec4(c1.z), b1, t13));",
-            "t13 = fma(vec4(a1.z), d1, t13);",
-        ),
-        (
-            "correlation_halves",
-            &split,
-            "s3 += t3 * 0.00048828125;",
-            "",
-        ),
-    ];
-    for (shader, classes, right, wrong) in breaks {
+    let off = |gpu: Gpu, precision: Precision| {
+        let params = params(precision, Kernels::Plain);
+        deviation(x.view(), &of(&Backend::Gpu(gpu), x.view(), &params).0)
+    };
+    for (shader, classes, right, wrong) in BREAKS {
         let source = match shader {
-            "correlation" => centring,
-            _ => products,
+            "correlation" => include_str!("../../../shaders/correlation.wgsl"),
+            _ => include_str!("../../../shaders/correlation_halves.wgsl"),
         };
         assert!(source.contains(right), "{shader} no longer says {right}");
         let broken = gpu.with_shader(shader, source.replace(right, wrong));
         for &precision in classes {
             // The bound of f16 is far above what is usual: three times that is noticed.
-            let params = params(precision, Kernels::Plain);
-            let (fine, _) = of(&Backend::Gpu(gpu.clone()), x.view(), &params);
-            let most = TOLERANCE.max(3.0 * deviation(x.view(), &fine));
+            let most = TOLERANCE.max(3.0 * off(gpu.clone(), precision));
             for (name, chosen) in each(&broken, precision, Kernels::Plain) {
-                let (found, _) = of(&Backend::Gpu(chosen), x.view(), &params);
-                let off = deviation(x.view(), &found);
+                let off = off(chosen, precision);
                 assert!(
                     off > most,
                     "{wrong} instead of {right}, {name}: only {off:e} off"
