@@ -194,9 +194,9 @@ fn on_units(bench: &Bench<'_>, gpu: &Gpu, units: MatrixUnits) -> Result<Found> {
     };
     let all = |_: &str| true;
     loop {
-        let work = |backend: &Backend| match backend {
-            Backend::Gpu(gpu) => roofs::blocks(gpu, &params),
-            Backend::Cpu => Ok(Vec::new()), // never asked: it has no such roof
+        let work = |backend: &Backend| match backend.gpu() {
+            Some(gpu) => roofs::blocks(gpu, &params),
+            None => Ok(Vec::new()), // never asked: it has no such roof
         };
         let sums = work(bench.backend)?;
         let metered = gpu.metered()?;

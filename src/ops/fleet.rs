@@ -25,7 +25,8 @@ const MOST_THREADS: usize = 1 << 20;
 /// and of devices that compute alike the result has the bits that one of them alone gives.
 #[derive(Debug, Clone)]
 pub struct Fleet {
-    lead: Gpu,
+    /// The place of the lead.
+    lead: usize,
     devices: Vec<Gpu>,
     speeds: Vec<usize>,
 }
@@ -49,7 +50,7 @@ impl Fleet {
             ));
         };
         Ok(Self {
-            lead: devices[fastest].clone(),
+            lead: fastest,
             devices,
             speeds,
         })
@@ -57,7 +58,20 @@ impl Fleet {
 
     /// The device that does what is not dealt: the fastest, of equals the first.
     pub fn lead(&self) -> &Gpu {
-        &self.lead
+        &self.devices[self.lead]
+    }
+
+    /// One device, which does everything.
+    pub(in crate::ops) fn of(gpu: &Gpu) -> Self {
+        Self {
+            lead: 0,
+            devices: vec![gpu.clone()],
+            speeds: vec![1],
+        }
+    }
+
+    pub(in crate::ops) fn is_lead(&self, place: usize) -> bool {
+        place == self.lead
     }
 
     /// The devices, in the order in which parts are dealt.
@@ -81,31 +95,40 @@ impl Fleet {
         self.speeds.iter().map(part).collect()
     }
 
-    /// Does a part of `0..items` on each device that gets one, all at the same time; the results come in order. What the
-    /// parts tell is heard on the calling thread, with the place of the part.
+    /// The place of the device that would be done first with so many `more` items beside those that each `has`; of equals the
+    /// first.
+    pub(in crate::ops) fn first_done(&self, has: &[usize], more: usize) -> usize {
+        let time = |at: &usize| (has[*at] + more) as f64 / self.speeds[*at] as f64;
+        let places = 0..self.devices.len();
+        let first = places.min_by(|a, b| time(a).total_cmp(&time(b)));
+        first.expect("a fleet has a device")
+    }
+
+    /// Works on all devices at the same time, each of which gets its place and tells what is heard on the calling thread; the
+    /// results come in order.
     ///
     /// # Errors
-    /// What the first of the parts that fail returns.
+    /// What the first of the devices that fail returns.
     pub(in crate::ops) fn each<R: Send, M: Send>(
         &self,
-        items: usize,
-        work: impl Fn(&Gpu, Range<usize>, &mut dyn FnMut(M)) -> Result<R> + Sync,
+        work: impl Fn(usize, &Gpu, &mut dyn FnMut(M)) -> Result<R> + Sync,
         hear: &mut dyn FnMut(usize, M),
     ) -> Result<Vec<R>> {
-        let parts = self.devices.iter().zip(self.deal(items));
-        let parts = parts.filter(|(_, part)| !part.is_empty()).enumerate();
+        if let [gpu] = &*self.devices {
+            return Ok(vec![work(0, gpu, &mut |message| hear(0, message))?]);
+        }
         std::thread::scope(|scope| {
             let (tell, heard) = channel();
-            let begin = |(at, (gpu, part)): (usize, (&Gpu, Range<usize>))| {
+            let begin = |(at, gpu): (usize, &'_ Gpu)| {
                 let (tell, work, gpu) = (tell.clone(), &work, gpu.clone());
                 scope.spawn(move || {
-                    work(&gpu, part, &mut |message| {
+                    work(at, &gpu, &mut |message| {
                         // Nobody listens only when the calling thread panics.
                         let _ = tell.send((at, message));
                     })
                 })
             };
-            let begun: Vec<_> = parts.map(begin).collect();
+            let begun: Vec<_> = self.devices.iter().enumerate().map(begin).collect();
             drop(tell);
             for (at, message) in heard {
                 hear(at, message);
@@ -114,6 +137,21 @@ impl Fleet {
                 .into_iter()
                 .map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)))
                 .collect()
+        })
+    }
+
+    /// As [`Gpu::fitting`]: where one device is out of memory, all go on with smaller bindings.
+    ///
+    /// # Errors
+    /// What the last attempt returned.
+    pub(in crate::ops) fn fitting<T>(&self, attempt: impl Fn(&Self) -> Result<T>) -> Result<T> {
+        self.lead().fitting(|lead| {
+            let limit = lead.binding_bytes();
+            let smaller = self.devices.iter().map(|gpu| gpu.with_binding_limit(limit));
+            attempt(&Self {
+                devices: smaller.collect(),
+                ..self.clone()
+            })
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Correlation: GPU = CPU = naive f64.
 
-mod device;
+pub(super) mod device;
 mod precision;
-mod scan;
+pub(super) mod scan;
 
 use ndarray::{Array2, ArrayView2};
 use neurosieve::ops::Backend;

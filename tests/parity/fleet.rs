@@ -4,8 +4,10 @@ use neurosieve::gpu::Gpu;
 use neurosieve::ops::probe::{Params, Progress};
 use neurosieve::ops::{Backend, Fleet};
 
+use super::correlation::device::kept;
+use super::correlation::scan::{Model, run};
 use super::{ablation, probe, sweep};
-use crate::support::{gpu, own_gpu};
+use crate::support::{activations, gpu, own_gpu};
 
 /// Devices of these speeds: the shared one, and others of their own.
 fn fleet(test: &str, speeds: &[usize]) -> Option<(Gpu, Fleet)> {
@@ -74,6 +76,29 @@ fn probes_have_the_bits_that_one_device_gives() {
         let alone = probe::fits(&Backend::Gpu(one.clone()), &case, &params).unwrap();
         let together = probe::fits(&Backend::Fleet(fleet.clone()), &case, &params).unwrap();
         assert_eq!(alone, together);
+    }
+}
+
+#[test]
+fn correlations_have_the_bits_that_one_device_gives() {
+    let Some((one, fleet)) = fleet("correlations", &[3, 1]) else {
+        return;
+    };
+    let (one, all) = (Backend::Gpu(one), Backend::Fleet(fleet));
+    // More tiles than are dealt at once, few samples; both sides of two models ragged.
+    let (left, right) = (activations(70, 903, 1), activations(70, 333, 2));
+    let (left, right) = (Model::new(left, 4), Model::new(right, 3));
+    for right in [None, Some(&right)] {
+        // Tiles that come back, and all of the samples read again for each part.
+        for memory in [u64::MAX, 1 << 20] {
+            let alone = run(&one, &left, right, memory);
+            assert_eq!(alone, run(&all, &left, right, memory));
+        }
+        // Tiles that stay, with partners and without.
+        for partners in [3, 0] {
+            let alone = kept(&one, &left, right, partners);
+            assert_eq!(alone, kept(&all, &left, right, partners));
+        }
     }
 }
 

@@ -18,8 +18,6 @@ mod cpu;
 mod gpu;
 mod masks;
 
-use std::ops::Range;
-
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::partial::Partial;
@@ -107,11 +105,17 @@ fn dealt(
     labels: &Labels,
     params: &Params<'_>,
 ) -> Result<Array2<u32>> {
-    let part = |gpu: &Gpu, rows: Range<usize>, _: &mut dyn FnMut(())| {
+    let parts = fleet.deal(x.nrows());
+    let part = |at: usize, gpu: &Gpu, _: &mut dyn FnMut(())| {
+        let rows = parts[at].clone();
+        if rows.is_empty() {
+            return Ok(None);
+        }
         let labels = labels.part(rows.clone());
-        gpu::counts(gpu, x.slice(s![rows, ..]), &labels, params)
+        gpu::counts(gpu, x.slice(s![rows, ..]), &labels, params).map(Some)
     };
-    let mut parts = fleet.each(x.nrows(), part, &mut |_, ()| ())?.into_iter();
+    let parts = fleet.each(part, &mut |_, ()| ())?;
+    let mut parts = parts.into_iter().flatten();
     let counts = parts.next().expect("there are samples");
     Ok(parts.fold(counts, |sum, part| sum + part))
 }

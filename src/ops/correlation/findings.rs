@@ -43,6 +43,33 @@ pub(super) struct Leavings {
     layers: LayerSums,
 }
 
+/// What one tile leaves that its device reduced, or what came back of it left.
+#[derive(Default)]
+pub(super) struct OfTile {
+    pub leavings: Vec<Leavings>,
+    /// What the pairs of rectangles add up to: |r|, (r·s_i·s_j)² of the shares that [`Reduction::sizes`] gives, and the
+    /// largest |r|.
+    pub rectangles: Vec<(Rectangle, [f32; 3])>,
+}
+
+impl From<Sums> for Leavings {
+    fn from(sums: Sums) -> Self {
+        Self {
+            sums: Some(sums),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Leavings> for OfTile {
+    fn from(leavings: Leavings) -> Self {
+        Self {
+            leavings: vec![leavings],
+            rectangles: Vec::new(),
+        }
+    }
+}
+
 /// What all tiles so far have left.
 pub(super) struct Collected {
     edges: Vec<Edge>,
@@ -348,23 +375,15 @@ impl<'a> Reduction<'a> {
 }
 
 impl Collected {
-    /// Counts and power sums of some tiles.
-    pub(super) fn add_sums(&mut self, sums: &Sums) {
-        self.sums.add(sums);
-    }
-
-    /// What the pairs of a rectangle add up to: |r|, (r·s_i·s_j)² of the shares that [`Reduction::sizes`] gives, and the
-    /// largest |r|.
-    pub(super) fn add_layers(
-        &mut self,
-        reduction: &Reduction<'_>,
-        rectangle: &Rectangle,
-        size: f64,
-        squares: f64,
-        largest: f32,
-    ) {
-        if let (Some(total), Some(layers)) = (&mut self.layers, &reduction.layers) {
-            total.add_rectangle(layers, rectangle, size, squares, largest);
+    /// What one tile has left; tiles come in their order.
+    pub(super) fn add_tile(&mut self, reduction: &Reduction<'_>, of_tile: OfTile) {
+        self.add(of_tile.leavings);
+        let (Some(total), Some(layers)) = (&mut self.layers, &reduction.layers) else {
+            return;
+        };
+        for (rectangle, [size, squares, largest]) in &of_tile.rectangles {
+            let (size, squares) = (f64::from(*size), f64::from(*squares));
+            total.add_rectangle(layers, rectangle, size, squares, *largest);
         }
     }
 

@@ -31,6 +31,7 @@ mod layers;
 mod padded;
 mod precision;
 mod reduce;
+mod run;
 mod triangle;
 mod variants;
 
@@ -40,12 +41,12 @@ use self::columns::{Columns, Held};
 use self::triangle::Triangle;
 use crate::activations::{LayerMap, Rows};
 use crate::error::{Error, Result};
-use crate::ops::Backend;
 use crate::ops::moments::Moments;
+use crate::ops::{Backend, Fleet};
 
-pub use gpu::KERNELS;
 pub use precision::{Computed, Kernels, Precision, TOLERANCE_F16};
 pub use reduce::KERNELS as KERNELS_OF_TILES;
+pub use run::KERNELS;
 pub use variants::{KERNELS as KERNELS_OF_PRODUCTS, has_matrix_kernel};
 
 /// Correlations of all pairs of D neurons: the upper triangle without the diagonal, row by row.
@@ -295,9 +296,10 @@ pub fn scan(
     let sides: Vec<Side<'_>> = [Some(left), right].into_iter().flatten().collect();
     check(&sides, wanted)?;
     let columns = Columns::new(&sides);
-    match backend.gpu() {
-        None => cpu::scan(&columns, wanted, params),
-        Some(gpu) => gpu::scan(gpu, &columns, wanted, params),
+    match backend {
+        Backend::Cpu => cpu::scan(&columns, wanted, params),
+        Backend::Gpu(gpu) => gpu::scan(&Fleet::of(gpu), &columns, wanted, params),
+        Backend::Fleet(fleet) => gpu::scan(fleet, &columns, wanted, params),
     }
 }
 

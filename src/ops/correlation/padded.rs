@@ -6,7 +6,7 @@ use super::columns::{Columns, Placed};
 use crate::gpu::blocks;
 
 /// Tiles along a side of a square that is computed together, so that its columns stay in the cache.
-const SQUARE: usize = 8;
+pub(super) const SQUARE: usize = 8;
 
 /// The columns on the device: each side begins with a tile of its own.
 pub(super) struct Padded {

@@ -14,7 +14,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::columns::Columns;
-use super::findings::{BINS, Collected, Reduction, Sums, correlations};
+use super::findings::{BINS, Leavings, OfTile, Reduction, Sums, correlations};
 use super::layers::Rectangle;
 use super::padded::Padded;
 use crate::error::Result;
@@ -214,8 +214,7 @@ impl<'a> Reducer<'a> {
         tiles: &[[u32; 2]],
         g: &Buffer<f32>,
         bands: &[usize],
-        collected: &mut Collected,
-    ) -> Result<()> {
+    ) -> Result<Vec<OfTile>> {
         let described: Vec<Tile> = tiles.iter().map(|tile| self.described(tile)).collect();
         let loaded = Loaded {
             tiles,
@@ -224,18 +223,19 @@ impl<'a> Reducer<'a> {
             columns: self.gpu.zeros("columns", self.padded.width())?,
         };
         let sizes = self.reduction.sizes();
+        let mut found: Vec<OfTile> = tiles.iter().map(|_| OfTile::default()).collect();
         let mut from = 0;
         for &end in bands {
-            if self.reduction.keeps_pairs() || self.reduction.keeps_sums() {
-                self.part(&loaded, from..end, &sizes, collected)?;
+            if from < end && (self.reduction.keeps_pairs() || self.reduction.keeps_sums()) {
+                self.part(&loaded, from..end, &sizes, &mut found[from..end])?;
             }
             from = end;
         }
         if self.reduction.keeps_layers() {
             self.write_columns(&loaded, &sizes)?;
-            self.layers(&loaded, collected)?;
+            self.layers(&loaded, &mut found)?;
         }
-        Ok(())
+        Ok(found)
     }
 
     fn described(&self, [left, right]: &[u32; 2]) -> Tile {
@@ -291,7 +291,7 @@ impl<'a> Reducer<'a> {
         loaded: &Loaded<'_>,
         part: Range<usize>,
         sizes: &[f32],
-        collected: &mut Collected,
+        found: &mut [OfTile],
     ) -> Result<()> {
         let values = self.padded.tile * self.padded.tile;
         self.write_columns(loaded, sizes)?;
@@ -326,43 +326,43 @@ impl<'a> Reducer<'a> {
             let powers = self
                 .gpu
                 .download_range(&sums, part.start * 5..part.end * 5)?;
-            collected.add_sums(&self.sums(&loaded.tiles[part.clone()], &counts[1..], &powers));
+            self.sums(&counts[1..], &powers, found);
         }
         match counts[0] as usize {
             _ if !self.reduction.keeps_pairs() => Ok(()),
             told if told <= capacity => {
                 for some in blocks(told, VALUES) {
                     let pairs = self.gpu.download_range(&pairs, some)?;
-                    self.pairs(loaded.tiles, &pairs, collected)?;
+                    found[0].leavings.extend(self.pairs(loaded.tiles, &pairs)?);
                 }
                 Ok(())
             }
-            _ => self.whole(loaded, part, collected),
+            _ => {
+                found[0].leavings.extend(self.whole(loaded, part)?);
+                Ok(())
+            }
         }
     }
 
-    /// Counts and power sums of r over tiles. The kernel counts each bin in 32 bits: a part has fewer values.
-    fn sums(&self, tiles: &[[u32; 2]], bins: &[u32], powers: &[f32]) -> Sums {
-        debug_assert_eq!(powers.len(), tiles.len() * 5);
-        let mut sums = Sums {
-            counts: bins.iter().map(|count| u64::from(*count)).collect(),
-            ..Sums::default()
-        };
-        for of_tile in powers.chunks_exact(5) {
-            let each = sums.powers.iter_mut().zip(of_tile);
-            each.for_each(|(sum, power)| *sum += f64::from(*power));
-            sums.size += f64::from(of_tile[4]);
+    /// Power sums of r over each tile, and counts over all of them with those of the first. The kernel counts each bin in 32
+    /// bits: a part has fewer values.
+    fn sums(&self, bins: &[u32], powers: &[f32], found: &mut [OfTile]) {
+        debug_assert_eq!(powers.len(), found.len() * 5);
+        let mut bins = Some(bins);
+        for (found, of_tile) in found.iter_mut().zip(powers.chunks_exact(5)) {
+            let counts = bins.take().unwrap_or_default().iter();
+            let power = |at: usize| f64::from(of_tile[at]);
+            let sums = Sums {
+                counts: counts.map(|count| u64::from(*count)).collect(),
+                powers: [0, 1, 2, 3].map(power),
+                size: power(4),
+            };
+            found.leavings.push(sums.into());
         }
-        sums
     }
 
     /// Takes the pairs that the device told of.
-    fn pairs(
-        &self,
-        tiles: &[[u32; 2]],
-        told: &[[u32; 2]],
-        collected: &mut Collected,
-    ) -> Result<()> {
+    fn pairs(&self, tiles: &[[u32; 2]], told: &[[u32; 2]]) -> Result<Vec<Leavings>> {
         let (edge, n) = (self.padded.tile, self.columns.samples() as f64);
         let pair = |[place, bits]: &[u32; 2]| {
             let place = *place as usize;
@@ -377,18 +377,12 @@ impl<'a> Reducer<'a> {
             let pairs: Vec<(usize, usize, f32)> = told.iter().map(pair).collect();
             self.reduction.pairs(&pairs)
         };
-        let found = told.par_chunks(PAIRS).map(some);
-        collected.add(found.collect::<Result<_>>()?);
-        Ok(())
+        told.par_chunks(PAIRS).map(some).collect()
     }
 
     /// Takes the pairs from whole tiles, where too many were worth telling.
-    fn whole(
-        &self,
-        loaded: &Loaded<'_>,
-        part: Range<usize>,
-        collected: &mut Collected,
-    ) -> Result<()> {
+    fn whole(&self, loaded: &Loaded<'_>, part: Range<usize>) -> Result<Vec<Leavings>> {
+        let mut all = Vec::with_capacity(part.len());
         let (edge, n) = (self.padded.tile, self.columns.samples() as f64);
         let values = edge * edge;
         for some in blocks(part.len(), (VALUES / values).max(1)) {
@@ -407,13 +401,13 @@ impl<'a> Reducer<'a> {
                 let leavings = self.reduction.pairs_of_tile(left, right, r.view())?;
                 Ok(self.reduction.with_strong(leavings))
             });
-            collected.add(found.collect::<Result<_>>()?);
+            all.extend(found.collect::<Result<Vec<_>>>()?);
         }
-        Ok(())
+        Ok(all)
     }
 
     /// The sums by pair of layers.
-    fn layers(&self, loaded: &Loaded<'_>, collected: &mut Collected) -> Result<()> {
+    fn layers(&self, loaded: &Loaded<'_>, found: &mut [OfTile]) -> Result<()> {
         let rectangles = rectangles(self.reduction, self.padded, loaded.tiles);
         let parts: Vec<Part> = rectangles
             .iter()
@@ -447,10 +441,8 @@ impl<'a> Reducer<'a> {
             self.gpu.wait("correlation")?;
         }
         let sums = self.gpu.download(&sums)?;
-        for ((_, rectangle), sums) in rectangles.iter().zip(sums.chunks_exact(3)) {
-            let [size, squares, largest] = [sums[0], sums[1], sums[2]];
-            let (size, squares) = (f64::from(size), f64::from(squares));
-            collected.add_layers(self.reduction, rectangle, size, squares, largest);
+        for ((tile, rectangle), sums) in rectangles.into_iter().zip(sums.as_chunks().0) {
+            found[tile].rectangles.push((rectangle, *sums));
         }
         Ok(())
     }

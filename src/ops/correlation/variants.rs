@@ -265,7 +265,7 @@ impl Variant {
     }
 
     /// Whether a device can run it at all.
-    fn runs_on(&self, gpu: &Gpu) -> bool {
+    pub(super) fn runs_on(&self, gpu: &Gpu) -> bool {
         let Some(units) = self.units else {
             return true;
         };

@@ -77,7 +77,6 @@ pub use problem::{
 pub use stop::Stop;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use batch::{Frame, Outcome};
 use fista::Fista;
@@ -191,10 +190,14 @@ fn dealt(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<Fit>> {
     let params = params.dealt(fleet);
-    let part = |gpu: &Gpu, part: Range<usize>, tell: &mut dyn FnMut(Progress)| {
+    let parts = fleet.deal(problems.len());
+    let part = |at: usize, gpu: &Gpu, tell: &mut dyn FnMut(Progress)| {
         let backend = Backend::Gpu(gpu.clone());
         let tell = &mut |step: &Progress| tell(*step);
-        fit(&backend, design, &problems[part], &params, tell)
+        match &problems[parts[at].clone()] {
+            [] => Ok(Vec::new()),
+            mine => fit(&backend, design, mine, &params, tell),
+        }
     };
     let mut heard: BTreeMap<usize, Progress> = BTreeMap::new();
     let mut hear = |part, step| {
@@ -206,7 +209,7 @@ fn dealt(
             passes: heard.values().fold(0.0, most),
         });
     };
-    Ok(fleet.each(problems.len(), part, &mut hear)?.concat())
+    Ok(fleet.each(part, &mut hear)?.concat())
 }
 
 /// A solver that a problem can go to.

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::{Error, Result};
-use crate::gpu::{Binding, Dispatch, Gpu, Kernel, Layout, Slot, MatrixUnits};
+use crate::gpu::{Binding, Dispatch, Gpu, Kernel, Layout, MatrixUnits, Slot};
 
 /// Subgroups of a workgroup at most, and blocks that each of them adds to.
 const SUBGROUPS: usize = 8;

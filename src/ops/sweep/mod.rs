@@ -16,8 +16,6 @@
 mod cpu;
 mod gpu;
 
-use std::ops::Range;
-
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::partial::{Groups, Partial};
@@ -98,12 +96,18 @@ fn dealt(
     labels: &Labels,
     params: &Params<'_>,
 ) -> Result<Vec<Array2<u32>>> {
-    let part = |gpu: &Gpu, rows: Range<usize>, _: &mut dyn FnMut(())| {
+    let parts = fleet.deal(x.nrows());
+    let part = |at: usize, gpu: &Gpu, _: &mut dyn FnMut(())| {
+        let rows = parts[at].clone();
+        if rows.is_empty() {
+            return Ok(None);
+        }
         let labels = labels.part(rows.clone());
         let groups = Groups::new(&labels, params.by_class);
-        gpu::counts(gpu, x.slice(s![rows, ..]), &labels, params, &groups)
+        gpu::counts(gpu, x.slice(s![rows, ..]), &labels, params, &groups).map(Some)
     };
-    let mut parts = fleet.each(x.nrows(), part, &mut |_, ()| ())?.into_iter();
+    let parts = fleet.each(part, &mut |_, ()| ())?;
+    let mut parts = parts.into_iter().flatten();
     let mut counts = parts.next().expect("there are samples");
     for part in parts {
         let each = counts.iter_mut().zip(&part);

@@ -226,7 +226,9 @@ impl<'a> Units<'a> {
         let pairs = neurons * neurons.saturating_sub(1) / 2;
         let found = self.folder.read(&name)?;
         // The values first: they are as many as there are pairs.
-        let parts = found.as_ref().and_then(|found| found.split_at_checked(4 * pairs));
+        let parts = found
+            .as_ref()
+            .and_then(|found| found.split_at_checked(4 * pairs));
         let known = parts.and_then(|(values, computed)| {
             let packed = bytemuck::pod_collect_to_vec(values);
             let computed = serde_json::from_slice(computed).ok()?;

@@ -11,7 +11,12 @@ use crate::support::{self, activations};
 const ROUNDING: f64 = 1e-6;
 
 /// As [`run`], without the matrix, so that tiles stay on the device.
-fn kept(gpu: &Gpu, left: &Model, right: Option<&Model>, partners: usize) -> Findings {
+pub(in crate::parity) fn kept(
+    backend: &Backend,
+    left: &Model,
+    right: Option<&Model>,
+    partners: usize,
+) -> Findings {
     let other = right.unwrap_or(left);
     let wanted = Wanted {
         at_least: Some(THRESHOLD),
@@ -20,9 +25,9 @@ fn kept(gpu: &Gpu, left: &Model, right: Option<&Model>, partners: usize) -> Find
         layers: Some([left.x.layers(), other.x.layers()]),
         ..Wanted::default()
     };
-    let (backend, side) = (Backend::Gpu(gpu.clone()), right.map(Model::side));
+    let side = right.map(Model::side);
     scan(
-        &backend,
+        backend,
         left.side(),
         side,
         &wanted,
@@ -137,7 +142,7 @@ fn tiles_that_stay_on_the_device_leave_what_those_that_come_back_do() {
         for gpu in &devices {
             for right in [None, Some(&other)] {
                 let (r, host) = on_host(gpu, &model, right);
-                let device = kept(gpu, &model, right, PARTNERS);
+                let device = kept(&Backend::Gpu(gpu.clone()), &model, right, PARTNERS);
                 let none = Vec::<String>::new();
                 assert_eq!(faults(&device, &host, &r), none, "{samples} x {neurons}");
             }
@@ -155,7 +160,7 @@ fn more_pairs_than_there_is_room_for_are_found_all_the_same() {
     let [model, other] = models(300, 500);
     for right in [None, Some(&other)] {
         // All others of a neuron are its partners.
-        let all = kept(&gpu, &model, right, 500);
+        let all = kept(&Backend::Gpu(gpu.clone()), &model, right, 500);
         let native = {
             let wanted = Wanted {
                 partners: 500,
@@ -231,7 +236,11 @@ fn a_broken_kernel_of_tiles_is_noticed() {
         let broken = gpu.with_shader("correlation_tiles", source.replace(right, wrong));
         let found = match fault {
             "partners" => partners_alone(&broken, model, &gpu),
-            _ => faults(&kept(&broken, model, None, PARTNERS), &host, &r),
+            _ => faults(
+                &kept(&Backend::Gpu(broken.clone()), model, None, PARTNERS),
+                &host,
+                &r,
+            ),
         };
         let noticed = found.iter().any(|found| found.starts_with(fault));
         assert!(noticed, "{wrong} was not noticed: {found:?}");
@@ -239,7 +248,14 @@ fn a_broken_kernel_of_tiles_is_noticed() {
     let none = Vec::<String>::new();
     assert_eq!(partners_alone(&gpu, &plain, &gpu), none);
     let (r, host) = on_host(&gpu, &far, None);
-    assert_eq!(faults(&kept(&gpu, &far, None, PARTNERS), &host, &r), none);
+    assert_eq!(
+        faults(
+            &kept(&Backend::Gpu(gpu.clone()), &far, None, PARTNERS),
+            &host,
+            &r
+        ),
+        none
+    );
 }
 
 /// Whether two devices find the same partners where no edges are wanted.

@@ -37,13 +37,13 @@ impl Matrix for Whole {
 }
 
 /// A model's activations.
-pub(super) struct Model {
+pub(in crate::parity) struct Model {
     pub(super) x: Activations,
     moments: Moments,
 }
 
 impl Model {
-    pub(super) fn new(x: Array2<f32>, layers: u32) -> Self {
+    pub(in crate::parity) fn new(x: Array2<f32>, layers: u32) -> Self {
         let neurons = x.ncols();
         let layer = |neuron: usize| (neuron as u32 * layers) / neurons as u32;
         let map = LayerMap::new((0..neurons).map(layer).collect(), vec![0; neurons]).unwrap();
@@ -62,7 +62,7 @@ impl Model {
     }
 }
 
-pub(super) fn run(
+pub(in crate::parity) fn run(
     backend: &Backend,
     left: &Model,
     right: Option<&Model>,
