@@ -8,6 +8,9 @@
 //! with `m` the mean of z: normalised by its own diagonal, so that what rounding does to G it does to both sides. The raw
 //! moments `E[xy] − E[x]E[y]` in f32 are wrong by 2e-2 where the mean is a hundred times the sd; this is not.
 //!
+//! A caller may allow a GPU other numbers than f32 ([`Precision`]): z as one f16 or as two, with and without matrix units, in
+//! the same sums of 256 samples; the mean that rounding left is subtracted there, since f16 lacks the digits for it.
+//!
 //! Edge cases: a neuron that is [`Spread::Constant`] has r = 0 with every other. One that is
 //! [`Spread::NearlyConstant`] keeps its r, noise that it may be: that is what
 //! NumPy answers, and whoever clusters decides. On a GPU, values under 1.2e-38 in size may count as 0.
