@@ -65,6 +65,8 @@ pub enum Error {
         adapter: String,
         /// What the driver or the validation said.
         problem: String,
+        /// What kind of trouble that is.
+        trouble: Trouble,
     },
     /// The user stopped the run.
     #[error("interrupted; what was done is kept in {}. Go on with --resume", kept.display())]
@@ -74,7 +76,26 @@ pub enum Error {
     },
 }
 
+/// What kind of trouble a GPU has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its memory is used up: smaller blocks may fit, the native path does.
+    Memory,
+    /// It is gone: the driver was reset, or the device taken away.
+    Lost,
+    /// It refused something: trying again does not help.
+    Refused,
+}
+
 impl Error {
+    /// What kind of trouble a GPU has; `None` of other errors.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Gpu { trouble, .. } => Some(*trouble),
+            _ => None,
+        }
+    }
+
     /// An [`Error::Io`] for `path`.
     pub fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Io {

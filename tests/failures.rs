@@ -1,6 +1,6 @@
 //! A device that is missing, too small, broken or lost ends in an error that says so, never in zeros.
 
-use neurosieve::error::Error;
+use neurosieve::error::{Error, Trouble};
 use neurosieve::gpu::{Binding, Choice, Dispatch, Kernel, adapters, choose};
 
 use crate::support;
@@ -242,24 +242,28 @@ fn running_out_of_memory_is_tried_again_with_smaller_blocks_and_other_errors_are
         return;
     };
     let limit = std::cell::RefCell::new(Vec::new());
-    let attempt = |problem: &'static str, enough: u64| {
+    let attempt = |trouble: Trouble, enough: u64| {
         limit.borrow_mut().clear();
         gpu.fitting(|gpu| {
             limit.borrow_mut().push(gpu.binding_bytes());
             if gpu.binding_bytes() > enough {
-                return Err(gpu.error("allocate", problem.into()));
+                return Err(Error::Gpu {
+                    operation: "allocate".into(),
+                    adapter: "some".into(),
+                    problem: "a problem".into(),
+                    trouble,
+                });
             }
             Ok(gpu.binding_bytes())
         })
     };
     let first = gpu.binding_bytes();
-    assert_eq!(
-        attempt("out of GPU memory", first / 16).unwrap(),
-        first / 16
-    );
+    assert_eq!(attempt(Trouble::Memory, first / 16).unwrap(), first / 16);
     assert_eq!(*limit.borrow(), [first, first / 4, first / 16]);
-    assert!(attempt("out of GPU memory", 0).is_err());
+    assert!(attempt(Trouble::Memory, 0).is_err());
     assert!(limit.borrow().len() < 12, "it gives up");
-    assert!(attempt("bad shader", 0).is_err());
-    assert_eq!(*limit.borrow(), [first]);
+    for other in [Trouble::Refused, Trouble::Lost] {
+        assert!(attempt(other, 0).is_err());
+        assert_eq!(*limit.borrow(), [first]);
+    }
 }

@@ -203,37 +203,50 @@ fn shaders_for_matrix_units_are_translated_for_the_devices_that_have_them() {
         let info = Validator::new(ValidationFlags::all(), needed(&stem) | REQUIRED)
             .validate(&module)
             .unwrap_or_else(|error| panic!("{stem}: {}", error.emit_to_string(&source)));
-        let constants = naga::back::PipelineConstants::default();
-        let (module, info) =
-            naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)
-                .unwrap_or_else(|error| panic!("{stem}: {error}"));
-        if stem.ends_with(HALF) {
-            let options = naga::back::spv::Options {
-                lang_version: (1, 6),
-                ..Default::default()
-            };
-            let words = naga::back::spv::write_vec(&module, &info, &options, None)
-                .unwrap_or_else(|error| panic!("{stem}: {error}"));
-            // OpTypeCooperativeMatrixKHR, OpCooperativeMatrixMulAddKHR
-            for operation in [4456, 4459] {
-                assert!(has_operation(&words, operation), "{stem}: no {operation}");
-            }
-        } else {
-            let options = naga::back::msl::Options {
-                lang_version: (2, 4),
-                fake_missing_bindings: true,
-                ..Default::default()
-            };
-            let (text, _) =
-                naga::back::msl::write_string(&module, &info, &options, &Default::default())
-                    .unwrap_or_else(|error| panic!("{stem}: {error}"));
-            for word in ["simdgroup_float8x8", "simdgroup_multiply_accumulate"] {
-                assert!(text.contains(word), "{stem}: no {word} in {text}");
-            }
+        // With one factor, and with each as the sum of two.
+        let split = source.contains("override PARTS").then_some(2.0);
+        for parts in [None, split] {
+            let name = |parts| ("PARTS".to_owned(), parts);
+            let constants: naga::back::PipelineConstants = parts.map(name).into_iter().collect();
+            assert_translated(&stem, (&module, &info), &constants);
+            translated += 1;
         }
-        translated += 1;
     }
     assert!(translated >= 2, "there are such shaders");
+}
+
+fn assert_translated(
+    stem: &str,
+    (module, info): (&Module, &naga::valid::ModuleInfo),
+    constants: &naga::back::PipelineConstants,
+) {
+    let (module, info) =
+        naga::back::pipeline_constants::process_overrides(module, info, None, constants)
+            .unwrap_or_else(|error| panic!("{stem}: {error}"));
+    if stem.ends_with(HALF) {
+        let options = naga::back::spv::Options {
+            lang_version: (1, 6),
+            ..Default::default()
+        };
+        let words = naga::back::spv::write_vec(&module, &info, &options, None)
+            .unwrap_or_else(|error| panic!("{stem}: {error}"));
+        // OpTypeCooperativeMatrixKHR, OpCooperativeMatrixMulAddKHR
+        for operation in [4456, 4459] {
+            assert!(has_operation(&words, operation), "{stem}: no {operation}");
+        }
+    } else {
+        let options = naga::back::msl::Options {
+            lang_version: (2, 4),
+            fake_missing_bindings: true,
+            ..Default::default()
+        };
+        let (text, _) =
+            naga::back::msl::write_string(&module, &info, &options, &Default::default())
+                .unwrap_or_else(|error| panic!("{stem}: {error}"));
+        for word in ["simdgroup_float8x8", "simdgroup_multiply_accumulate"] {
+            assert!(text.contains(word), "{stem}: no {word} in {text}");
+        }
+    }
 }
 
 /// Whether SPIR-V has an instruction: its first word holds its length and its number, after a header of five words.

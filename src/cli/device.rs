@@ -1,5 +1,6 @@
 //! `--device`: a choice to a back end, and how results name it.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
@@ -51,6 +52,8 @@ fn driver(report: &AdapterReport) -> String {
 
 /// With what was measured of it before, and a place for what will be.
 fn tuned(gpu: Gpu) -> Result<Gpu> {
+    // Nobody may be there to read it.
+    gpu.listening(|trouble| drop(writeln!(std::io::stderr(), "warning: {trouble}")));
     Ok(match tuning_file() {
         _ if !is_tuned()? => gpu.untuned(),
         Some(file) => gpu.remembering(&file),

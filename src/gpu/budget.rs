@@ -4,10 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::device::Gpu;
-use crate::error::{Error, Result};
-
-/// What the problem of an [`Error::Gpu`] starts with when the device had no memory left.
-pub(super) const OUT_OF_MEMORY: &str = "out of GPU memory";
+use crate::error::{Result, Trouble};
 
 /// Blocks under this many bytes are not made any smaller: then it is not the block that is too large.
 const SMALLEST_BINDING: u64 = 8 << 20;
@@ -108,8 +105,8 @@ impl Gpu {
         let mut gpu = self.clone();
         loop {
             match attempt(&gpu) {
-                Err(Error::Gpu { problem, .. })
-                    if problem.starts_with(OUT_OF_MEMORY)
+                Err(error)
+                    if error.trouble() == Some(Trouble::Memory)
                         && gpu.binding_limit / 4 >= SMALLEST_BINDING =>
                 {
                     gpu = gpu.with_binding_limit(gpu.binding_limit / 4);

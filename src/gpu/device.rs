@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::budget::OUT_OF_MEMORY;
 use super::kernel::Pipelines;
 use super::matrix::{MatrixShape, open_with_units, shapes};
 use super::meter::Meter;
+use super::recovery::{Failing, Recovery};
 use super::tuning::Tuned;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Trouble};
 
 /// What sort of device an adapter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +142,8 @@ pub struct Gpu {
     pub(super) meter: Option<Arc<Meter>>,
     /// What the last download went through, for the next one.
     pub(super) readback: Arc<Mutex<Option<wgpu::Buffer>>>,
+    pub(super) failing: Option<Arc<Failing>>,
+    pub(super) recovery: Arc<Recovery>,
     report: Arc<AdapterReport>,
     faults: Arc<Faults>,
 }
@@ -276,6 +278,8 @@ pub(super) fn open_with(
         tuned: Arc::default(),
         meter: None,
         readback: Arc::default(),
+        failing: None,
+        recovery: Arc::default(),
         binding_limit: has.binding_bytes.min(has.buffer_bytes).min(LARGEST_BINDING),
         report: Arc::new(report.clone()),
         faults,
@@ -308,10 +312,15 @@ impl Gpu {
 
     /// An [`Error::Gpu`] of this adapter.
     pub fn error(&self, operation: &str, problem: String) -> Error {
+        self.trouble(operation, problem, Trouble::Refused)
+    }
+
+    pub(super) fn trouble(&self, operation: &str, problem: String, trouble: Trouble) -> Error {
         Error::Gpu {
             operation: operation.to_owned(),
             adapter: self.report.name.clone(),
             problem,
+            trouble,
         }
     }
 
@@ -333,16 +342,23 @@ impl Gpu {
         match caught {
             None => Ok(value),
             Some(wgpu::Error::OutOfMemory { source }) => {
-                Err(self.error(operation, format!("{OUT_OF_MEMORY} ({source})")))
+                let problem = format!("out of GPU memory ({source})");
+                Err(self.trouble(operation, problem, Trouble::Memory))
             }
             Some(error) => Err(self.error(operation, error.to_string().trim().to_owned())),
         }
     }
 
+    /// Whether the device is gone for good.
+    pub(super) fn is_lost(&self) -> bool {
+        recall(&self.faults.lost).is_some()
+    }
+
     /// An error when the device is lost or has failed outside any scope.
     pub(super) fn healthy(&self, operation: &str) -> Result<()> {
         if let Some(message) = recall(&self.faults.lost) {
-            return Err(self.error(operation, format!("the device was lost ({message})")));
+            let problem = format!("the device was lost ({message})");
+            return Err(self.trouble(operation, problem, Trouble::Lost));
         }
         if let Some(message) = recall(&self.faults.uncaught) {
             return Err(self.error(

@@ -126,6 +126,7 @@ impl Gpu {
     /// # Errors
     /// When a kernel does not compile, what is bound does not fit it, or the device is out of memory or lost.
     pub fn submit(&self, operation: &str, dispatches: &[Dispatch<'_>]) -> Result<()> {
+        self.trouble_on_purpose(operation)?;
         let mut recorded = Vec::with_capacity(dispatches.len());
         for dispatch in dispatches {
             if dispatch.groups == 0 {

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
-use super::device::{Gpu, enumerate};
-use super::matrix::open_with_units;
-use crate::error::{Error, Result};
+use super::device::Gpu;
+use crate::error::Result;
 
 /// What a compute pass is to write where it begins and ends.
 pub(super) type Timestamps<'a> = Option<wgpu::ComputePassTimestampWrites<'a>>;
@@ -172,22 +171,9 @@ impl Gpu {
     /// and f16 in shaders; and with matrix units, as ever.
     ///
     /// # Errors
-    /// [`Error::Device`] when it can no longer be opened.
+    /// [`Error::Device`](crate::Error::Device) when it can no longer be opened.
     pub fn for_measurements(&self) -> Result<Self> {
-        let refused = |problem: String| Error::Device {
-            asked: self.report().name.clone(),
-            problem,
-            fix: "Ask for another adapter, or for cpu (the native path)".to_owned(),
-        };
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
-        let found = enumerate();
-        let same = found.iter().find(|(_, report)| report == self.report());
-        let (adapter, report) = same.ok_or_else(|| refused("it is no longer there".to_owned()))?;
-        let mut opened =
-            open_with_units(adapter, report, wanted & adapter.features()).map_err(refused)?;
-        opened.binding_limit = self.binding_limit;
-        opened.tuned = self.tuned.clone();
-        Ok(opened)
+        self.opened_with(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16)
     }
 
     /// Names of the optional features that are in use.

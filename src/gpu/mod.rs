@@ -14,6 +14,7 @@
 //! | `matrix` | matrix units: which there are, and opening a device with them |
 //! | `meter` | how long kernels and uploads take, by the device's own clock where it has one |
 //! | `tuning` | which variant of a kernel is fastest here, measured once |
+//! | `recovery` | what becomes of work when the device is lost |
 //! | `budget` | how much fits into one binding, cutting work into blocks, bounded submissions |
 
 mod budget;
@@ -23,6 +24,7 @@ mod device;
 mod kernel;
 mod matrix;
 mod meter;
+mod recovery;
 mod staging;
 mod tuning;
 

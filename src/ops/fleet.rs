@@ -140,6 +140,14 @@ impl Fleet {
         })
     }
 
+    /// The fleet with other devices in the places of these, as fast.
+    pub(in crate::ops) fn replaced(&self, of: impl Fn(&Gpu) -> Result<Gpu>) -> Result<Self> {
+        Ok(Self {
+            devices: self.devices.iter().map(of).collect::<Result<_>>()?,
+            ..self.clone()
+        })
+    }
+
     /// As [`Gpu::fitting`]: where one device is out of memory, all go on with smaller bindings.
     ///
     /// # Errors
@@ -147,11 +155,7 @@ impl Fleet {
     pub(in crate::ops) fn fitting<T>(&self, attempt: impl Fn(&Self) -> Result<T>) -> Result<T> {
         self.lead().fitting(|lead| {
             let limit = lead.binding_bytes();
-            let smaller = self.devices.iter().map(|gpu| gpu.with_binding_limit(limit));
-            attempt(&Self {
-                devices: smaller.collect(),
-                ..self.clone()
-            })
+            attempt(&self.replaced(|gpu| Ok(gpu.with_binding_limit(limit)))?)
         })
     }
 }

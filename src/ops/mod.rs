@@ -12,6 +12,7 @@ mod partial;
 pub mod probe;
 pub mod product;
 pub mod quadratic;
+mod recovery;
 pub mod roofs;
 pub mod sweep;
 pub(crate) mod vector;

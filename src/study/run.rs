@@ -141,6 +141,7 @@ fn on_data(
         warnings.extend(warnings::of_task(task, spec.control.draws > 0));
     }
     warnings.extend(warnings::of_fits(&tally, spec.probe.relative_gap));
+    warnings.extend(backend.told());
     Ok(StudyResults {
         schema_version: SCHEMA_VERSION,
         name: spec.name.clone(),

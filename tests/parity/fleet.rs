@@ -139,14 +139,3 @@ fn progress_counts_the_problems_of_all_devices() {
     assert_eq!((last.finished, last.problems), (3, 3));
     assert!(seen.is_sorted_by_key(|step| step.finished), "{seen:?}");
 }
-
-#[test]
-fn a_device_that_is_lost_is_an_error_not_a_gap() {
-    let Some((_, fleet)) = fleet("lost", &[1, 1]) else {
-        return;
-    };
-    fleet.devices()[1].destroy();
-    let case = probe::case(65, 64, 3);
-    let error = probe::fits(&Backend::Fleet(fleet.clone()), &case, &Params::default());
-    assert!(error.unwrap_err().to_string().contains("lost"));
-}

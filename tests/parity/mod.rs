@@ -6,5 +6,6 @@ mod fleet;
 mod moments;
 mod probe;
 mod quadratic;
+mod recovery;
 mod roofs;
 mod sweep;

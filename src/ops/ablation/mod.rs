@@ -24,6 +24,7 @@ use super::partial::Partial;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::labels::Labels;
+use crate::ops::recovery::surely;
 use crate::ops::{Backend, Fleet};
 
 pub use gpu::KERNELS;
@@ -86,11 +87,11 @@ pub fn ablation(
             "Make masks of the neurons of the activations",
         ));
     }
-    let by_class = match backend {
-        Backend::Cpu => cpu::counts(x, labels, params),
-        Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params)?,
-        Backend::Fleet(fleet) => dealt(fleet, x, labels, params)?,
-    };
+    let by_class = surely("an ablation", backend, |backend| match backend {
+        Backend::Cpu => Ok(cpu::counts(x, labels, params)),
+        Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params),
+        Backend::Fleet(fleet) => dealt(fleet, x, labels, params),
+    })?;
     Ok(Counts {
         correct: by_class.sum_axis(Axis(1)).to_vec(),
         by_class,

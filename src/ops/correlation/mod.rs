@@ -45,6 +45,7 @@ use self::triangle::Triangle;
 use crate::activations::{LayerMap, Rows};
 use crate::error::{Error, Result};
 use crate::ops::moments::Moments;
+use crate::ops::recovery::surely;
 use crate::ops::{Backend, Fleet};
 
 pub use precision::{Computed, Kernels, Precision, TOLERANCE_F16};
@@ -299,11 +300,11 @@ pub fn scan(
     let sides: Vec<Side<'_>> = [Some(left), right].into_iter().flatten().collect();
     check(&sides, wanted)?;
     let columns = Columns::new(&sides);
-    match backend {
+    surely("correlations", backend, |backend| match backend {
         Backend::Cpu => cpu::scan(&columns, wanted, params),
         Backend::Gpu(gpu) => gpu::scan(&Fleet::of(gpu), &columns, wanted, params),
         Backend::Fleet(fleet) => gpu::scan(fleet, &columns, wanted, params),
-    }
+    })
 }
 
 fn check(sides: &[Side<'_>], wanted: &Wanted<'_>) -> Result<()> {

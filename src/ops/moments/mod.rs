@@ -27,6 +27,7 @@ use crate::activations::Rows;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
+use crate::ops::recovery::surely;
 
 pub use crate::activations::{CONSTANT, NEARLY_CONSTANT, Spread};
 pub use gpu::KERNELS;
@@ -69,10 +70,10 @@ pub fn moments(
     let samples = x.nrows();
     check(x.dim(), groups)?;
     let x = x.as_standard_layout();
-    let sums = match backend.gpu() {
-        None => cpu::sums(x.view(), groups),
-        Some(gpu) => gpu::sums(gpu, x.view(), groups)?,
-    };
+    let sums = surely("moments", backend, |backend| match backend.gpu() {
+        None => Ok(cpu::sums(x.view(), groups)),
+        Some(gpu) => gpu::sums(gpu, x.view(), groups),
+    })?;
     Ok(sums.finish(samples, groups))
 }
 

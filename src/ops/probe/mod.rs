@@ -87,6 +87,7 @@ use statement::Statement;
 
 use crate::error::Result;
 use crate::gpu::Gpu;
+use crate::ops::recovery::surely;
 use crate::ops::{Backend, Fleet};
 
 /// How far a batch is.
@@ -126,9 +127,20 @@ pub fn fit(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<Fit>> {
     check::batch(design, problems, params)?;
-    if let Backend::Fleet(fleet) = backend {
-        return dealt(fleet, design, problems, params, progress);
-    }
+    surely("a batch of probes", backend, |backend| match backend {
+        Backend::Fleet(fleet) => dealt(fleet, design, problems, params, progress),
+        one => solve(one, design, problems, params, progress),
+    })
+}
+
+/// As [`fit`], natively or on one device.
+fn solve(
+    backend: &Backend,
+    design: &Design,
+    problems: &[Problem<'_>],
+    params: &Params,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Vec<Fit>> {
     let in_flight = plan(backend, design, problems, params).in_flight;
     let (slabs, places) = slab::slabs(design, problems.iter().map(|p| p.neurons))?;
     let passes = Passes::new(backend, &slabs)?;
@@ -260,10 +272,12 @@ pub fn lambda_max(
         check::response(design, problem)?;
     }
     let (slabs, places) = slab::slabs(design, problems.iter().map(|p| p.neurons))?;
-    let passes = Passes::new(backend, &slabs)?;
     let targets: Vec<_> = problems
         .iter()
         .map(|p| targets::Targets::new(p, design.samples()))
         .collect();
-    statement::lambda_maxima(&passes, &targets, &places, scale)
+    surely("the largest penalty", backend, |backend| {
+        let passes = Passes::new(backend, &slabs)?;
+        statement::lambda_maxima(&passes, &targets, &places, scale)
+    })
 }

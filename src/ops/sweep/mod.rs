@@ -22,6 +22,7 @@ use super::partial::{Groups, Partial};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::labels::Labels;
+use crate::ops::recovery::surely;
 use crate::ops::{Backend, Fleet};
 
 pub use gpu::KERNELS;
@@ -75,11 +76,11 @@ pub fn sweep(
 ) -> Result<Vec<Curve>> {
     check(x, labels, params)?;
     let groups = Groups::new(labels, params.by_class);
-    let counts = match backend {
-        Backend::Cpu => cpu::counts(x, labels, params, &groups),
-        Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params, &groups)?,
-        Backend::Fleet(fleet) => dealt(fleet, x, labels, params)?,
-    };
+    let counts = surely("a sweep", backend, |backend| match backend {
+        Backend::Cpu => Ok(cpu::counts(x, labels, params, &groups)),
+        Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params, &groups),
+        Backend::Fleet(fleet) => dealt(fleet, x, labels, params),
+    })?;
     let total = labels.len() as u32;
     let curve = |counts: Array2<u32>| Curve {
         correct: counts.sum_axis(Axis(0)).to_vec(),

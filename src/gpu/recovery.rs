@@ -1,0 +1,145 @@
+//! What to do when a device is lost in the middle of something: the adapter is opened anew, and whoever used the lost device
+//! goes on with the new one. What happened is told.
+
+use std::fmt;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::device::{Gpu, enumerate};
+use super::matrix::open_with_units;
+use crate::error::{Error, Result, Trouble};
+
+/// Who is told of trouble.
+type Listener = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What all handles to a device share.
+#[derive(Default)]
+pub(super) struct Recovery {
+    /// The device that stands in for this one.
+    instead: Mutex<Option<Gpu>>,
+    told: Mutex<Vec<String>>,
+    listener: Mutex<Option<Listener>>,
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recovery({:?})", self.told.lock())
+    }
+}
+
+/// Trouble on purpose.
+#[derive(Debug)]
+pub(super) struct Failing {
+    /// Submissions until then.
+    left: AtomicIsize,
+    trouble: Trouble,
+}
+
+impl Gpu {
+    /// The same adapter opened once more, with the same features, limits and choices of variants.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when it can no longer be opened.
+    pub fn again(&self) -> Result<Self> {
+        self.opened_with(self.device.features())
+    }
+
+    /// The same adapter opened once more, with those of these features that it has.
+    pub(super) fn opened_with(&self, wanted: wgpu::Features) -> Result<Self> {
+        let refused = |problem: String| Error::Device {
+            asked: self.report().name.clone(),
+            problem,
+            fix: "Ask for another adapter, or for cpu (the native path)".to_owned(),
+        };
+        let found = enumerate();
+        let same = found.iter().find(|(_, report)| report == self.report());
+        let (adapter, report) = same.ok_or_else(|| refused("it is no longer there".to_owned()))?;
+        let mut opened =
+            open_with_units(adapter, report, wanted & adapter.features()).map_err(refused)?;
+        opened.binding_limit = self.binding_limit;
+        opened.tuned = self.tuned.clone();
+        opened.shaders = self.shaders.clone();
+        Ok(opened)
+    }
+
+    /// The device itself, or the one that was opened when it was lost.
+    pub fn current(&self) -> Self {
+        let instead = self.recovery.instead.lock();
+        let instead = instead.unwrap_or_else(PoisonError::into_inner).clone();
+        instead.map_or_else(
+            || self.clone(),
+            |gpu| gpu.with_binding_limit(self.binding_limit),
+        )
+    }
+
+    /// The [current](Self::current) device, opened anew where it is lost, for all handles.
+    ///
+    /// # Errors
+    /// As [`Gpu::again`].
+    pub fn recovered(&self) -> Result<Self> {
+        let current = self.current();
+        if !current.is_lost() {
+            return Ok(current);
+        }
+        let new = current.again()?;
+        let instead = self.recovery.instead.lock();
+        *instead.unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
+        Ok(new)
+    }
+
+    /// Tells of trouble that did not end the work.
+    pub fn tell(&self, what: String) {
+        let listener = self.recovery.listener.lock();
+        if let Some(listener) = &*listener.unwrap_or_else(PoisonError::into_inner) {
+            listener(&what);
+        }
+        let mut told = self
+            .recovery
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        told.push(what);
+    }
+
+    /// What was told so far of this device, by any handle.
+    pub fn told(&self) -> Vec<String> {
+        let told = self.recovery.told.lock();
+        told.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on `listener` hears of trouble when it happens.
+    pub fn listening(&self, listener: impl Fn(&str) + Send + Sync + 'static) {
+        let place = self.recovery.listener.lock();
+        *place.unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(listener));
+    }
+
+    /// A handle to the same device that has this trouble at its submission of this number, counted from 0: a lost device is
+    /// lost for all handles, memory is out for every submission of this one from then on. For tests of what becomes of it.
+    pub fn failing(&self, submission: usize, trouble: Trouble) -> Self {
+        let mut other = self.clone();
+        other.failing = Some(Arc::new(Failing {
+            left: AtomicIsize::new(submission.try_into().unwrap_or(isize::MAX)),
+            trouble,
+        }));
+        other.recovery = Arc::default();
+        other
+    }
+
+    /// The trouble on purpose, where it is time.
+    pub(super) fn trouble_on_purpose(&self, operation: &str) -> Result<()> {
+        let Some(failing) = &self.failing else {
+            return Ok(());
+        };
+        let left = failing.left.fetch_sub(1, Ordering::Relaxed);
+        match failing.trouble {
+            Trouble::Lost if left == 0 => self.destroy(),
+            Trouble::Lost => {}
+            _ if left > 0 => {}
+            trouble => {
+                let problem = "out of GPU memory (on purpose)".to_owned();
+                return Err(self.trouble(operation, problem, trouble));
+            }
+        }
+        Ok(())
+    }
+}
