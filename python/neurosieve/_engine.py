@@ -227,7 +227,7 @@ class Engine:
         batch = _Batch(x, problems)
         how = _how(standardize, stop, solver, max_passes, memory, seed)
         fits = _core.fit_probes(self._device, batch.x, batch.targets, batch.weights, batch.problems, how, progress)
-        return [batch.probe(at, fit) for at, fit in enumerate(fits)]
+        return [batch.probe(at, fit, standardize) for at, fit in enumerate(fits)]
 
     def lambda_max(
         self, x: ActivationsLike, problems: Problem | Sequence[Problem], *, standardize: bool = True
@@ -257,7 +257,7 @@ class Engine:
         batch = _Batch(x, problems, norm="frobenius")
         begin = [_start(start) for start in (range(len(batch.problems)) if starts is None else starts)]
         fits = _core.train_adam(batch.x, batch.targets, batch.problems, begin, epochs, batch_size, learning_rate, progress)
-        return [batch.probe(at, fit) for at, fit in enumerate(fits)]
+        return [batch.probe(at, fit, False) for at, fit in enumerate(fits)]
 
     def rank(
         self,
@@ -282,7 +282,7 @@ class Engine:
             if probe.classes is None:
                 raise InvalidInputError("probe of a ranking: it predicts values, not classes. Give one of classes")
             classes = _arrays.Classes(_arrays.numbered(labels, probe.classes, len(array)), probe.classes)
-            weights = np.ascontiguousarray(probe.standardised)
+            weights = np.ascontiguousarray(probe.standardised if probe.standardize else probe.weights)
         found = _core.rank(array, classes.ids, len(classes.names), chosen, weights, seed, progress)
         return {
             method: Ranking(method, order, scores, _by_class(classes.names, per_class))
@@ -416,9 +416,10 @@ class _Batch:
             self.targets.append((classes.ids, len(classes.names)))
             self._classes.append(classes.names)
 
-    def probe(self, at: int, fit: dict[str, Any]) -> Probe:
+    def probe(self, at: int, fit: dict[str, Any], standardize: bool) -> Probe:
         certificate = Certificate(**fit.pop("certificate"))
-        return Probe(classes=self._classes[self.problems[at]["target"]], certificate=certificate, **fit)
+        classes = self._classes[self.problems[at]["target"]]
+        return Probe(classes=classes, certificate=certificate, standardize=standardize, **fit)
 
 
 def _start(start: Any) -> Any:

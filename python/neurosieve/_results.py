@@ -222,8 +222,10 @@ class Probe:
     weights: Floats
     #: C. A class without training samples has -1e30.
     bias: Floats
-    #: C x D, for standardised activations: what rankings order where the penalty was on these.
+    #: C x D, for standardised activations.
     standardised: Floats
+    #: Whether the penalty was on the weights for standardised activations: which of the two rankings order.
+    standardize: bool
     l1: float
     l2: float
     #: Value of the objective, the penalty included.

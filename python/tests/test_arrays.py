@@ -104,6 +104,35 @@ def test_pandas_frames_are_activations(engine, sample):
     np.testing.assert_array_equal(engine.correlation(frame).r, engine.correlation(sample[0]).r)
 
 
+class Tensor:
+    """What any library hands out by DLPack."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_tensor_on_the_cpu_is_read_where_it_is(engine, sample, dtype):
+    x = sample[0].astype(dtype)
+    assert np.shares_memory(_arrays.activations(Tensor(x)), x)
+    np.testing.assert_array_equal(engine.correlation(Tensor(x)).r, engine.correlation(x).r)
+    labels = Tensor(np.unique(sample[1], return_inverse=True)[1])
+    assert "anova" in engine.rank(Tensor(x), labels, "anova")
+
+
+def test_bfloat16_of_ml_dtypes_is_recognised(engine, sample):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    x = sample[0].astype(ml_dtypes.bfloat16)
+    assert np.shares_memory(_arrays.activations(x), x)
+    np.testing.assert_array_equal(engine.correlation(x).r, engine.correlation(x.astype(np.float32)).r)
+
+
 class OnTheDevice:
     """A tensor as CUDA libraries hand it out."""
 

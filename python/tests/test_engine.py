@@ -156,6 +156,9 @@ def test_rankings_equal_their_definitions(engine, sample):
         assert sorted(ranking.order) == list(range(24))
     largest = np.abs(probe.standardised).max(axis=0)
     np.testing.assert_allclose(found["largest-weight"].scores, largest, rtol=1e-6)
+    [raw] = engine.fit_probes(x, ns.Problem(y, 0.01, 0.01), standardize=False)
+    of_raw = engine.rank(x, y, "largest-weight", probe=raw)["largest-weight"]
+    np.testing.assert_allclose(of_raw.scores, np.abs(raw.weights).max(axis=0), rtol=1e-6)
     assert set(found["lca"].per_class) == {"noun", "verb", "other"}
     assert list(engine.rank(x, y, "anova")) == ["anova"]
     with pytest.raises(ns.InvalidInputError, match="needs a probe|orders the weights of a probe"):

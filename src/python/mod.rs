@@ -1,20 +1,20 @@
 //! The extension module `neurosieve._core` of the Python package: conversion only, no numerics.
 //!
 //! `python/neurosieve/` is the package that users see: it checks types, hands NumPy arrays to this module, and makes
-//! dataclasses of what comes back. Here arrays become rows that the engine reads where they are ([`array`]), the engine runs
-//! on a thread of its own while the interpreter goes on ([`work`]), and errors become exceptions ([`error`]).
+//! dataclasses of what comes back. Here arrays become rows that the engine reads where they are (`array`), the engine runs
+//! on a thread of its own while the interpreter goes on (`work`), and errors become exceptions (`error`).
 //!
 //! | module | what |
 //! |---|---|
-//! | [`array`] | NumPy arrays as rows of activations, without a copy |
-//! | [`work`] | a computation beside the interpreter: Ctrl-C, progress |
-//! | [`error`] | the engine's errors as the package's exceptions |
-//! | [`device`] | where to compute |
-//! | [`pairs`] | correlations and clusters |
-//! | [`probes`] | probes, to their optimum or as NeuroX trains them |
-//! | [`exact`] | small probes in f64 |
-//! | [`salience`] | orderings and ablations |
-//! | [`studies`] | whole studies, and the command line |
+//! | `array` | NumPy arrays as rows of activations, without a copy |
+//! | `work` | a computation beside the interpreter: Ctrl-C, progress |
+//! | `error` | the engine's errors as the package's exceptions |
+//! | `device` | where to compute |
+//! | `pairs` | correlations and clusters |
+//! | `probes` | probes, to their optimum or as NeuroX trains them |
+//! | `exact` | small probes in f64 |
+//! | `salience` | orderings and ablations |
+//! | `studies` | whole studies, and the command line |
 
 mod array;
 mod device;

@@ -192,6 +192,10 @@ impl Sample {
             }
             bias[class as usize] = b;
         }
+        // A softmax does not see their sum, which would hang on the means of all samples.
+        let present = targets.classes.iter().map(|class| *class as usize);
+        let mean = present.clone().map(|class| bias[class]).sum::<f64>() / present.len() as f64;
+        present.for_each(|class| bias[class] -= mean);
         (weights, bias)
     }
 }
