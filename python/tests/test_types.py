@@ -22,19 +22,25 @@ d: list[ns.Probe] = engine.fit_probes(x, ns.Problem([0, 1, 0], 0.1, 0.1))
 """
 
 
-def mypy(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), *arguments]
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> str:
+    """NumPy's own hints take most of the time, and are read once."""
+    return str(tmp_path_factory.mktemp("mypy"))
+
+
+def mypy(cache: str, target: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", cache, target]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_package_is_typed_throughout(tmp_path):
-    done = mypy("--cache-dir", str(tmp_path), "neurosieve", folder=ROOT / "python")
+def test_the_package_is_typed_throughout(cache):
+    done = mypy(cache, "neurosieve", ROOT / "python")
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(("program", "fine"), [(USES, True), (USES.replace("b: ns.Edges", "b: ns.Partners"), False)])
-def test_users_are_told_the_types(tmp_path, program, fine):
+def test_users_are_told_the_types(cache, tmp_path, program, fine):
     (tmp_path / "uses.py").write_text(program)
-    done = mypy("uses.py", folder=tmp_path)
+    done = mypy(cache, "uses.py", tmp_path)
     assert (done.returncode == 0) == fine, done.stdout
     assert fine or "Partners" in done.stdout
