@@ -14,6 +14,7 @@
 //! | [`mod@bench`] | how fast all that is on a device, beside what the device can do at most |
 //! | [`report`] | results to text, one format per file |
 //! | `cli` (in the binary's module [`cli`]) | arguments → calls → report |
+//! | `python` (feature `python`) | the extension module of the Python package: arrays → calls → arrays |
 //!
 //! # Example
 //! Eight samples of two neurons, of which the first tells the classes apart:
@@ -46,6 +47,8 @@ pub mod error;
 pub mod gpu;
 pub mod labels;
 pub mod ops;
+#[cfg(feature = "python")]
+pub mod python;
 pub mod report;
 pub mod split;
 pub mod study;

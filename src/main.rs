@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    neurosieve::cli::main(
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
+    ExitCode::from(neurosieve::cli::main(
         std::env::args_os(),
-        &mut std::io::stdout().lock(),
-        &mut std::io::stderr(),
-    )
+        &mut out,
+        &mut err,
+    ))
 }

@@ -9,7 +9,7 @@ use crate::ops::{Backend, Fleet};
 use crate::study::results::DeviceUsed;
 
 /// Opens the device that was asked for.
-pub(super) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
+pub(crate) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
     Ok(match gpu::choose(asked)? {
         Choice::Cpu { reason } => (
             Backend::Cpu,

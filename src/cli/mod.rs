@@ -8,7 +8,7 @@ mod cluster;
 mod compare;
 mod concepts;
 mod correlate;
-mod device;
+pub(crate) mod device;
 mod devices;
 mod inspect;
 mod list;
@@ -25,7 +25,6 @@ mod sweep;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -57,18 +56,23 @@ enum Command {
     Bench(bench::Arguments),
 }
 
-/// Runs the command; `out` is stdout, `err` stderr.
+/// The exit code of a command that did what it was asked for.
+const DONE: u8 = 0;
+/// The exit code of one that failed.
+const FAILED: u8 = 1;
+
+/// Runs the command and returns its exit code; `out` is stdout, `err` stderr.
 pub fn main(
     arguments: impl Iterator<Item = OsString>,
     out: &mut dyn Write,
     err: &mut dyn Write,
-) -> ExitCode {
+) -> u8 {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(usage) => {
             // Help and version go to stdout with code 0, usage errors to stderr with code 2; a closed pipe is no news.
             drop(usage.print());
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+            return u8::try_from(usage.exit_code()).unwrap_or(2);
         }
     };
     let done = match &arguments.command {
@@ -86,15 +90,13 @@ pub fn main(
         Command::Bench(arguments) => bench::run(arguments, out, err),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => DONE,
         // The reader of our stdout has seen enough (`neurosieve … | head`).
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => DONE,
         Err(error) => {
             let code = match error {
-                Error::Interrupted { .. } => ExitCode::from(stopping::CODE),
-                _ => ExitCode::FAILURE,
+                Error::Interrupted { .. } => stopping::CODE,
+                _ => FAILED,
             };
             // Nobody is left to tell when stderr is closed as well.
             drop(explain(&error, err));

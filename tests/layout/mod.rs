@@ -68,7 +68,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The modules of the crate's root, lowest first: each may import what stands before it.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "error",
     "activations",
     "labels",
@@ -81,6 +81,7 @@ const LAYERS: [&str; 12] = [
     "bench",
     "report",
     "cli",
+    "python",
 ];
 
 /// Imports that go down but are still not allowed: files and devices do not know each other, operations take plain

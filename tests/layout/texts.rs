@@ -54,6 +54,14 @@ fn a_place_on_one_machine_is_caught() {
     assert!(machine_paths("README.md", "out/report.html and src/ops/probe/mod.rs").is_empty());
 }
 
+/// What runs the tests.
+const COMMANDS: [&str; 4] = [
+    "cargo test --release",
+    "python3 -m venv .venv",
+    ".venv/bin/pip install '.[test]'",
+    ".venv/bin/python -m pytest",
+];
+
 /// Paths that the guide names in back quotes and that do not exist; and commands that continuous integration should run
 /// just as the guide has them.
 fn broken_guide(readme: &str, ci: &str, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
@@ -65,6 +73,7 @@ fn broken_guide(readme: &str, ci: &str, exists: &dyn Fn(&str) -> bool) -> Vec<St
             "tests/",
             "shaders/",
             "benches/",
+            "python/",
             "fixtures/",
             ".ci/",
             ".github/",
@@ -74,10 +83,11 @@ fn broken_guide(readme: &str, ci: &str, exists: &dyn Fn(&str) -> bool) -> Vec<St
             broken.push(format!("README.md: there is no {path}"));
         }
     }
-    let test = "cargo test --release";
     for (name, text) in [("README.md", readme), (".ci/run", ci)] {
-        if !text.lines().any(|line| line.trim() == test) {
-            broken.push(format!("{name} has no line `{test}`"));
+        for command in COMMANDS {
+            if !text.lines().any(|line| line.trim() == command) {
+                broken.push(format!("{name} has no line `{command}`"));
+            }
         }
     }
     broken
@@ -96,17 +106,14 @@ fn the_guide_names_what_exists_and_continuous_integration_runs_its_command() {
 
 #[test]
 fn a_broken_guide_is_caught() {
-    let fine = "```\ncargo test --release\n```\n`src/lib.rs` and `src/ops/<op>/mod.rs`";
+    let commands = COMMANDS.join("\n");
+    let fine = format!("```\n{commands}\n```\n`src/lib.rs` and `src/ops/<op>/mod.rs`");
     let exists = |path: &str| path == "src/lib.rs";
-    assert!(broken_guide(fine, "cargo test --release", &exists).is_empty());
-    assert_eq!(broken_guide(fine, "cargo test", &exists).len(), 1);
-    assert_eq!(
-        broken_guide(
-            &fine.replace("lib", "nothing"),
-            "cargo test --release",
-            &exists
-        )
-        .len(),
-        1
-    );
+    assert!(broken_guide(&fine, &commands, &exists).is_empty());
+    for command in COMMANDS {
+        let otherwise = commands.replace(command, "cargo test");
+        assert_eq!(broken_guide(&fine, &otherwise, &exists).len(), 1);
+    }
+    let nothing = fine.replace("lib", "nothing");
+    assert_eq!(broken_guide(&nothing, &commands, &exists).len(), 1);
 }

@@ -11,6 +11,7 @@ mod ops;
 mod path;
 mod probe;
 mod probe_degenerate;
+mod probe_exact;
 mod probe_problems;
 mod selection;
 mod similarity;

@@ -93,7 +93,11 @@ fn fits_of_a_stream_are_those_of_a_copy_bit_for_bit() {
         .collect();
     let (weights, scattered) = (balanced_weights(&y), [31, 4, 1050, 12, 0, 22, 700]);
     let (copied, streamed) = (copied_design(&x, &found), streamed_design(&x, &found));
+    let columns: Vec<usize> = (0..NEURONS).collect();
+    let read = Design::read(&x, &found, &columns).unwrap();
     assert_eq!(copied.columns(), streamed.columns());
+    assert_eq!(copied.columns(), read.columns());
+    assert!(!read.is_streamed() && read.bytes() == copied.bytes());
     assert!(!streamed.columns().contains(&CONSTANT));
     let plain = Problem::new(&y, 0.02, 0.002);
     let problems = [
@@ -129,10 +133,12 @@ fn fits_of_a_stream_are_those_of_a_copy_bit_for_bit() {
         };
         let a = solve(&copied, &problems, &params).unwrap();
         let b = solve(&streamed, &problems, &params).unwrap();
+        let c = solve(&read, &problems[..1], &params).unwrap();
         for (place, (a, b)) in a.iter().zip(&b).enumerate() {
             assert!(a.nonzero_weights() > 0, "{solver:?}, problem {place}");
             assert_same(a, b, &format!("{solver:?}, problem {place}"));
         }
+        assert_same(&a[0], &c[0], &format!("{solver:?}, read"));
     }
 }
 

@@ -22,7 +22,7 @@ use super::{Certificate, cpu, dual};
 use crate::error::{Error, Result};
 
 /// f64 sums leave a gap uncertain by about this share of the objective: never certify by less.
-const GAP_FLOOR: f64 = 1e-12;
+pub(super) const GAP_FLOOR: f64 = 1e-12;
 /// Columns that are certified together, unless one problem has more: enough for a product, and what bounds the f64 copies.
 pub(super) const COLUMNS: usize = 32;
 /// Passes that a certificate costs: one forward GEMM and two backward ones.
@@ -187,7 +187,7 @@ fn evaluate(
         let dual = dual::centred(&residual, targets);
         return Ok((loss, 0.0, residual, dual));
     }
-    refuse_separable(&z, point)?;
+    refuse_separable(&z, targets, &point.penalty)?;
     let (mut dual, missed) = dual::feasible(&z, targets);
     minus_labels(&mut dual, targets);
     let loss = softmax(&mut z, targets);
@@ -196,9 +196,12 @@ fn evaluate(
 }
 
 /// Without a penalty, classes that the probe tells apart without error have no optimum: any multiple of it is better.
-fn refuse_separable(z: &Array2<f64>, point: &Unfolded<'_>) -> Result<()> {
-    let targets = &point.point.problem.targets;
-    if point.penalty.l1 > 0.0 || point.penalty.mu > 0.0 {
+pub(super) fn refuse_separable(
+    z: &Array2<f64>,
+    targets: &Targets,
+    penalty: &Penalty,
+) -> Result<()> {
+    if penalty.l1 > 0.0 || penalty.mu > 0.0 {
         return Ok(());
     }
     let apart = z.rows().into_iter().enumerate().all(|(i, row)| {
@@ -221,7 +224,7 @@ fn views(matrices: &[Array2<f64>]) -> Vec<ArrayView2<'_, f64>> {
 }
 
 /// Logits → probabilities in place; returns the weighted cross-entropy.
-fn softmax(z: &mut Array2<f64>, targets: &Targets) -> f64 {
+pub(super) fn softmax(z: &mut Array2<f64>, targets: &Targets) -> f64 {
     let mut sum = 0.0;
     for (i, mut row) in z.rows_mut().into_iter().enumerate() {
         let max = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
@@ -254,7 +257,7 @@ fn squared(z: &Array2<f64>, targets: &Targets) -> (f64, Array2<f64>) {
 }
 
 /// P → Ω(P − Y) in place; the own class's entry is minus the sum of the others.
-fn minus_labels(p: &mut Array2<f64>, targets: &Targets) {
+pub(super) fn minus_labels(p: &mut Array2<f64>, targets: &Targets) {
     for (i, mut row) in p.rows_mut().into_iter().enumerate() {
         row *= targets.omega[i];
         let own = targets.y[i] as usize;
@@ -265,11 +268,14 @@ fn minus_labels(p: &mut Array2<f64>, targets: &Targets) {
 }
 
 /// What a missed class share can cost the dual bound: twice the range of the intercepts a unit.
-fn intercept_range(theta: &Array2<f32>) -> f64 {
-    let row = theta.row(0);
-    let least = row.fold(f32::INFINITY, |a, b| a.min(*b));
-    let most = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-    2.0 * f64::from(most - least)
+pub(super) fn intercept_range<T: Copy>(theta: &Array2<T>) -> f64
+where
+    f64: From<T>,
+{
+    let row = theta.row(0).mapv(f64::from);
+    let least = row.fold(f64::INFINITY, |a, b| a.min(*b));
+    let most = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+    2.0 * (most - least)
 }
 
 /// Weights that every optimum has at zero (a|V_jc| + ‖x_j‖_ω·r < λ1_j, r = √(gap/2) for classes and √(2·gap) for values),

@@ -1,5 +1,7 @@
 //! What a batch must be, checked once before it is solved.
 
+use ndarray::ArrayView2;
+
 use super::{Design, Params, Problem, Response, targets};
 use crate::error::{Error, Result};
 
@@ -18,23 +20,39 @@ pub(super) fn batch(design: &Design, problems: &[Problem<'_>], params: &Params) 
             "Allow at least one pass",
         ));
     }
-    for problem in problems {
-        response(design, problem)?;
-        for (name, value) in [("l1", problem.l1), ("l2", problem.l2)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::invalid(
-                    name,
-                    format!("it is {value}, allowed is 0 or more"),
-                    "Give a finite penalty",
-                ));
-            }
+    for one in problems {
+        problem(design.samples(), one)?;
+    }
+    Ok(())
+}
+
+pub(super) fn problem(samples: usize, problem: &Problem<'_>) -> Result<()> {
+    response(samples, problem)?;
+    for (name, value) in [("l1", problem.l1), ("l2", problem.l2)] {
+        if !(value.is_finite() && value >= 0.0) {
+            return Err(Error::invalid(
+                name,
+                format!("it is {value}, allowed is 0 or more"),
+                "Give a finite penalty",
+            ));
         }
     }
     Ok(())
 }
 
-pub(super) fn response(design: &Design, problem: &Problem<'_>) -> Result<()> {
-    let samples = design.samples();
+/// Values at hand, which nothing else has looked at.
+pub(super) fn finite(x: ArrayView2<'_, f64>) -> Result<()> {
+    match x.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some(((row, neuron), value)) => Err(Error::invalid(
+            "activations",
+            format!("row {row}, neuron {neuron} is {value}"),
+            "Every activation must be a finite number",
+        )),
+    }
+}
+
+pub(super) fn response(samples: usize, problem: &Problem<'_>) -> Result<()> {
     let (what, given) = match problem.response {
         Response::Classes(labels) => ("labels", labels.len()),
         Response::Values(values) => ("values", values.len()),

@@ -19,7 +19,7 @@ const READ: usize = 1 << 16;
 
 /// Standardised activations of the chosen neurons, N × d.
 ///
-/// Either a copy ([`Design::new`]: 4·N·d bytes), or a stream ([`Design::streamed`]): the samples stay where they are, as
+/// Either a copy ([`Design::new`], [`Design::read`]: 4·N·d bytes), or a stream ([`Design::streamed`]): the samples stay where they are, as
 /// they are stored, and are converted and standardised again for every pass. Fits are the same bit for bit.
 ///
 /// Neurons that are constant or nearly constant are left out: their weight would be 0 at any λ1, or noise.
@@ -65,19 +65,33 @@ impl Design {
     /// As [`Design::new`]; when `moments` are of another number of neurons.
     pub fn streamed(rows: Arc<dyn Rows>, moments: &Moments, columns: &[usize]) -> Result<Self> {
         let shape = rows.shape();
-        if moments.mean.len() != shape.1 {
-            return Err(Error::invalid(
-                "moments of a design",
-                format!(
-                    "the activations have {} neurons but the moments {}",
-                    shape.1,
-                    moments.mean.len()
-                ),
-                "Take the moments of the same neurons",
-            ));
-        }
+        check_neurons(moments, shape.1)?;
         let columns = varying(shape.1, moments, columns)?;
         Ok(Self::of(Values::Streamed(rows), shape, moments, columns))
+    }
+
+    /// As [`Design::new`], of samples that are read once, in whatever type they are stored.
+    ///
+    /// # Errors
+    /// As [`Design::streamed`]; when a value is not finite, or the rows cannot be read.
+    pub fn read(rows: &dyn Rows, moments: &Moments, columns: &[usize]) -> Result<Self> {
+        let shape = rows.shape();
+        check_neurons(moments, shape.1)?;
+        let columns = varying(shape.1, moments, columns)?;
+        let mut z = Array2::zeros((shape.0, columns.len()));
+        let design = Self::of(
+            Values::Copied(Array2::zeros((0, 0))),
+            shape,
+            moments,
+            columns,
+        );
+        let all: Vec<usize> = (0..design.columns.len()).collect();
+        let out = z.as_slice_mut().expect("it is contiguous");
+        Stream::new(&design, rows, &all).fill(0, out)?;
+        Ok(Self {
+            values: Values::Copied(z),
+            ..design
+        })
     }
 
     fn of(
@@ -151,6 +165,20 @@ impl Design {
     pub(super) fn sd(&self) -> &[f64] {
         &self.sd
     }
+}
+
+fn check_neurons(moments: &Moments, neurons: usize) -> Result<()> {
+    if moments.mean.len() == neurons {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "moments of a design",
+        format!(
+            "the activations have {neurons} neurons but the moments {}",
+            moments.mean.len()
+        ),
+        "Take the moments of the same neurons",
+    ))
 }
 
 /// The chosen neurons that vary.

@@ -32,6 +32,8 @@
 //! in columns of its own; [`plan`] says how many are in flight at once. A problem that has converged leaves the batch and
 //! the next enters. What a problem does depends on itself alone: neither the batch nor the memory changes a bit of it.
 //!
+//! [`exact`] solves problems whose whole Hessian is small in f64, to rounding, from f64 activations.
+//!
 //! # Edge cases
 //! Constant and nearly constant neurons are left out ([`Design::new`]); their weights are exactly 0. A class without
 //! training samples (or without weight) is left out, keeps weights 0 and gets [`ABSENT_CLASS_BIAS`]. λ1 = λ2 = 0 is
@@ -49,6 +51,7 @@ mod check;
 mod cpu;
 mod design;
 mod dual;
+pub mod exact;
 mod fista;
 mod fit;
 mod gpu;
@@ -269,7 +272,7 @@ pub fn lambda_max(
     scale: PenaltyScale,
 ) -> Result<Vec<f64>> {
     for problem in problems {
-        check::response(design, problem)?;
+        check::response(design.samples(), problem)?;
     }
     let (slabs, places) = slab::slabs(design, problems.iter().map(|p| p.neurons))?;
     let targets: Vec<_> = problems

@@ -143,10 +143,13 @@ impl Targets {
     }
 
     /// Coefficients with a column for each class that occurs (or the one of values), whatever they were solved as.
-    pub(super) fn unfold(&self, theta: &Array2<f32>) -> Array2<f32> {
+    pub(super) fn unfold<T>(&self, theta: &Array2<T>) -> Array2<T>
+    where
+        T: Copy + From<f32> + std::ops::Mul<Output = T>,
+    {
         match self.loss {
             Loss::Sigmoid => Array2::from_shape_fn((theta.nrows(), 2), |(row, class)| {
-                theta[(row, 0)] * if class == 0 { -0.5 } else { 0.5 }
+                theta[(row, 0)] * T::from(if class == 0 { -0.5 } else { 0.5 })
             }),
             Loss::Softmax | Loss::Squared => theta.clone(),
         }
@@ -267,7 +270,10 @@ impl Penalty {
     }
 
     /// The penalty's value.
-    pub(super) fn value(&self, theta: &Array2<f32>) -> f64 {
+    pub(super) fn value<T: Copy>(&self, theta: &Array2<T>) -> f64
+    where
+        f64: From<T>,
+    {
         let (mut one, mut two) = (0.0, 0.0);
         for (j, weights) in theta.rows().into_iter().enumerate().skip(1) {
             let (mut row_one, mut row_two) = (0.0, 0.0);

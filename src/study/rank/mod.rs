@@ -6,7 +6,7 @@ mod method;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use serde::Serialize;
 
 pub use self::greedy::{SelectionResult, StepResult};
@@ -118,7 +118,7 @@ pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<Ra
         dev,
     } = load(job)?;
     let probe = job.probe.as_deref().map(data::read_probe).transpose()?;
-    let methods = methods(job, &labels)?;
+    let methods = methods(&job.methods, probe.is_some(), &labels)?;
     let weights = match &probe {
         Some(probe) => Some(weights_of(probe, &x, &labels)?),
         None => None,
@@ -127,18 +127,8 @@ pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<Ra
     // Natively: F needs more digits of class means than a GPU keeps, and this takes no time.
     let moments = moments(&Backend::Cpu, x.view(), Some(&labels))?;
     clock.step("rankings");
-    let single = match methods.iter().any(|m| m.looks_at_single_neurons()) {
-        true => Some(single_neurons(x.view(), &labels)?),
-        false => None,
-    };
-    let known = Known {
-        moments: &moments,
-        labels: &labels,
-        weights: weights.as_ref(),
-        single: single.as_ref(),
-        seed: job.seed,
-    };
-    let mut rankings = known.rankings(&methods)?;
+    let sample = (x.view(), &labels, &moments);
+    let mut rankings = orderings(&methods, sample, weights.as_ref(), job.seed)?;
     let mut selections = BTreeMap::new();
     let dev = dev.as_ref().map(|d| (d.activations.view(), &d.labels[0]));
     for method in methods.iter().filter(|method| method.is_greedy()) {
@@ -176,6 +166,33 @@ pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<Ra
         seed: job.seed,
         timings: clock.finish(),
     })
+}
+
+/// The orderings of activations at hand by all of the methods but the greedy ones, and their vote where two or more have one
+/// ([`Method`]); without methods by all that can be. `sample` are activations (N × D), labels and the moments that were taken
+/// with these; `weights` (C × D) those of a probe.
+///
+/// # Errors
+/// When shapes do not fit one another, fewer than two classes occur, or a method needs a probe and there is none.
+pub fn orderings(
+    methods: &[Method],
+    (x, labels, moments): (ArrayView2<'_, f32>, &Labels, &Moments),
+    weights: Option<&Array2<f32>>,
+    seed: u64,
+) -> Result<BTreeMap<&'static str, Ranking>> {
+    let methods = self::methods(methods, weights.is_some(), labels)?;
+    let single = match methods.iter().any(|m| m.looks_at_single_neurons()) {
+        true => Some(single_neurons(x, labels)?),
+        false => None,
+    };
+    let known = Known {
+        moments,
+        labels,
+        weights,
+        single: single.as_ref(),
+        seed,
+    };
+    known.rankings(&methods)
 }
 
 /// What the job's files hold.
@@ -216,7 +233,7 @@ fn load(job: &RankJob) -> Result<Loaded> {
 }
 
 /// The methods that were asked for, or all that can be and take no time.
-fn methods(job: &RankJob, labels: &Labels) -> Result<Vec<Method>> {
+fn methods(asked: &[Method], has_probe: bool, labels: &Labels) -> Result<Vec<Method>> {
     let classes = labels.present().len();
     if classes < 2 {
         return Err(Error::invalid(
@@ -225,16 +242,15 @@ fn methods(job: &RankJob, labels: &Labels) -> Result<Vec<Method>> {
             "Rankings compare classes: give at least two",
         ));
     }
-    let has_probe = job.probe.is_some();
-    if let Some(method) = job.methods.iter().find(|m| m.needs_probe() && !has_probe) {
+    if let Some(method) = asked.iter().find(|m| m.needs_probe() && !has_probe) {
         return Err(Error::invalid(
             format!("ranking by {}", method.name()),
             "it orders the weights of a probe, and none was given",
-            "Give --probe, a file that `neurosieve probe` wrote",
+            "Give a probe: on the command line --probe, a file that `neurosieve probe` wrote",
         ));
     }
-    if !job.methods.is_empty() {
-        return Ok(job.methods.clone());
+    if !asked.is_empty() {
+        return Ok(asked.to_vec());
     }
     let can_be = |method: &Method| match method {
         Method::Anova => labels.len() > classes,
