@@ -325,10 +325,12 @@ impl Prober<'_> {
             progress(1.0);
             return Ok(fits);
         }
+        let told = self.backend.told().len();
         let fits = probe::fit(self.backend, design, problems, &self.params, &mut |p| {
             progress(p.finished as f64 / p.problems as f64);
         })?;
-        if let Some(keeper) = self.keeper {
+        // What a device's trouble made run elsewhere would come out otherwise without it.
+        if let Some(keeper) = self.keeper.filter(|_| self.backend.told().len() == told) {
             keeper.keep(&batch, &fits)?;
         }
         Ok(fits)

@@ -202,7 +202,15 @@ impl Workload {
             problem,
             times,
         };
-        match (self.run)(bench) {
+        let told = bench.backend.told().len();
+        let outcome = (self.run)(bench);
+        // What another device did instead is not this one's.
+        let trouble = bench.backend.told().split_off(told).pop();
+        let outcome = match (outcome, trouble, bench.backend.gpu()) {
+            (Ok(_), Some(trouble), Some(gpu)) => Err(gpu.error("measure", trouble)),
+            (outcome, _, _) => outcome,
+        };
+        match outcome {
             Ok(outcome) => {
                 let times = outcome.times(bench.roofs);
                 let (valid, times) = gate(outcome.error, outcome.tolerance, times);

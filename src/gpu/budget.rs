@@ -140,6 +140,10 @@ impl Pace {
 
     /// Learns from a submission of `groups` workgroups that took `elapsed`; grows at most fourfold a step.
     pub fn took(&mut self, groups: usize, elapsed: Duration) {
+        if groups < self.groups && elapsed <= SUBMISSION {
+            // The rest of something: how fast it went says nothing of more.
+            return;
+        }
         let ratio = SUBMISSION.as_secs_f64() / elapsed.as_secs_f64().max(1e-6);
         let target = groups as f64 * ratio.clamp(0.05, 4.0);
         self.groups = (target as usize).max(1);

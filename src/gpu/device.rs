@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -160,7 +161,7 @@ struct Faults {
     /// The device is gone for good.
     lost: Mutex<Option<String>>,
     /// The driver reported an error that no scope caught; what was computed since is not to be trusted.
-    uncaught: Mutex<Option<String>>,
+    uncaught: Mutex<Option<(String, Trouble)>>,
 }
 
 fn instance() -> wgpu::Instance {
@@ -264,7 +265,11 @@ pub(super) fn open_with(
     // The default handler of uncaught errors panics.
     let heard = Arc::clone(&faults);
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-        remember(&heard.uncaught, error.to_string());
+        let trouble = match &error {
+            wgpu::Error::OutOfMemory { .. } => Trouble::Memory,
+            _ => Trouble::Refused,
+        };
+        remember(&heard.uncaught, (error.to_string(), trouble));
     }));
     let heard = Arc::clone(&faults);
     device.set_device_lost_callback(move |reason, message| {
@@ -286,14 +291,14 @@ pub(super) fn open_with(
     })
 }
 
-fn remember(place: &Mutex<Option<String>>, text: String) {
+fn remember<T>(place: &Mutex<Option<T>>, what: T) {
     place
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .get_or_insert(text);
+        .get_or_insert(what);
 }
 
-fn recall(place: &Mutex<Option<String>>) -> Option<String> {
+fn recall<T: Clone>(place: &Mutex<Option<T>>) -> Option<T> {
     place.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
@@ -307,7 +312,22 @@ impl Gpu {
     pub fn destroy(&self) {
         self.device.destroy();
         // The loss is reported from inside a poll.
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        drop(self.poll());
+    }
+
+    /// Waits for everything submitted. A device that is lost while it is waited for makes wgpu panic: that is a loss, too.
+    pub(super) fn poll(&self) -> std::result::Result<(), String> {
+        let wait = || self.device.poll(wgpu::PollType::wait_indefinitely());
+        match catch_unwind(AssertUnwindSafe(wait)) {
+            Ok(done) => done.map(drop).map_err(|problem| problem.to_string()),
+            Err(panic) => {
+                let said = panic.downcast_ref::<String>().map(String::as_str);
+                let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+                let said = said.unwrap_or("while it was waited for").to_owned();
+                remember(&self.faults.lost, said.clone());
+                Err(said)
+            }
+        }
     }
 
     /// An [`Error::Gpu`] of this adapter.
@@ -349,9 +369,9 @@ impl Gpu {
         }
     }
 
-    /// Whether the device is gone for good.
+    /// Whether the device is gone for good, or what it computes is not to be trusted any more.
     pub(super) fn is_lost(&self) -> bool {
-        recall(&self.faults.lost).is_some()
+        recall(&self.faults.lost).is_some() || recall(&self.faults.uncaught).is_some()
     }
 
     /// An error when the device is lost or has failed outside any scope.
@@ -360,11 +380,9 @@ impl Gpu {
             let problem = format!("the device was lost ({message})");
             return Err(self.trouble(operation, problem, Trouble::Lost));
         }
-        if let Some(message) = recall(&self.faults.uncaught) {
-            return Err(self.error(
-                operation,
-                format!("the driver reported an error earlier ({message})"),
-            ));
+        if let Some((message, trouble)) = recall(&self.faults.uncaught) {
+            let problem = format!("the driver reported an error earlier ({message})");
+            return Err(self.trouble(operation, problem, trouble));
         }
         Ok(())
     }

@@ -195,10 +195,8 @@ impl Gpu {
     /// # Errors
     /// When the device was lost, or reported an error that no call returned.
     pub fn wait(&self, operation: &str) -> Result<()> {
-        self.scoped(operation, || {
-            self.device.poll(wgpu::PollType::wait_indefinitely())
-        })?
-        .map_err(|problem| self.error(operation, problem.to_string()))?;
+        self.scoped(operation, || self.poll())?
+            .map_err(|problem| self.error(operation, problem))?;
         self.healthy(operation)
     }
 

@@ -13,17 +13,24 @@ use crate::error::{Error, Result, Trouble};
 type Listener = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What all handles to a device share.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Recovery {
     /// The device that stands in for this one.
     instead: Mutex<Option<Gpu>>,
-    told: Mutex<Vec<String>>,
+    /// Its stand-ins tell it here, too.
+    told: Arc<Told>,
+}
+
+/// What happened.
+#[derive(Default)]
+struct Told {
+    lines: Mutex<Vec<String>>,
     listener: Mutex<Option<Listener>>,
 }
 
-impl fmt::Debug for Recovery {
+impl fmt::Debug for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Recovery({:?})", self.told.lock())
+        write!(f, "Told({:?})", self.lines.lock())
     }
 }
 
@@ -81,35 +88,37 @@ impl Gpu {
         if !current.is_lost() {
             return Ok(current);
         }
-        let new = current.again()?;
+        let mut new = current.again()?;
+        new.recovery = Arc::new(Recovery {
+            told: Arc::clone(&self.recovery.told),
+            ..Recovery::default()
+        });
         let instead = self.recovery.instead.lock();
         *instead.unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
         Ok(new)
     }
 
-    /// Tells of trouble that did not end the work.
+    /// Tells of trouble that did not end the work. Who listens hears of the same trouble once.
     pub fn tell(&self, what: String) {
-        let listener = self.recovery.listener.lock();
-        if let Some(listener) = &*listener.unwrap_or_else(PoisonError::into_inner) {
+        let told = &self.recovery.told;
+        let mut lines = told.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = told.listener.lock();
+        let listener = listener.unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = listener.as_ref().filter(|_| !lines.contains(&what)) {
             listener(&what);
         }
-        let mut told = self
-            .recovery
-            .told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        told.push(what);
+        lines.push(what);
     }
 
-    /// What was told so far of this device, by any handle.
+    /// What was told so far of this device and its stand-ins, by any handle.
     pub fn told(&self) -> Vec<String> {
-        let told = self.recovery.told.lock();
-        told.unwrap_or_else(PoisonError::into_inner).clone()
+        let lines = self.recovery.told.lines.lock();
+        lines.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on `listener` hears of trouble when it happens.
     pub fn listening(&self, listener: impl Fn(&str) + Send + Sync + 'static) {
-        let place = self.recovery.listener.lock();
+        let place = self.recovery.told.listener.lock();
         *place.unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(listener));
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::device::Gpu;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Trouble};
 
 /// What was measured, by the name of the choice, and where it is kept.
 #[derive(Debug, Default)]
@@ -59,10 +59,11 @@ impl Gpu {
     /// The variant that takes the least time, of those in `candidates`: what was measured before, else measured now by
     /// `run` where that is `worth` it, else the first one.
     ///
-    /// Only speed may depend on the choice, beyond the operation's tolerance. One that fails is not chosen, but for the first.
+    /// Only speed may depend on the choice, beyond the operation's tolerance. One that the device refuses is not chosen, but for
+    /// the first.
     ///
     /// # Errors
-    /// What `run` returns of the first one.
+    /// What `run` returns of the first one, and of any that the device is lost or out of memory in.
     pub fn tuned(
         &self,
         choice: &'static str,
@@ -84,7 +85,11 @@ impl Gpu {
         for &variant in candidates {
             // Compiles it. Matrix units may be listed by a driver whose compiler fails, or computes something else.
             match run(variant) {
-                Err(problem) if variant == candidates[0] => return Err(problem),
+                Err(problem)
+                    if variant == candidates[0] || problem.trouble() != Some(Trouble::Refused) =>
+                {
+                    return Err(problem);
+                }
                 Err(_) => continue,
                 Ok(()) => {}
             }

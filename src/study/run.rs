@@ -97,11 +97,13 @@ fn on_data(
 ) -> Result<StudyResults> {
     let mut clock = Clock::new(COMMON_STEPS + task::STEPS * data.tasks().len(), observer);
     let train = &data.train().activations;
+    // What a device had trouble with before is another run's.
+    let told = backend.told().len();
     clock.step("moments");
     let moments = moments::moments(backend, train.view(), None)?;
     let summary = survey::summarise(spec, data, &moments);
     clock.step("correlation");
-    let units = folder.map(|folder| Units::new(folder, train.view(), &device));
+    let units = folder.map(|folder| Units::new(folder, train.view(), &moments, (backend, &device)));
     let (correlation, computed) =
         survey::correlations(&spec.clusters, backend, train, &moments, units.as_ref())?;
     clock.step("clusters");
@@ -141,7 +143,9 @@ fn on_data(
         warnings.extend(warnings::of_task(task, spec.control.draws > 0));
     }
     warnings.extend(warnings::of_fits(&tally, spec.probe.relative_gap));
-    warnings.extend(backend.told());
+    let mut told = backend.told().split_off(told);
+    told.dedup();
+    warnings.extend(told);
     Ok(StudyResults {
         schema_version: SCHEMA_VERSION,
         name: spec.name.clone(),

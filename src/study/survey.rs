@@ -87,7 +87,8 @@ pub(super) fn correlations(
         moments,
     };
     let compute = || packed(backend, side, &params);
-    match units {
+    // Which kernel computes them on a GPU is measured there, and its bits are not those of another one.
+    match units.filter(|_| backend.gpu().is_none()) {
         None => compute(),
         Some(units) => units.correlations((moments.mean.len(), spec.precision), compute),
     }

@@ -52,16 +52,21 @@ pub(super) fn scan(
     of(columns, whole, Some(BEYOND))?.ok_or_else(|| unfinished(fleet.lead()))
 }
 
-/// The variant that is fastest on the lead, of those that every device has.
+/// The variant that is fastest on the lead, of those that every device has and computes right.
 fn for_all(
     fleet: &Fleet,
     (precision, kernels): (Precision, Kernels),
     flop: f64,
 ) -> Result<&'static Variant> {
     let variant = fastest(fleet.lead(), (precision, kernels), flop)?;
-    match fleet.devices().iter().all(|gpu| variant.runs_on(gpu)) {
-        true => Ok(variant),
-        false => fastest(fleet.lead(), (precision, Kernels::Plain), flop),
+    let is_right = |gpu: &Gpu| variant.runs_on(gpu) && variant.is_right_on(gpu);
+    match variant.needs_units() && !fleet.devices().iter().all(is_right) {
+        false => Ok(variant),
+        true if kernels == Kernels::Matrix => {
+            let problem = format!("matrix units do not compute sums of {precision} here");
+            Err(fleet.lead().error("correlation", problem))
+        }
+        true => fastest(fleet.lead(), (precision, Kernels::Plain), flop),
     }
 }
 
@@ -83,6 +88,7 @@ fn attempt(
         reduction: &reduction,
         variant,
         memory,
+        stays: false,
     };
     // The diagonal comes first, since it has the norms of all neurons.
     let mut lead = work.run(fleet.lead())?;
@@ -90,6 +96,8 @@ fn attempt(
         return Ok(None);
     };
     let (tiles, bands) = padded.tiles(columns.is_cross());
+    let stays = columns.samples() <= PLANE && reduce::is_possible(&reduction, &padded, &tiles);
+    let work = Work { stays, ..work };
     let dealt = deal(fleet, &tiles, &bands);
     // Tiles come in any order, and are added in that of the list: then no sum depends on who computed them.
     let mut waiting: BTreeMap<usize, OfTile> = BTreeMap::new();
@@ -104,6 +112,9 @@ fn attempt(
     };
     let lead = Mutex::new(Some(lead));
     let part = |device: usize, gpu: &Gpu, tell: &mut dyn FnMut((usize, Vec<OfTile>))| {
+        if dealt[device].tiles.is_empty() {
+            return Ok(());
+        }
         // The lead has its samples already.
         let kept = match fleet.is_lead(device) {
             true => lead.lock().unwrap_or_else(PoisonError::into_inner).take(),
@@ -154,6 +165,8 @@ struct Work<'a> {
     variant: &'a Variant,
     /// Bytes on the host for each device.
     memory: u64,
+    /// Whether tiles are reduced where they are.
+    stays: bool,
 }
 
 impl<'a> Work<'a> {
@@ -218,7 +231,7 @@ impl<'a> Work<'a> {
         let (columns, padded, reduction) = (self.columns, self.padded, self.reduction);
         let (on_device, back) = self.at_once(gpu)?;
         let tiles = &dealt.tiles;
-        if columns.samples() <= PLANE && reduce::is_possible(reduction, padded, tiles) {
+        if self.stays {
             let reducer = Reducer::new(gpu, columns, padded, reduction, norm);
             for range in blocks(tiles.len(), on_device) {
                 // The bands that end inside the range, and the part of one that it ends in.

@@ -20,6 +20,9 @@ use crate::gpu::{
 /// Samples of one step of the kernel.
 const STEP: usize = 16;
 
+/// Samples that kernels sum before they add to a tile.
+const RUN: usize = 256;
+
 /// Samples of one dispatch.
 const PARTIAL: usize = 2048;
 
@@ -148,10 +151,15 @@ impl<'a> Run<'a> {
             Stored::F16 | Stored::Bf16 => 2,
         };
         let rows = gpu.fit("samples", columns * 4, STEP)?.min(PLANE);
-        // On the host a block is read and staged, while the last one is on its way.
-        let rows = rows.min(within(memory / 2, 3 * columns * stored) / STEP * STEP);
+        // On the host a block is read and staged, while the last one is on its way. Blocks of whole runs change no bit of the
+        // sums, so they have one at least, however little memory there is.
+        let allowed = within(memory / 2, 3 * columns * stored).max(RUN);
+        let rows = match rows.min(allowed) {
+            rows if rows >= RUN => rows / RUN * RUN,
+            rows => rows,
+        };
         let all = samples.samples().next_multiple_of(STEP);
-        let rows = rows.max(STEP).min(all);
+        let rows = rows.min(all);
         let values = rows * columns;
         let rest: Vec<f32> = samples.rest().iter().map(|rest| *rest as f32).collect();
         Ok(Self {

@@ -224,6 +224,15 @@ impl Variant {
         }
     }
 
+    pub(super) fn needs_units(&self) -> bool {
+        self.units.is_some()
+    }
+
+    /// Whether whole numbers come out exactly on a device.
+    pub(super) fn is_right_on(&self, gpu: &Gpu) -> bool {
+        compare(gpu, self).is_ok()
+    }
+
     /// The constants of its kernel on a device.
     pub(super) fn constants(&self, gpu: &Gpu) -> Vec<(&'static str, f64)> {
         let parts = match self.form {

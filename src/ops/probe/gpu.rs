@@ -226,10 +226,13 @@ impl Pass {
         let has = self.buffers.as_ref();
         let has = has.map_or((0, 0), |(_, right, result)| (right.len(), result.len()));
         let needed = (has.0.max(right.len()), has.1.max(result));
+        if has != needed {
+            // What is too small makes room first. A pass has two products, and both are to find room in the next one.
+            self.buffers = None;
+        }
         let buffers = match self.buffers.take() {
-            Some(buffers) if has == needed => buffers,
-            // A pass has two products, and both are to find room in the next one.
-            _ => (
+            Some(buffers) => buffers,
+            None => (
                 gpu.staging(1, 4 * needed.0)?,
                 gpu.zeros("right factor", needed.0)?,
                 gpu.zeros("result", needed.1)?,

@@ -1,8 +1,9 @@
 //! Units of a run: what was computed, kept in files, so that a run that was stopped, or killed, goes on where it was.
 //!
-//! A unit is a batch of fits, or the correlations of all pairs. Its file is named by a hash (BLAKE3) of everything that its
-//! bits depend on: the activations of train, labels, penalties, starts, parameters and seed, the device and its driver, and
-//! the version of neurosieve. So a unit is found again exactly where it would come out the same, and a run that finds some
+//! A unit is a batch of fits or, natively, the correlations of all pairs. Its file is named by a hash (BLAKE3) of everything that
+//! its bits depend on: the activations of train and their moments, labels, penalties, starts, parameters and seed, the processor
+//! and its instructions, the device and its driver, and the version of neurosieve. What ran elsewhere than asked, since a device
+//! failed, is no unit. So a unit is found again exactly where it would come out the same, and a run that finds some
 //! of its units ends with the bits of one that found none: what is chosen from them is computed anew.
 //!
 //! Files are written under another name, synced and renamed, and hold a hash of their own: half a file, or one with a
@@ -12,7 +13,7 @@ mod fits;
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +24,8 @@ use super::results::DeviceUsed;
 use crate::analysis::search::{Batch, Keeper};
 use crate::error::{Error, Result};
 use crate::ops::correlation::{Computed, Correlation, Precision};
+use crate::ops::Backend;
+use crate::ops::moments::Moments;
 use crate::ops::probe::{Fit, Params, Response};
 
 /// What a unit's file begins with; another number where its form changes.
@@ -45,6 +48,8 @@ pub struct Folder {
     /// The files that this run found or made.
     touched: Mutex<HashSet<String>>,
     found: AtomicUsize,
+    /// Files that were begun.
+    parts: AtomicUsize,
 }
 
 impl Folder {
@@ -66,6 +71,8 @@ impl Folder {
                     "Wait for that run, or give another output folder",
                 ));
             }
+            // Some network file systems have no locks.
+            Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", &lock, source)),
         }
         let folder = Self {
@@ -74,6 +81,7 @@ impl Folder {
             stopped,
             touched: Mutex::default(),
             found: AtomicUsize::new(0),
+            parts: AtomicUsize::new(0),
         };
         let there = folder.files()?;
         let units = there.iter().filter(|name| name.ends_with(".unit")).count();
@@ -112,7 +120,10 @@ impl Folder {
                 self.remove(&name)?;
             }
         }
-        self.remove(UNFINISHED)
+        match self.path.join(UNFINISHED).exists() {
+            true => self.remove(UNFINISHED),
+            false => Ok(()),
+        }
     }
 
     /// Names of the files of ours but the lock.
@@ -149,14 +160,14 @@ impl Folder {
         if !whole {
             return Ok(None);
         }
-        self.touch(name);
-        self.found.fetch_add(1, Ordering::Relaxed);
         Ok(Some(bytes.split_off(start)))
     }
 
     fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         let file = self.path.join(name);
-        let part = file.with_extension("part");
+        // The same unit may be written by two threads at once.
+        let number = self.parts.fetch_add(1, Ordering::Relaxed);
+        let part = file.with_extension(format!("{number}.part"));
         let written = File::create(&part)
             .and_then(|mut out| {
                 out.write_all(MAGIC)?;
@@ -174,6 +185,12 @@ impl Folder {
         Ok(())
     }
 
+    /// A unit was found and could be used.
+    fn use_found(&self, name: &str) {
+        self.touch(name);
+        self.found.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn touch(&self, name: &str) {
         let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
         touched.insert(name.to_owned());
@@ -189,17 +206,27 @@ pub(super) struct Units<'a> {
 }
 
 impl<'a> Units<'a> {
-    pub(super) fn new(folder: &'a Folder, train: ArrayView2<'_, f32>, device: &DeviceUsed) -> Self {
+    pub(super) fn new(
+        folder: &'a Folder,
+        train: ArrayView2<'_, f32>,
+        moments: &Moments,
+        (backend, device): (&Backend, &DeviceUsed),
+    ) -> Self {
         let mut hasher = blake3::Hasher::new();
         text(&mut hasher, env!("CARGO_PKG_VERSION"));
-        // Natively neither the number of threads nor what is said of it changes a bit.
-        let named = match &*device.kind {
-            "cpu" => std::env::consts::ARCH,
-            _ => &device.name,
-        };
-        for part in [&*device.kind, named, &device.driver] {
+        for part in [std::env::consts::ARCH, std::env::consts::OS, instructions()] {
             text(&mut hasher, part);
         }
+        // Natively neither the number of threads nor what is said of it changes a bit.
+        if backend.gpu().is_some() {
+            text(&mut hasher, &device.name);
+        }
+        text(&mut hasher, &device.driver);
+        if let Backend::Fleet(fleet) = backend {
+            text(&mut hasher, &format!("{:?}", fleet.deal(1 << 20)));
+        }
+        values(&mut hasher, &moments.mean);
+        values(&mut hasher, &moments.sd);
         values(&mut hasher, &[train.nrows() as u64, train.ncols() as u64]);
         for row in train.rows() {
             match row.as_slice() {
@@ -235,6 +262,7 @@ impl<'a> Units<'a> {
             Some((Correlation { neurons, packed }, computed))
         });
         if let Some(known) = known {
+            self.folder.use_found(&name);
             return Ok(known);
         }
         let (correlation, computed) = compute()?;
@@ -287,13 +315,29 @@ impl<'a> Units<'a> {
 
 impl Keeper for Units<'_> {
     fn recall(&self, batch: &Batch<'_>) -> Result<Option<Vec<Fit>>> {
-        let found = self.folder.read(&self.name_of(batch))?;
-        Ok(found.and_then(|bytes| fits::decode(&bytes)))
+        let name = self.name_of(batch);
+        let found = self.folder.read(&name)?;
+        let fits = found.and_then(|bytes| fits::decode(&bytes));
+        if fits.is_some() {
+            self.folder.use_found(&name);
+        }
+        Ok(fits)
     }
 
     fn keep(&self, batch: &Batch<'_>, fits: &[Fit]) -> Result<()> {
         self.folder.write(&self.name_of(batch), &fits::encode(fits))
     }
+}
+
+/// Which of the instructions the processor has that the native path is compiled for: others round otherwise.
+fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        return "avx512";
+    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        return "avx2";
+    }
+    "basic"
 }
 
 /// Hashes a text with its length, so that two after one another are not taken for another two.
