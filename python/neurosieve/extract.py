@@ -139,12 +139,10 @@ class _States:
         return [self._words(stacked[at], spans[at]) for at in range(len(sentences))]
 
     def _words(self, states: npt.NDArray[np.float32], spans: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        starts, ends = spans.T
-        if self._aggregation == "first":
-            return states[starts]
-        if self._aggregation == "last":
-            return states[ends - 1]
-        return np.stack([states[start:end].mean(axis=0) for start, end in spans])
+        if self._aggregation == "average":
+            return np.stack([states[start:end].mean(axis=0) for start, end in spans])
+        places = spans[:, 0] if self._aggregation == "first" else spans[:, 1] - 1
+        return np.take(states, places, axis=0)
 
 
 def _spans(words: list[int | None], sentence: list[str], number: int) -> npt.NDArray[np.int64]:

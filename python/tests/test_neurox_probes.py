@@ -53,9 +53,7 @@ def test_penalties_are_the_sum_and_the_root_of_the_sum_of_squares():
     assert linear_probe.l2_penalty(values) == 13
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"lambda_l1": None}, {"lambda_l2": None}, {"task_type": "ranking"}], ids=["l1", "l2", "task"]
-)
+@pytest.mark.parametrize("wrong", [{"lambda_l1": None}, {"lambda_l2": None}, {"task_type": "ranking"}], ids=["l1", "l2", "task"])
 def test_training_refuses_with_value_errors(task, wrong):
     with pytest.raises(ValueError, match="Give|Allowed"):
         linear_probe._train_probe(*task, **({"task_type": "classification"} | wrong))
@@ -157,7 +155,9 @@ def test_bottom_neurons_hold_a_share_of_the_weight_mass(share, noun, verb):
         assert [chosen.tolist() for chosen in per_class.values()] == [noun, verb]
 
 
-@pytest.mark.parametrize(("fraction", "noun", "verb"), [(2, [0, 1], [4]), (5, [0, 1, 2, 3], [4]), (6, [0, 1, 2, 3], [1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ("fraction", "noun", "verb"), [(2, [0, 1], [4]), (5, [0, 1, 2, 3], [4]), (6, [0, 1, 2, 3], [1, 2, 3, 4])]
+)
 def test_a_hard_threshold_is_the_largest_weight_over_a_number(fraction, noun, verb):
     together, per_class = linear_probe.get_top_neurons_hard_threshold(PROBE, fraction, CLASSES)
     assert [chosen.tolist() for chosen in per_class.values()] == [noun, verb]
@@ -291,7 +291,9 @@ def test_the_gaussian_probe_selects_and_predicts_by_neuroxs_posterior(task):
         chosen.append(max(gains, key=gains.get))
     assert gaussian_probe.get_neuron_ordering(probe, 4) == chosen
     for neurons in (chosen, list(range(24))):
-        predictions, score = gaussian_probe.evaluate_probe(probe, x, y, return_predictions=True, selected_neurons=np.array(neurons))
+        predictions, score = gaussian_probe.evaluate_probe(
+            probe, x, y, return_predictions=True, selected_neurons=np.array(neurons)
+        )
         assert (predictions == gaussian_log_posterior(x, y, neurons).argmax(axis=1)).all()
         assert score == np.mean(predictions == y)
     assert gaussian_probe.evaluate_probe(probe, x, y) == score
@@ -317,7 +319,9 @@ def test_metrics_are_scikit_learns_and_scipys():
         assert metrics.f1(c, d) == pytest.approx(reference.f1_score(d, c, average="macro"))
         assert metrics.pearson(c, d) == pytest.approx(stats.pearsonr(c, d)[0])
         assert metrics.spearman(c, d) == pytest.approx(stats.spearmanr(c, d)[0])
-        assert metrics.compute_score(c, d, "pearson_and_spearman") == pytest.approx((metrics.pearson(c, d) + metrics.spearman(c, d)) / 2)
+        assert metrics.compute_score(c, d, "pearson_and_spearman") == pytest.approx(
+            (metrics.pearson(c, d) + metrics.spearman(c, d)) / 2
+        )
     assert metrics.matthews_corrcoef([1, 1], [1, 1]) == 0 and np.isnan(metrics.pearson([1, 1], [0, 1]))
     with pytest.raises(ValueError, match="metric"):
         metrics.compute_score([1], [1], "auc")

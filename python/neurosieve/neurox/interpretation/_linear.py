@@ -12,7 +12,7 @@ from ..._errors import InvalidInputError
 try:
     import torch
 except ImportError:
-    torch = None
+    torch = None  # type: ignore[assignment]
 
 _Floats = npt.NDArray[np.float32]
 

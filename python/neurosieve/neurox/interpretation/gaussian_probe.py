@@ -65,4 +65,5 @@ def get_neuron_ordering(probe: GaussianProbe, num_of_neurons: int) -> list[int]:
 
     Fewer than were asked for where no more of them vary.
     """
-    return _core.gaussian_selection(probe._x, probe._ids, probe._classes, int(num_of_neurons)).tolist()
+    chosen = _core.gaussian_selection(probe._x, probe._ids, probe._classes, int(num_of_neurons))
+    return [int(neuron) for neuron in chosen]

@@ -131,13 +131,16 @@ def _train_probe(
     target = _arrays.values(y_train, len(x)) if is_regression else _classes(y_train, len(x))
     # Drawn as in NeuroX whatever the solver, so that what is drawn afterwards is the same too.
     probe = LinearProbe(x.shape[1], 1 if is_regression else target[1])
-    problem = {"target": 0, "weights": None, "neurons": None, "l1": float(lambda_l1), "l2": float(lambda_l2), "frobenius": True}
-    if solver_of(solver, lambda_l1 > 0 or lambda_l2 > 0) == "adam":
-        start = tuple(values.copy() for values in parameters_of(probe))
-        [fit] = _core.train_adam(x, [target], [problem], [start], num_epochs, batch_size, float(learning_rate), None)
+    # The engine's squared error is half of NeuroX's.
+    is_adam = solver_of(solver, lambda_l1 > 0 or lambda_l2 > 0) == "adam"
+    half = 0.5 if is_regression and not is_adam else 1.0
+    penalty = {"l1": half * float(lambda_l1), "l2": half * float(lambda_l2), "frobenius": True}
+    problem = {"target": 0, "weights": None, "neurons": None, **penalty}
+    if is_adam:
+        weights, bias = (values.copy() for values in parameters_of(probe))
+        start = [(weights, bias)]
+        [fit] = _core.train_adam(x, [target], [problem], start, num_epochs, batch_size, float(learning_rate), None)
     else:
-        half = 0.5 if is_regression else 1.0  # The engine's squared error is half of NeuroX's.
-        problem |= {"l1": half * problem["l1"], "l2": half * problem["l2"]}
         how = _how(False, {"gap": settings.gap}, "auto", 3000, 4 << 30, 0)
         [fit] = _core.fit_probes(device_of(device), x, [target], [], [problem], how, None)
     fill(probe, fit["weights"], fit["bias"])
