@@ -138,7 +138,14 @@ def test_predictions_say_word_class_and_whether_it_is_right(task, named, with_wo
 
 @pytest.mark.parametrize(
     ("share", "noun", "verb"),
-    [(0, [0], [4]), (0.4, [0], [4]), (0.5, [0, 1], [4]), (0.75, [0, 1, 2], [4, 1]), (1, [0, 1, 2, 3], [4, 1, 2, 3])],
+    [
+        (0, [0], [4]),
+        (0.4, [0], [4]),
+        (0.5, [0, 1], [4]),
+        (0.75, [0, 1, 2], [4, 1]),
+        (1, [0, 1, 2, 3], [4, 1, 2, 3]),
+        (1.1, [0, 1, 2, 3], [4, 1, 2, 3]),
+    ],
 )
 def test_top_neurons_hold_a_share_of_the_weight_mass(share, noun, verb):
     together, per_class = linear_probe.get_top_neurons(PROBE, share, CLASSES)

@@ -218,7 +218,7 @@ def _class_score(predicted: npt.NDArray[Any], labels: npt.NDArray[Any], number: 
 def get_top_neurons(probe: Any, percentage: float, class_to_idx: _Classes | None = None) -> tuple[_Ids, dict[Any, _Ids]]:
     """The heaviest neurons that hold a share of each class's Σ|w|: of all classes together, ascending, and of each, heaviest first.
 
-    The one that crosses the share is among them, so 0 gives one; a class without weights has none. Sums are in float64. Without
+    The one that crosses the share is among them, so 0 gives one, and more than 1 is 1; a class without weights has none. Sums are in float64. Without
     ``class_to_idx`` the classes are the rows of the weights, as for a regression.
     """
     return _by_mass(probe, percentage, class_to_idx, True)
@@ -231,7 +231,7 @@ def get_bottom_neurons(probe: Any, percentage: float, class_to_idx: _Classes | N
 
 def _by_mass(probe: Any, share: float, class_to_idx: _Classes | None, heaviest: bool) -> tuple[_Ids, dict[Any, _Ids]]:
     names, rows = _rows(probe, class_to_idx)
-    found = _core.by_mass(rows, float(share), heaviest)
+    found = _core.by_mass(rows, min(float(share), 1.0), heaviest)
     return np.unique(np.concatenate(found)), dict(zip(names, found, strict=True))
 
 
