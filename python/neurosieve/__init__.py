@@ -9,7 +9,8 @@
     [probe] = engine.fit_probes(x, ns.Problem(labels, l1=0.01, l2=0.01))
     ranking = engine.rank(x, labels, "lca", probe=probe)["lca"]
 
-``neurosieve.sklearn`` has estimators of scikit-learn.
+``neurosieve.sklearn`` has estimators of scikit-learn, ``neurosieve.neurox`` the functions of NeuroX, ``neurosieve.io`` writes what other
+tools saved as the files that are read here, and ``neurosieve.extract`` the hidden states of a model.
 """
 
 from ._arrays import bfloat16

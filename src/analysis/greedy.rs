@@ -25,11 +25,11 @@ pub struct Labelled<'a> {
 
 /// Refuses what no selection can work on: parts that do not fit each other, fewer than two classes in train, no neuron to
 /// select.
-pub(super) fn check<'a>(
+pub(super) fn check(
     what: &'static str,
-    train: Labelled<'a>,
+    train: Labelled<'_>,
     moments: &Moments,
-    scored: Labelled<'a>,
+    scored: Labelled<'_>,
     select: usize,
 ) -> Result<()> {
     let refused = |problem: String, fix: &str| Err(Error::invalid(what, problem, fix));
@@ -43,14 +43,14 @@ pub(super) fn check<'a>(
             "Give the same neurons everywhere",
         );
     }
-    for (part, labelled) in [("train", train), ("the samples to score on", scored)] {
-        if labelled.x.nrows() != labelled.labels.len() {
+    let sizes = |of: Labelled<'_>| (of.x.nrows(), of.labels.len());
+    for (part, (samples, labels)) in [
+        ("train", sizes(train)),
+        ("the samples to score on", sizes(scored)),
+    ] {
+        if samples != labels {
             return refused(
-                format!(
-                    "{} samples and {} labels in {part}",
-                    labelled.x.nrows(),
-                    labelled.labels.len()
-                ),
+                format!("{samples} samples and {labels} labels in {part}"),
                 "Give one label for every sample",
             );
         }

@@ -134,34 +134,52 @@ pub fn lca_cutoffs(ranking: &Ranking, steps: usize) -> Vec<usize> {
 }
 
 /// For every class the heaviest neurons that together hold the share `mass_share` of its Σ|w| (C × D weights), heaviest
-/// first, ties by id; the neuron that crosses the share is in (NeuroX's `get_top_neurons`). Empty for a class without weight.
+/// first, ties by id; the neuron that crosses the share is in (NeuroX's `get_top_neurons`), so 0 gives one neuron. Empty for a
+/// class without weight.
 ///
 /// # Errors
-/// When `mass_share` is not in (0, 1] or a weight is not finite.
+/// When `mass_share` is not from 0 to 1 or a weight is not finite.
 pub fn salient(weights: ArrayView2<'_, f32>, mass_share: f64) -> Result<Vec<Vec<usize>>> {
     check_weights(weights)?;
-    if !(mass_share > 0.0 && mass_share <= 1.0) {
-        return Err(Error::invalid(
-            "share of the weight mass",
-            format!("it is {mass_share}, allowed is more than 0, at most 1"),
-            "0.25 is usual",
-        ));
-    }
+    check_share(mass_share)?;
     let class = |row: ArrayView1<'_, f32>| {
-        let order = by_magnitude(row);
-        let wanted = mass(row, &order) * mass_share;
-        let mut held = 0.0;
-        let mut chosen = Vec::new();
-        for &neuron in order.iter().take_while(|&&n| row[n] != 0.0) {
-            chosen.push(neuron);
-            held += f64::from(row[neuron].abs());
-            if held >= wanted {
-                break;
-            }
-        }
-        chosen
+        let mut order = by_magnitude(row);
+        let weighty = order.partition_point(|&neuron| row[neuron] != 0.0);
+        order.truncate(weighty);
+        holding(row, order, mass_share)
     };
     Ok(weights.rows().into_iter().map(class).collect())
+}
+
+/// As [`salient`] from the other end: the lightest neurons, lightest first (NeuroX's `get_bottom_neurons`). Those without weight
+/// are among them, all neurons of a class that has none.
+///
+/// # Errors
+/// As [`salient`].
+pub fn negligible(weights: ArrayView2<'_, f32>, mass_share: f64) -> Result<Vec<Vec<usize>>> {
+    check_weights(weights)?;
+    check_share(mass_share)?;
+    let class = |row: ArrayView1<'_, f32>| {
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by(|&a, &b| row[a].abs().total_cmp(&row[b].abs()).then(a.cmp(&b)));
+        match row.iter().all(|weight| *weight == 0.0) {
+            true => order,
+            false => holding(row, order, mass_share),
+        }
+    };
+    Ok(weights.rows().into_iter().map(class).collect())
+}
+
+/// The first neurons of `order` that together hold a share of its Σ|w|, the one that crosses it included.
+fn holding(row: ArrayView1<'_, f32>, mut order: Vec<usize>, mass_share: f64) -> Vec<usize> {
+    let wanted = mass(row, &order) * mass_share;
+    let mut held = 0.0;
+    let crossing = order.iter().position(|&neuron| {
+        held += f64::from(row[neuron].abs());
+        held >= wanted
+    });
+    order.truncate(crossing.map_or(order.len(), |place| place + 1));
+    order
 }
 
 /// The probeless ordering of Antverg & Belinkov 2022 from class means (C × D): neuron n scores
@@ -331,6 +349,17 @@ fn check_weights(weights: ArrayView2<'_, f32>) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+fn check_share(mass_share: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&mass_share) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "share of the weight mass",
+        format!("it is {mass_share}, allowed is from 0 to 1"),
+        "0.25 is usual",
+    ))
 }
 
 /// Neurons by descending |w|, ties by id.

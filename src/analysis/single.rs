@@ -68,6 +68,43 @@ pub fn single_neurons(x: ArrayView2<'_, f32>, labels: &Labels) -> Result<SingleN
     })
 }
 
+/// Average precision of the larger values of every neuron (D) for the samples of class 1 of two, where values with
+/// |x| < `threshold` count as 0: what NeuroX's `iou_probe` orders neurons by. NaN where class 1 does not occur.
+///
+/// # Errors
+/// When there are not as many labels as samples, or not two classes.
+pub fn thresholded_precision(
+    x: ArrayView2<'_, f32>,
+    labels: &Labels,
+    threshold: f32,
+) -> Result<Vec<f64>> {
+    let (samples, neurons) = x.dim();
+    if labels.len() != samples || labels.classes().len() != 2 {
+        return Err(Error::invalid(
+            "average precision",
+            format!(
+                "{} labels of {} classes for {samples} samples",
+                labels.len(),
+                labels.classes().len()
+            ),
+            "Give one of two classes for every sample",
+        ));
+    }
+    let counts = labels.counts();
+    let of_neuron = |neuron: usize| {
+        if counts[1] == 0 {
+            return f64::NAN;
+        }
+        let kept = |x: f32| if x.abs() < threshold { 0.0 } else { x + 0.0 };
+        let column = x.column(neuron);
+        let mut order: Vec<(f32, u32)> = column.iter().map(|x| kept(*x)).zip(0..).collect();
+        order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let ties = order.chunk_by(|a, b| a.0 == b.0);
+        Sweep::over(ties, labels.ids(), &counts).precision[1]
+    };
+    Ok((0..neurons).into_par_iter().map(of_neuron).collect())
+}
+
 /// The scores of one neuron, by class.
 struct Scored {
     auroc: Vec<f64>,

@@ -14,12 +14,14 @@
 //! | `probes` | probes, to their optimum or as NeuroX trains them |
 //! | `exact` | small probes in f64 |
 //! | `salience` | orderings and ablations |
+//! | `neurox` | orderings as NeuroX defines them |
 //! | `studies` | whole studies, and the command line |
 
 mod array;
 mod device;
 mod error;
 mod exact;
+mod neurox;
 mod pairs;
 mod probes;
 mod salience;
@@ -35,6 +37,11 @@ mod _core {
     use super::device::{Device, devices};
     #[pymodule_export]
     use super::exact::{fit_exactly, is_small};
+    #[pymodule_export]
+    use super::neurox::{
+        by_mass, correlations, gaussian_predict, gaussian_selection, lca, probeless,
+        thresholded_precision, top_words,
+    };
     #[pymodule_export]
     use super::pairs::{clusters, correlate};
     #[pymodule_export]

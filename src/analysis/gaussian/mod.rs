@@ -36,7 +36,10 @@ use self::model::Gaussians;
 use self::score::Scored;
 use super::greedy::{self, Columns, Labelled};
 use super::ranking::Ranking;
+use ndarray::ArrayView2;
+
 use crate::error::{Error, Result};
+use crate::labels::Labels;
 use crate::ops::moments::Moments;
 
 /// What the prior is centred on and how wide it is.
@@ -55,9 +58,10 @@ pub enum Convention {
     ///
     /// With D in the thousands Σ_c is then n_c / (n_c + 2·D + 4) of the scatter's size, far less for rare classes than for
     /// frequent ones. Neurons that do not vary inside a class of two or more samples, or where a class has one sample, have no
-    /// such prior: the former are no candidates, the latter is an error. NeuroX's `gaussian_probe` has the same form, with
-    /// covariances divided by n_c − 1.
+    /// such prior: the former are no candidates, the latter is an error.
     Published,
+    /// As [`Convention::Published`] with covariances divided by n_c − 1: NeuroX's `gaussian_probe`.
+    Neurox,
 }
 
 /// How to select.
@@ -118,7 +122,7 @@ pub struct Selected {
 ///
 /// # Errors
 /// When samples, labels, moments or classes do not fit each other, fewer than two classes occur in train, no scored sample is
-/// of one of them, `select` is 0, or a class has one sample under [`Convention::Published`].
+/// of one of them, `select` is 0, or a class has one sample and its covariance is the prior.
 pub fn select<'a>(
     train: Labelled<'a>,
     moments: &Moments,
@@ -130,27 +134,17 @@ pub fn select<'a>(
     greedy::check("Gaussian selection", train, moments, samples, params.select)?;
     let counts = train.labels.counts();
     let present = train.labels.present();
-    if params.convention == Convention::Published
-        && let Some(single) = present.iter().find(|id| counts[**id as usize] < 2)
-    {
-        return Err(Error::invalid(
-            "Gaussian selection",
-            format!(
-                "class \"{}\" has one sample in train, and the published prior is its covariance",
-                train.labels.classes()[*single as usize]
-            ),
-            "Leave the class out, or take the prior of the whole data",
-        ));
-    }
+    check_classes(train.labels, params.convention)?;
     let columns = Columns::of(train, &present, score::SAMPLES);
     let of_scored = score_on.map(|scored| Columns::of(scored, &present, score::SAMPLES));
     let of_scored = of_scored.as_ref().unwrap_or(&columns);
-    let mut gaussians = Gaussians::new(&columns, moments, params);
+    let neurons = moments.mean.len();
+    let mut gaussians = Gaussians::new(&columns, moments, params, neurons);
     let most = params.select.min(gaussians.candidates());
     let mut scored = Scored::new(of_scored, gaussians.classes(), most);
     let before = scored.log_likelihood(&gaussians).0;
     let mut steps = Vec::with_capacity(most);
-    let mut last = vec![f64::NEG_INFINITY; moments.mean.len()];
+    let mut last = vec![f64::NEG_INFINITY; neurons];
     for step in 0..most {
         last = scored.candidates(&gaussians);
         // Log-likelihoods of candidates are finite: every class has a share, and every Λ is positive definite.
@@ -176,4 +170,62 @@ pub fn select<'a>(
         before,
         scored: scored.samples(),
     })
+}
+
+/// The most probable class of each row of `x` (M × D), by Gaussians of `train` over all its D neurons that are candidates: the
+/// number of the class, of equal ones the first. A class that train lacks is never answered.
+///
+/// `moments` are those of train. `of` is the number of neurons that these were taken from, which is d of the published priors.
+/// Cost: D²·(N + M·C) FLOP and more.
+///
+/// # Errors
+/// When samples, labels or moments do not fit each other, fewer than two classes occur in train, or a class has one sample and
+/// its covariance is the prior.
+pub fn predict(
+    train: Labelled<'_>,
+    moments: &Moments,
+    x: ArrayView2<'_, f32>,
+    convention: Convention,
+    of: usize,
+) -> Result<Vec<u32>> {
+    let present = train.labels.present();
+    // Classes group samples: rows of one stay in order.
+    let one = vec![present.first().copied().unwrap_or(0); x.nrows()];
+    let rows = Labels::new(one, train.labels.classes().to_vec())?;
+    let asked = Labelled { x, labels: &rows };
+    let neurons = moments.mean.len();
+    greedy::check("Gaussian probe", train, moments, asked, neurons)?;
+    check_classes(train.labels, convention)?;
+    let columns = Columns::of(train, &present, score::SAMPLES);
+    let of_asked = Columns::of(asked, &present[..1], score::SAMPLES);
+    let params = Params {
+        select: neurons,
+        convention,
+    };
+    let mut gaussians = Gaussians::new(&columns, moments, &params, of);
+    let mut scored = Scored::new(&of_asked, gaussians.classes(), neurons);
+    for neuron in 0..neurons {
+        if gaussians.is_candidate(neuron) {
+            scored.add(&gaussians, neuron);
+            gaussians.add(neuron);
+        }
+    }
+    let most_probable = scored.most_probable(&gaussians).into_iter();
+    Ok(most_probable.map(|place| present[place]).collect())
+}
+
+fn check_classes(labels: &Labels, convention: Convention) -> Result<()> {
+    let counts = labels.counts();
+    let single = counts.iter().position(|count| *count == 1);
+    match (convention, single) {
+        (Convention::Whole, _) | (_, None) => Ok(()),
+        (_, Some(single)) => Err(Error::invalid(
+            "Gaussian probe",
+            format!(
+                "class \"{}\" has one sample in train, and the prior is its covariance",
+                labels.classes()[single]
+            ),
+            "Leave the class out, or take the prior of the whole data",
+        )),
+    }
 }

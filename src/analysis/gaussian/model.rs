@@ -48,6 +48,8 @@ pub(super) struct Gaussians<'a> {
     columns: &'a Columns,
     moments: &'a Moments,
     convention: Convention,
+    /// d of the published priors.
+    of: usize,
     classes: Vec<Class>,
     sixes: Vec<Six>,
     /// Neurons that can be selected, K.
@@ -57,16 +59,22 @@ pub(super) struct Gaussians<'a> {
 }
 
 impl<'a> Gaussians<'a> {
-    pub(super) fn new(columns: &'a Columns, moments: &'a Moments, params: &Params) -> Self {
-        let of = columns.classes();
-        let members = of.chunk_by(|a, b| a == b).scan(0, |from, class| {
+    /// Of `columns`, which were taken from `of` neurons.
+    pub(super) fn new(
+        columns: &'a Columns,
+        moments: &'a Moments,
+        params: &Params,
+        of: usize,
+    ) -> Self {
+        let grouped = columns.classes();
+        let members = grouped.chunk_by(|a, b| a == b).scan(0, |from, class| {
             let range = *from..*from + class.len();
             *from = range.end;
             Some(range)
         });
         let classes: Vec<Class> = members
             .map(|members| Class {
-                ln_share: (members.len() as f64 / of.len() as f64).ln(),
+                ln_share: (members.len() as f64 / grouped.len() as f64).ln(),
                 members,
                 ln_determinant: 0.0,
             })
@@ -77,6 +85,7 @@ impl<'a> Gaussians<'a> {
             columns,
             moments,
             convention: params.convention,
+            of,
             classes,
             sixes: Vec::new(),
             limit: params.select.min(neurons),
@@ -116,6 +125,7 @@ impl<'a> Gaussians<'a> {
                         (1.0 + scatter + apart, size * centre / (KAPPA + size))
                     }
                     Convention::Published => (scatter / size + scatter, centre),
+                    Convention::Neurox => (scatter / (size - 1.0) + scatter, centre),
                 };
                 varies_in_all &= variance > LEAST * size;
                 six.variance[place][lane] = variance;
@@ -154,11 +164,16 @@ impl<'a> Gaussians<'a> {
         self.sixes.iter().map(of).sum()
     }
 
+    /// Whether a neuron can be selected still.
+    pub(super) fn is_candidate(&self, neuron: usize) -> bool {
+        self.sixes[neuron / NEURONS].candidate[neuron % NEURONS]
+    }
+
     /// What Λ is divided by to be Σ, over `size` neurons.
     fn divisor(&self, class: &Class, size: usize) -> f64 {
         let d = match self.convention {
             Convention::Whole => size,
-            Convention::Published => self.moments.mean.len(),
+            Convention::Published | Convention::Neurox => self.of,
         };
         (2 * d + 4 + class.members.len()) as f64
     }
@@ -259,7 +274,7 @@ impl<'a> Gaussians<'a> {
                     let size = class.members.len() as f64;
                     scatter + KAPPA * size / (KAPPA + size) * centre * mean(&z, class)
                 }
-                Convention::Published => scatter,
+                Convention::Published | Convention::Neurox => scatter,
             }
         };
         self.classes.iter().zip(&added.centres).map(of).collect()

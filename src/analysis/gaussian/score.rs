@@ -154,15 +154,8 @@ impl<'a> Scored<'a> {
         let levels = gaussians.levels(0);
         let (mut sum, mut right) = (0.0, 0);
         for (sample, own) in self.columns.classes().iter().enumerate() {
-            let (eight, lane) = (sample / SAMPLES, sample % SAMPLES);
-            let distances = &self.distance[eight * self.classes..][..self.classes];
-            let density = |class: usize| levels[class].0 - levels[class].1 * distances[class][lane];
-            let mut first = 0;
-            for class in 1..self.classes {
-                if density(class) > density(first) {
-                    first = class;
-                }
-            }
+            let density = |class: usize| self.log_density(&levels, sample, class);
+            let first = self.largest(&density);
             let most = density(first);
             let all: f64 = (0..self.classes)
                 .map(|class| (density(class) - most).exp())
@@ -171,6 +164,32 @@ impl<'a> Scored<'a> {
             right += usize::from(first == *own);
         }
         (sum, right)
+    }
+
+    /// The most probable class of each sample.
+    pub(super) fn most_probable(&self, gaussians: &Gaussians<'_>) -> Vec<usize> {
+        let levels = gaussians.levels(0);
+        (0..self.samples())
+            .map(|sample| self.largest(&|class| self.log_density(&levels, sample, class)))
+            .collect()
+    }
+
+    /// Of the selected neurons' values of a sample in a class.
+    fn log_density(&self, levels: &[(f64, f64)], sample: usize, class: usize) -> f64 {
+        let (eight, lane) = (sample / SAMPLES, sample % SAMPLES);
+        let (start, half) = levels[class];
+        start - half * self.distance[eight * self.classes + class][lane]
+    }
+
+    /// The class of the largest density, of equal ones the first.
+    fn largest(&self, density: &impl Fn(usize) -> f64) -> usize {
+        (1..self.classes).fold(0, |first, class| {
+            if density(class) > density(first) {
+                class
+            } else {
+                first
+            }
+        })
     }
 
     /// Takes a neuron into the set, before the Gaussians do.

@@ -11,7 +11,7 @@ mod classification;
 mod regression;
 
 pub use classification::{ClassMetrics, Classification, LOG_FLOOR, sample_losses};
-pub use regression::Regression;
+pub use regression::{Regression, correlations};
 
 /// A figure and how sure one can be of it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -62,6 +62,21 @@ impl Regression {
     }
 }
 
+/// Pearson's and Spearman's correlation of two lists of values; `None` where one of them does not vary.
+///
+/// # Errors
+/// When there are no samples, the lists differ in length, or a value is not finite.
+pub fn correlations(labels: &[f64], predicted: &[f64]) -> Result<[Option<f64>; 2]> {
+    check(labels, predicted, &Units::samples(labels.len()))?;
+    let times = vec![1; labels.len()];
+    let [label_ranks, predicted_ranks] =
+        [labels, predicted].map(|values| ranks(values, &order(values), &times));
+    Ok([
+        pearson(labels, predicted, &times),
+        pearson(&label_ranks, &predicted_ranks, &times),
+    ])
+}
+
 /// Mean of values that count `times`.
 fn mean(values: &[f64], times: &[u32]) -> f64 {
     let n: f64 = times.iter().map(|&t| f64::from(t)).sum();

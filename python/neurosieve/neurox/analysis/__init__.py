@@ -1,0 +1,1 @@
+"""NeuroX's ``neurox.analysis``: what neurons fire on."""

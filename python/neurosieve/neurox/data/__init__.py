@@ -1,0 +1,1 @@
+"""NeuroX's ``neurox.data``: activations and labels from its files, control tasks."""

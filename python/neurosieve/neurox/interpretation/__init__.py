@@ -1,0 +1,1 @@
+"""NeuroX's ``neurox.interpretation``: probes, rankings, clusters, ablations."""
