@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
 
-pub use crate::activations::{CONSTANT, NEARLY_CONSTANT, Spread};
+pub use crate::activations::{CONSTANT, NEARLY_CONSTANT, Spread, TINY};
 pub use gpu::KERNELS;
 pub use norms::{LayerNorms, layer_norms};
 
