@@ -302,12 +302,16 @@ pub enum Spread {
     Varies,
     /// Its sd is under [`NEARLY_CONSTANT`] of the median sd.
     NearlyConstant,
-    /// Its sd is at most [`CONSTANT`] of its |mean|, or 0.
+    /// Its sd is at most [`CONSTANT`] of its |mean|, or [`TINY`].
     Constant,
 }
 
 /// A neuron is constant when sd ≤ this · |mean|: f32 holds about 7 digits.
 pub const CONSTANT: f64 = 1e-7;
+
+/// A neuron is constant when its sd is at most this, whatever its mean: weights of raw activations, which are divided by it, would
+/// be beyond f32, and a GPU may take values under 1.2e-38 for 0.
+pub const TINY: f64 = 1e-35;
 
 /// A neuron is nearly constant when its sd is under this share of the median sd of those that vary.
 pub const NEARLY_CONSTANT: f64 = 1e-6;
@@ -318,7 +322,7 @@ impl Spread {
         let constant: Vec<bool> = mean
             .iter()
             .zip(sd)
-            .map(|(mean, sd)| *sd <= CONSTANT * mean.abs())
+            .map(|(mean, sd)| *sd <= (CONSTANT * mean.abs()).max(TINY))
             .collect();
         let mut varying: Vec<f64> = sd
             .iter()

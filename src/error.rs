@@ -114,8 +114,8 @@ impl Error {
     ) -> Self {
         Self::File {
             path: path.to_owned(),
-            place: place.into(),
-            problem: problem.into(),
+            place: printable(place.into()),
+            problem: printable(problem.into()),
             fix: fix.into(),
         }
     }
@@ -127,9 +127,18 @@ impl Error {
         fix: impl Into<String>,
     ) -> Self {
         Self::Invalid {
-            what: what.into(),
-            problem: problem.into(),
+            what: printable(what.into()),
+            problem: printable(problem.into()),
             fix: fix.into(),
         }
     }
+}
+
+/// Without the control characters that a quoted value may hold, which a terminal would obey; lines stay lines.
+fn printable(text: String) -> String {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(obeyed) {
+        return text.replace(obeyed, "\u{fffd}");
+    }
+    text
 }

@@ -6,6 +6,7 @@
 //! - `golden`      CPU = files made by NumPy, SciPy, scikit-learn and NeuroX (`fixtures/generate.py`)
 //! - `properties`  laws over generated inputs
 //! - `readers`     every format, good and broken files
+//! - `extremes`    values, shapes and words at the edge: each has a defined answer
 //! - `failures`    bad input and broken devices end in a clear error, never in zeros
 //! - `study`       a whole study on the fixture
 //! - `report`      results as JSON, CSV and HTML: complete, escaped, self-contained, honest
@@ -17,6 +18,7 @@
 
 mod bench;
 mod cli;
+mod extremes;
 mod failures;
 mod golden;
 mod kernels;

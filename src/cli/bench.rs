@@ -8,6 +8,7 @@ use super::{device, say, say_json};
 use crate::bench::comparison::{compare, parse};
 use crate::bench::results::BenchResults;
 use crate::bench::{self, Effort, Options, Size};
+use crate::data::read_text;
 use crate::error::{Error, Result};
 use crate::gpu::AdapterKind;
 use crate::ops::Backend;
@@ -153,6 +154,6 @@ fn open(asked: &str, err: &mut dyn Write) -> Result<Backend> {
 }
 
 fn read(file: &Path) -> Result<BenchResults> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::io("read", file, source))?;
+    let text = read_text(file)?;
     parse(&text, &file.display().to_string())
 }

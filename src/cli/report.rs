@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::OutputFolder;
 use super::say;
+use crate::data::read_text;
 use crate::error::{Error, Result};
 use crate::report;
 use crate::study::results::StudyResults;
@@ -29,7 +30,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
 
 /// Reads what a study found.
 pub(super) fn read(path: &Path) -> Result<StudyResults> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+    let text = read_text(path)?;
     report::json::parse(&text).map_err(|error| match error {
         // Of several files the reader wants to know which.
         Error::Invalid { what, problem, fix } => Error::file(path, what, problem, fix),

@@ -62,7 +62,7 @@ pub(super) fn open_regular(path: &Path) -> Result<File> {
             path,
             "path",
             "this is not a regular file",
-            "Activations are read from files on disk, not from pipes or devices",
+            "Give a file on disk: pipes and devices are not read",
         ));
     }
     if metadata.len() == 0 {
@@ -70,7 +70,7 @@ pub(super) fn open_regular(path: &Path) -> Result<File> {
             path,
             "byte 0",
             "the file is empty",
-            "Write it again: the dump was probably interrupted",
+            "Write it again: what wrote it was probably interrupted",
         ));
     }
     let mut file = File::open(path).map_err(|e| Error::io("read", path, e))?;
@@ -92,8 +92,11 @@ pub(super) fn open_regular(path: &Path) -> Result<File> {
 
 const LFS: &[u8] = b"version https://git-lfs";
 
-/// The whole of a text file.
-pub(super) fn read_text(path: &Path) -> Result<String> {
+/// The whole of a text file: a regular one, so that no pipe that nobody writes to, and no device without an end, is waited for.
+///
+/// # Errors
+/// When it cannot be read, is no regular file, is empty, or is not UTF-8: with line and byte.
+pub fn read_text(path: &Path) -> Result<String> {
     open_regular(path)?;
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     String::from_utf8(bytes).map_err(|e| {

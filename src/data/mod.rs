@@ -47,6 +47,7 @@ pub use self::inspect::{
     ClassCount, ConstantNeuron, Inspection, LayerSummary, NonFinite, TaskSummary, inspect,
 };
 pub use self::labels::{read_labels, read_values};
+pub use self::mapped::read_text;
 pub use self::masks_file::{MasksFile, read_masks};
 pub use self::probe_file::{ProbeFile, read_probe};
 pub use self::rankings_file::read_rankings;

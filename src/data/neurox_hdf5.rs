@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::elements::Dtype;
 use super::layers;
 use super::mapped;
-use super::sentences::SentenceRows;
+use super::sentences::{LastSentence, SentenceRows};
 use super::{Opened, ReadOptions};
 use crate::activations::LayerMap;
 use crate::error::{Error, Result};
@@ -32,6 +32,7 @@ pub(super) struct SentenceFile {
     /// The sentences' text where the file has it.
     texts: Option<Vec<String>>,
     rows: SentenceRows,
+    last: LastSentence,
     shape: Shape,
 }
 
@@ -86,6 +87,7 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Opened<Sentence
             names,
             texts,
             rows,
+            last: LastSentence::default(),
             shape,
         },
     })
@@ -356,7 +358,8 @@ impl SentenceFile {
         let neurons = layers * units;
         for overlap in self.rows.overlaps(start, out.len() / neurons) {
             let name = &self.names[overlap.sentence];
-            let values = self.sentence(name)?;
+            let decode = || self.sentence(name);
+            let values = self.last.values(overlap.sentence, overlap.part, decode)?;
             let tokens = values.len() / neurons;
             if tokens * neurons != values.len() || tokens < overlap.tokens.end {
                 return Err(unreadable(

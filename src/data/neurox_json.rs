@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use super::elements::Dtype;
 use super::layers;
 use super::mapped::MappedFile;
-use super::sentences::SentenceRows;
+use super::sentences::{LastSentence, SentenceRows};
 use super::{Opened, ReadOptions};
 use crate::activations::LayerMap;
 use crate::error::{Error, Result};
@@ -72,6 +72,7 @@ pub(super) struct LineFile {
     /// Line number (from 1) and bytes of each sentence.
     lines: Vec<(usize, Range<usize>)>,
     rows: SentenceRows,
+    last: LastSentence,
     words: Vec<String>,
     /// Number and units of each layer, the same for every token.
     shape: Vec<(u32, usize)>,
@@ -119,6 +120,7 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Opened<LineFile
             bytes,
             lines,
             rows,
+            last: LastSentence::default(),
             words,
             shape,
         },
@@ -190,22 +192,22 @@ impl LineFile {
     pub fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
         let neurons: usize = self.shape.iter().map(|(_, units)| units).sum();
         for overlap in self.rows.overlaps(start, out.len() / neurons) {
-            let (number, range) = &self.lines[overlap.sentence];
-            let line = &self.bytes[range.clone()];
-            let sentence: Sentence<Vec<f32>> = parse(self.bytes.path(), *number, line)?;
+            let decode = || self.sentence(overlap.sentence);
+            let values = self.last.values(overlap.sentence, overlap.part, decode)?;
             // The lengths were checked when the file was opened.
-            for (row, token) in overlap.tokens.enumerate() {
-                let target = &mut out[(overlap.row + row) * neurons..][..neurons];
-                let values = sentence.features[token]
-                    .layers
-                    .iter()
-                    .flat_map(|layer| &layer.values);
-                for (target, &value) in target.iter_mut().zip(values) {
-                    *target = value;
-                }
-            }
+            let values = &values[overlap.tokens.start * neurons..overlap.tokens.end * neurons];
+            out[overlap.row * neurons..][..values.len()].copy_from_slice(values);
         }
         Ok(())
+    }
+
+    /// All values of a sentence, token by token.
+    fn sentence(&self, sentence: usize) -> Result<Vec<f32>> {
+        let (number, range) = &self.lines[sentence];
+        let line = &self.bytes[range.clone()];
+        let sentence: Sentence<Vec<f32>> = parse(self.bytes.path(), *number, line)?;
+        let layers = sentence.features.into_iter().flat_map(|token| token.layers);
+        Ok(layers.flat_map(|layer| layer.values).collect())
     }
 
     /// The words and the sentences that they stand in.

@@ -1,6 +1,9 @@
 //! Which rows of the matrix each sentence of a NeuroX file holds.
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Result;
 
 /// First row of each sentence, and one past the last row at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(super) struct Overlap {
     pub tokens: Range<usize>,
     /// Row in the block of the first of them.
     pub row: usize,
+    /// Whether the sentence has others that the block does not take in.
+    pub part: bool,
 }
 
 impl SentenceRows {
@@ -53,6 +58,7 @@ impl SentenceRows {
                     sentence,
                     tokens: from - bounds[0]..to - bounds[0],
                     row: from - start,
+                    part: (from, to) != (bounds[0], bounds[1]),
                 }
             })
             .filter(|overlap| !overlap.tokens.is_empty())
@@ -70,5 +76,35 @@ impl SentenceRows {
             .zip(0..)
             .flat_map(|(tokens, number)| std::iter::repeat_n(number, tokens))
             .collect()
+    }
+}
+
+/// The values of the sentence that a block of rows ended in. One that is longer than a block is decoded once, not for every
+/// block that it reaches into.
+#[derive(Debug, Default)]
+pub(super) struct LastSentence(Mutex<Option<(usize, Arc<Vec<f32>>)>>);
+
+impl LastSentence {
+    /// The values of a sentence, of which `part` says that a block takes in some rows only.
+    pub fn values(
+        &self,
+        sentence: usize,
+        part: bool,
+        decode: impl FnOnce() -> Result<Vec<f32>>,
+    ) -> Result<Arc<Vec<f32>>> {
+        if !part {
+            return decode().map(Arc::new);
+        }
+        let last = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((kept, values)) = last().as_ref()
+            && *kept == sentence
+        {
+            return Ok(values.clone());
+        }
+        // Room for the next one before it is there.
+        *last() = None;
+        let values = Arc::new(decode()?);
+        *last() = Some((sentence, values.clone()));
+        Ok(values)
     }
 }

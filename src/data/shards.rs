@@ -170,15 +170,27 @@ impl Shards {
                 return Ok(None);
             };
             let (first, next) = match (tokens.sentences.first(), all.sentences.last()) {
-                (Some(first), Some(last)) => (*first, last + 1),
+                (Some(first), Some(last)) => (*first, last.saturating_add(1)),
                 _ => (0, 0),
             };
-            let moved = tokens.sentences.iter().map(|s| s - first + next);
-            all.sentences.extend(moved);
+            for (row, &sentence) in tokens.sentences.iter().enumerate() {
+                let number = (sentence - first).checked_add(next);
+                all.sentences
+                    .push(number.ok_or_else(|| too_many(&source.path, row, sentence))?);
+            }
             all.words.extend(tokens.words);
         }
         Ok(Some(all))
     }
+}
+
+fn too_many(path: &Path, row: usize, sentence: u32) -> Error {
+    Error::file(
+        path,
+        format!("row {row}"),
+        format!("sentence {sentence}, after those of the shards before it, is beyond 4294967295"),
+        "Number the sentences of each shard from 0, without gaps",
+    )
 }
 
 /// The rows of shards, one after the other.

@@ -68,7 +68,7 @@ fn assert_fails(output: &Output, parts: &[&str]) {
 
 /// One part of a small data set: two layers of three neurons; the class shifts the first neuron of each layer.
 #[derive(Clone)]
-struct Part {
+pub(crate) struct Part {
     values: Vec<f32>,
     labels: Vec<i32>,
     neurons: usize,
@@ -148,13 +148,13 @@ impl Part {
 }
 
 /// A folder with a small study in it.
-struct Study {
+pub(crate) struct Study {
     folder: tempfile::TempDir,
 }
 
 impl Study {
     /// Writes the three parts and a specification that ends in `extra`.
-    fn new(parts: &[Part; 3], extra: &str) -> Self {
+    pub(crate) fn new(parts: &[Part; 3], extra: &str) -> Self {
         let study = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
@@ -167,7 +167,7 @@ impl Study {
         study
     }
 
-    fn usual() -> [Part; 3] {
+    pub(crate) fn usual() -> [Part; 3] {
         [
             Part::new(60, 2, 1),
             Part::new(30, 2, 2),
@@ -175,7 +175,7 @@ impl Study {
         ]
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -183,7 +183,7 @@ impl Study {
         std::fs::write(self.path("study.toml"), text).expect("the folder is writable");
     }
 
-    fn run(&self, extra: &[&str]) -> Output {
+    pub(crate) fn run(&self, extra: &[&str]) -> Output {
         let (spec, output) = (self.path("study.toml"), self.path("out"));
         let mut arguments = vec!["study", text(&spec), "-o", text(&output)];
         if !extra.contains(&"--device") {

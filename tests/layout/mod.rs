@@ -25,7 +25,7 @@ fn repository() -> Files {
             let name = below.to_str().expect("names are UTF-8").replace('\\', "/");
             if path.is_dir() {
                 let hidden = name.starts_with('.') && !matches!(&*name, ".ci" | ".github");
-                if !hidden && !matches!(&*name, "target" | "out") {
+                if !hidden && !matches!(&*name, "target" | "out" | "fuzz/target") {
                     folders.push(path);
                 }
             } else if written_by_people(&name) {

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2};
 use neurosieve::labels::Labels;
-use neurosieve::ops::probe::exact::{self, Exact, Params, fit, is_small};
+use neurosieve::ops::probe::exact::{Exact, Params, fit, is_small};
 use neurosieve::ops::probe::{ABSENT_CLASS_BIAS, Norm, PenaltyScale, Problem, Response};
 
 use crate::properties::probe::{design, learnable, one};

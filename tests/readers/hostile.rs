@@ -1,20 +1,7 @@
 //! Broken files: each ends in one error that names file, place, value and remedy; none in a panic.
 
-use std::path::Path;
-
-use neurosieve::data::{self, ReadOptions};
-
+use super::mutated::activations as read_all;
 use super::{assert_says, fixture, message};
-
-/// Everything that reading a file of activations touches.
-fn read_all(path: &Path) -> neurosieve::Result<()> {
-    let source = data::open(path, &ReadOptions::default())?;
-    for task in source.task_names()? {
-        source.labels(&task)?;
-    }
-    source.tokens()?;
-    source.activations().map(drop)
-}
 
 /// File and pieces of its message: where, what, and what to do.
 const ACTIVATIONS: &[(&str, &[&str])] = &[
@@ -225,81 +212,4 @@ fn folders_and_missing_files_are_refused_by_name() {
     );
     let missing = fixture("python-tokens/none.hdf5");
     assert_says(&message(read_all(&missing), &missing), &["cannot read"]);
-}
-
-/// A small reproducible generator (the constants of Knuth's MMIX).
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound
-    }
-}
-
-/// 300 damaged copies of a good file: cut off, or one to eight bytes changed, half of them near the start where the
-/// headers are. Whatever they decode to must be an error or a matrix of the announced shape.
-fn survives_damage(name: &str) {
-    let whole = std::fs::read(fixture(name)).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(Path::new(name).file_name().unwrap());
-    let mut draws = Draws(20_260_101);
-    let mut refused = 0;
-    for _ in 0..300 {
-        let mut bytes = whole.clone();
-        if draws.below(4) == 0 {
-            bytes.truncate(draws.below(whole.len()));
-        } else {
-            for _ in 0..=draws.below(8) {
-                let reach = if draws.below(2) == 0 {
-                    whole.len()
-                } else {
-                    whole.len().min(512)
-                };
-                let at = draws.below(reach);
-                bytes[at] = match draws.below(3) {
-                    0 => 0xff,
-                    1 => bytes[at] ^ (1 << draws.below(8)),
-                    _ => draws.below(256) as u8,
-                };
-            }
-        }
-        std::fs::write(&path, &bytes).unwrap();
-        if let Err(error) = read_all(&path) {
-            let text = error.to_string();
-            assert!(text.contains(&path.display().to_string()), "{text}");
-            refused += 1;
-        }
-    }
-    assert!(refused >= 60, "{name}: {refused} of 300 refused");
-}
-
-#[test]
-fn damaged_safetensors_never_panic() {
-    survives_damage("readers/bf16.safetensors");
-}
-
-#[test]
-fn damaged_npy_never_panic() {
-    survives_damage("readers/first-f32.npy");
-}
-
-#[test]
-fn damaged_npz_never_panic() {
-    survives_damage("readers/compressed.npz");
-    survives_damage("readers/first.npz");
-}
-
-#[test]
-fn damaged_hdf5_never_panic() {
-    survives_damage("readers/order.hdf5");
-    survives_damage("readers/numbered-f64.hdf5");
-}
-
-#[test]
-fn damaged_json_lines_never_panic() {
-    survives_damage("readers/first.json");
 }

@@ -4,7 +4,10 @@ mod dataset;
 mod formats;
 mod hostile;
 mod inspect;
+mod mutated;
 mod native;
+#[cfg(unix)]
+mod special;
 mod text;
 
 use std::path::{Path, PathBuf};

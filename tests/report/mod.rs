@@ -1,6 +1,7 @@
 //! See the map in `main.rs`.
 
-mod sample;
+mod policy;
+pub(crate) mod sample;
 mod tables;
 
 use neurosieve::report::{chart, csv, format, html, json, write};

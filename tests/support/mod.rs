@@ -1,5 +1,7 @@
 //! Shared by the tests: one GPU for the whole binary, generators of data, comparisons.
 
+pub mod allocations;
+
 use std::io::Write;
 use std::sync::OnceLock;
 
@@ -141,4 +143,11 @@ pub fn assert_close(what: &str, got: f64, reference: f64, tolerance: f64) {
         "{what}: {got:e} differs from {reference:e} by {:e}, more than {tolerance:e}",
         (got - reference).abs()
     );
+}
+
+/// A pipe that nobody writes to.
+#[cfg(unix)]
+pub fn fifo(path: &std::path::Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo is there").success());
 }

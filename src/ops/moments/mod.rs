@@ -29,7 +29,7 @@ use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::recovery::surely;
 
-pub use crate::activations::{CONSTANT, NEARLY_CONSTANT, Spread};
+pub use crate::activations::{CONSTANT, NEARLY_CONSTANT, Spread, TINY};
 pub use gpu::KERNELS;
 pub use norms::{LayerNorms, layer_norms};
 

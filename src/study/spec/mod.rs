@@ -1,7 +1,7 @@
 //! The specification of a study: a TOML file whose every key but the three data files has a default.
 //!
 //! Paths are relative to the specification's folder. An unknown key, a value of the wrong type or one outside its range
-//! is an [`Error::File`] with line and column.
+//! is an [`crate::Error::File`] with line and column.
 //!
 //! | key | default | allowed | meaning |
 //! |---|---|---|---|
@@ -68,7 +68,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
-use crate::error::{Error, Result};
+use crate::data::read_text;
+use crate::error::Result;
 use crate::ops::correlation::Precision;
 
 /// A study's specification; the module's table lists every key.
@@ -417,8 +418,7 @@ impl Spec {
     /// When the file cannot be read, is not TOML, has an unknown key, or a value is outside its range; with line and
     /// column.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        let text = read_text(path)?;
         let mut spec = Self::parse(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let data = &mut spec.data;

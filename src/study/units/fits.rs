@@ -64,9 +64,9 @@ fn word(bytes: &mut Vec<u8>, value: u64) {
     bytes.extend(value.to_le_bytes());
 }
 
-/// The fits that [`encode`] wrote; `None` of anything else.
-pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Fit>> {
-    let mut reader = Reader { bytes };
+/// The fits on so many neurons that [`encode`] wrote; `None` of anything else.
+pub(super) fn decode(bytes: &[u8], neurons: usize) -> Option<Vec<Fit>> {
+    let mut reader = Reader { bytes, neurons };
     let fits = reader.count()?;
     let found: Option<Vec<Fit>> = (0..fits).map(|_| reader.fit()).collect();
     found.filter(|_| reader.bytes.is_empty())
@@ -74,6 +74,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Fit>> {
 
 struct Reader<'a> {
     bytes: &'a [u8],
+    /// Of each fit: what is made for them is bounded by what is expected, not by what a file says.
+    neurons: usize,
 }
 
 impl Reader<'_> {
@@ -124,6 +126,9 @@ impl Reader<'_> {
         let trace = (0..steps).map(|_| self.step()).collect::<Option<_>>()?;
         let shape = (self.count()?, self.count()?);
         let (classes, used) = (self.count()?, self.count()?);
+        if shape != (classes, self.neurons) {
+            return None;
+        }
         let used: Vec<usize> = (0..used).map(|_| self.count()).collect::<Option<_>>()?;
         let bias = (0..classes).map(|_| self.float());
         let bias = bias.collect::<Option<Vec<f32>>>().map(Array1::from)?;

@@ -150,16 +150,17 @@ impl Folder {
                 kept: self.path.clone(),
             });
         }
-        let Ok(mut bytes) = fs::read(self.path.join(name)) else {
-            return Ok(None);
-        };
-        let start = MAGIC.len() + HASH;
-        let whole = bytes.len() >= start
-            && bytes.starts_with(MAGIC)
-            && blake3::hash(&bytes[start..]) == bytes[MAGIC.len()..start];
-        if !whole {
+        let file = self.path.join(name);
+        // A pipe in its place would be waited for.
+        if !fs::metadata(&file).is_ok_and(|what| what.is_file()) {
             return Ok(None);
         }
+        let Ok(mut bytes) = fs::read(file) else {
+            return Ok(None);
+        };
+        let Some(start) = contents(&bytes).map(|contents| bytes.len() - contents.len()) else {
+            return Ok(None);
+        };
         Ok(Some(bytes.split_off(start)))
     }
 
@@ -197,12 +198,25 @@ impl Folder {
     }
 }
 
+/// What is in a unit's file, where the file is whole.
+fn contents(file: &[u8]) -> Option<&[u8]> {
+    let (hash, contents) = file.strip_prefix(MAGIC)?.split_at_checked(HASH)?;
+    (blake3::hash(contents) == *hash).then_some(contents)
+}
+
+/// The fits in the file of a unit, of data of so many neurons; `None` where the file is not whole, or is something else.
+pub fn fits_of(file: &[u8], neurons: usize) -> Option<Vec<Fit>> {
+    fits::decode(contents(file)?, neurons)
+}
+
 /// The units of one run: of these data on this device.
 #[derive(Debug)]
 pub(super) struct Units<'a> {
     folder: &'a Folder,
     /// Hash of what all units of the run depend on.
     common: blake3::Hash,
+    /// Of the data.
+    neurons: usize,
 }
 
 impl<'a> Units<'a> {
@@ -237,6 +251,7 @@ impl<'a> Units<'a> {
         Self {
             folder,
             common: hasher.finalize(),
+            neurons: train.ncols(),
         }
     }
 
@@ -317,7 +332,7 @@ impl Keeper for Units<'_> {
     fn recall(&self, batch: &Batch<'_>) -> Result<Option<Vec<Fit>>> {
         let name = self.name_of(batch);
         let found = self.folder.read(&name)?;
-        let fits = found.and_then(|bytes| fits::decode(&bytes));
+        let fits = found.and_then(|bytes| fits::decode(&bytes, self.neurons));
         if fits.is_some() {
             self.folder.use_found(&name);
         }

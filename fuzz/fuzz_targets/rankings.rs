@@ -1,0 +1,7 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| neurosieve_fuzz::read(
+    "x.json",
+    bytes,
+    neurosieve_fuzz::entry::rankings
+));
