@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2};
 use neurosieve::labels::Labels;
-use neurosieve::ops::probe::exact::{self, Exact, Params, fit, is_small};
+use neurosieve::ops::probe::exact::{Exact, Params, fit, is_small};
 use neurosieve::ops::probe::{ABSENT_CLASS_BIAS, Norm, PenaltyScale, Problem, Response};
 
 use crate::properties::probe::{design, learnable, one};
@@ -229,5 +229,5 @@ fn a_fit_that_is_stopped_says_so() {
 fn small_is_what_takes_no_time() {
     assert!(is_small(150, 4, 3) && is_small(1000, 100, 2));
     assert!(!is_small(1_000_000, 100, 2) && !is_small(100, 300, 3));
-    assert_eq!(exact::Params::default().scale, PenaltyScale::Standardised);
+    assert_eq!(Params::default().scale, PenaltyScale::Standardised);
 }
