@@ -99,13 +99,31 @@ def test_auto_is_the_cpu_where_there_is_no_gpu():
     assert done.stdout == "cpu []\n"
 
 
-def test_a_gpu_gives_the_same_answers(sample):
+@pytest.fixture(scope="module")
+def gpu() -> ns.Engine:
     if not ns.devices():
         if os.environ.get("NEUROSIEVE_REQUIRE_GPU"):
             pytest.fail("no adapter, and NEUROSIEVE_REQUIRE_GPU is set")
         pytest.skip("no adapter")
+    return ns.Engine(0)
+
+
+def test_a_gpu_goes_on_after_a_computation_was_ended(gpu, large, sample):
+    x, labels = large
+
+    def enough(step, share):
+        if step == "probes":
+            raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        gpu.fit_probes(x[:2000], long_batch(labels[:2000]), stop="certified", progress=enough)
+    [probe] = gpu.fit_probes(sample[0], ns.Problem(sample[1], 0.01, 0.01))
+    assert probe.certificate.converged
+
+
+def test_a_gpu_gives_the_same_answers(gpu, sample):
     x, y = sample
-    cpu, gpu = ns.Engine("cpu"), ns.Engine(0)
+    cpu = ns.Engine("cpu")
     assert gpu.kind == "gpu" and gpu.name == ns.devices()[0].name
     for dtype in (np.float32, np.float16):
         np.testing.assert_allclose(gpu.correlation(x.astype(dtype)).r, cpu.correlation(x.astype(dtype)).r, atol=5e-6)
