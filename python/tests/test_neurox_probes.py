@@ -356,5 +356,5 @@ def test_adam_takes_torchs_steps(task):
     assert isinstance(probe, torch.nn.Module)
     np.testing.assert_allclose(linear_probe.weights_of(probe), reference.weight.detach().numpy(), atol=2e-5)
     assert torch.rand(1) == after, "the generator goes on as after NeuroX's training"
-    [logits] = [probe(torch.from_numpy(x)).argmax(dim=1).numpy()]
-    assert np.mean(logits == y) == linear_probe.evaluate_probe(probe, x, y)["__OVERALL__"]
+    predicted = probe(torch.from_numpy(x)).argmax(dim=1).numpy()
+    assert np.mean(predicted == y) == linear_probe.evaluate_probe(probe, x, y)["__OVERALL__"]

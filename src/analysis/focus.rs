@@ -22,8 +22,15 @@ pub struct ClassFocus {
 /// How each class (a row of C × D weights) is spread; `mass` is the share that its neurons hold together.
 ///
 /// # Errors
-/// As [`salient`].
+/// When `mass` is 0, and as [`salient`].
 pub fn focus(weights: ArrayView2<'_, f32>, mass: f64) -> Result<Vec<ClassFocus>> {
+    if mass == 0.0 {
+        return Err(Error::invalid(
+            "share of the weight mass",
+            "it is 0, allowed is more than 0, at most 1",
+            "0.25 is usual",
+        ));
+    }
     let effective = |row: ArrayView1<'_, f32>| {
         let sum: f64 = row.iter().map(|w| f64::from(w.abs())).sum();
         let squares: f64 = row.iter().map(|w| f64::from(*w).powi(2)).sum();

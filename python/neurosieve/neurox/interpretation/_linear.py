@@ -9,16 +9,24 @@ import numpy.typing as npt
 
 from ..._errors import InvalidInputError
 
-try:
-    import torch
-except ImportError:
-    torch = None  # type: ignore[assignment]
-
 _Floats = npt.NDArray[np.float32]
 
-if torch is not None:
 
-    class LinearProbe(torch.nn.Module):
+def _installed() -> Any:
+    """torch, or nothing."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+torch = _installed()
+
+if torch is not None:
+    _Module: Any = torch.nn.Module
+
+    class LinearProbe(_Module):
         """``linear``, a ``torch.nn.Linear`` of neurons x classes."""
 
         def __init__(self, input_size: int, num_classes: int) -> None:
