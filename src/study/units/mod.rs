@@ -23,8 +23,8 @@ use ndarray::ArrayView2;
 use super::results::DeviceUsed;
 use crate::analysis::search::{Batch, Keeper};
 use crate::error::{Error, Result};
-use crate::ops::correlation::{Computed, Correlation, Precision};
 use crate::ops::Backend;
+use crate::ops::correlation::{Computed, Correlation, Precision};
 use crate::ops::moments::Moments;
 use crate::ops::probe::{Fit, Params, Response};
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use neurosieve::Result;
 
 use crate::support::allocations;
-pub use activations;
+pub use entry::activations;
 use mutate::Mutator;
 
 /// Inputs of each format; the README's table says as many.
