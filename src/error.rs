@@ -134,11 +134,20 @@ impl Error {
     }
 }
 
-/// Without the control characters that a quoted value may hold, which a terminal would obey; lines stay lines.
+/// Most characters of a part of a message: what is quoted may be as long as a file.
+const LONGEST: usize = 800;
+
+/// Without the control characters that a quoted value may hold, which a terminal would obey; lines stay lines. Cut off where it is
+/// too long to be read.
 fn printable(text: String) -> String {
     let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if text.contains(obeyed) {
-        return text.replace(obeyed, "\u{fffd}");
+    let mut text = match text.contains(obeyed) {
+        true => text.replace(obeyed, "\u{fffd}"),
+        false => text,
+    };
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
     }
     text
 }

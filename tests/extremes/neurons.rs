@@ -160,8 +160,8 @@ fn probes_converge_to_finite_weights_on_the_neurons_that_vary_and_refuse_where_n
                 case.0
             );
         }
-        let answers = fit.predict(x.view());
-        let right = answers.iter().zip(labels.ids()).filter(|(a, b)| a == b);
+        let predicted = fit.predict(x.view());
+        let right = predicted.iter().zip(labels.ids()).filter(|(a, b)| a == b);
         assert!(right.count() > 60, "{}: better than guessing", case.0);
     }
 }
