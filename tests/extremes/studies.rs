@@ -116,8 +116,8 @@ fn one_neuron_and_one_sample_of_each_class_are_enough() {
 
 #[test]
 fn many_classes_are_studied() {
-    let results = studied((450, 4, 150), |_| ()).unwrap();
-    assert_eq!(results.tasks[0].classes.len(), 150);
+    let results = studied((120, 4, 40), |_| ()).unwrap();
+    assert_eq!(results.tasks[0].classes.len(), 40);
 }
 
 #[test]
