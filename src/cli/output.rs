@@ -40,7 +40,7 @@ impl OutputFolder {
     /// Removes what runs that were killed were writing. Only for a folder that no other run writes to.
     pub(super) fn tidy(&self) -> Result<()> {
         let failed = |source| Error::io("read", &self.path, source);
-        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+        for entry in self.path.read_dir().map_err(failed)? {
             let file = entry.map_err(failed)?.path();
             let name = file.file_name().and_then(|name| name.to_str());
             if name.is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp")) {

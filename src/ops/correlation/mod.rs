@@ -27,6 +27,7 @@
 
 mod columns;
 mod cpu;
+mod distribution;
 mod findings;
 mod gpu;
 mod kernel;

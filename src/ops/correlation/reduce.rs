@@ -14,7 +14,8 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::columns::Columns;
-use super::findings::{BINS, Leavings, OfTile, Reduction, Sums, correlations};
+use super::distribution::{BINS, Sums};
+use super::findings::{Leavings, OfTile, Reduction, correlations};
 use super::layers::Rectangle;
 use super::padded::Padded;
 use crate::error::Result;
