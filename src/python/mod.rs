@@ -34,22 +34,22 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::device::{Device, devices};
+    use crate::python::device::{Device, devices};
     #[pymodule_export]
-    use super::exact::{fit_exactly, is_small};
+    use crate::python::exact::{fit_exactly, is_small};
     #[pymodule_export]
-    use super::neurox::{
+    use crate::python::neurox::{
         by_mass, correlations, gaussian_predict, gaussian_selection, lca, probeless,
         thresholded_precision, top_words,
     };
     #[pymodule_export]
-    use super::pairs::{clusters, correlate};
+    use crate::python::pairs::{clusters, correlate};
     #[pymodule_export]
-    use super::probes::{fit_probes, lambda_max, train_adam};
+    use crate::python::probes::{fit_probes, lambda_max, train_adam};
     #[pymodule_export]
-    use super::salience::{ablate, rank};
+    use crate::python::salience::{ablate, rank};
     #[pymodule_export]
-    use super::studies::{command, report, run_study, write};
+    use crate::python::studies::{command, report, run_study, write};
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::clock::Clock;
 use super::load::load;
 use super::records::Tally;
-use super::results::{DeviceUsed, SCHEMA_VERSION, StudyResults, Timing};
+use super::results::{ClusterCut, DeviceUsed, SCHEMA_VERSION, StudyResults, Timing};
 use super::spec::{ProbeSpec, SolverSpec, Spec};
 use super::task::{self, Common};
 use super::units::{Folder, Units};
@@ -108,13 +108,7 @@ fn on_data(
         survey::correlations(&spec.clusters, backend, train, &moments, units.as_ref())?;
     clock.step("clusters");
     let clustering = survey::clustering(&spec.clusters, &correlation, computed);
-    let dendrogram = redundancy::dendrogram(
-        &correlation,
-        survey::linkage(&spec.clusters),
-        survey::distance(&spec.clusters),
-    )?;
-    let clusters = survey::cuts(&spec.clusters, data, &correlation, &dendrogram)?;
-    let equivalent = dendrogram.cut(spec.minimal_set.equivalent);
+    let (clusters, equivalent) = clusters(spec, data, &correlation)?;
     let found = (&moments, &correlation, equivalent);
     let common = common(spec, data, backend, found, units.as_ref());
     clock.step("probes on all neurons");
@@ -162,6 +156,21 @@ fn on_data(
         warnings,
         timings: clock.finish(),
     })
+}
+
+/// The cuts that are asked for, and the one whose clusters stand in for one another.
+fn clusters(
+    spec: &Spec,
+    data: &Dataset,
+    correlation: &Correlation,
+) -> Result<(Vec<ClusterCut>, Clusters)> {
+    let dendrogram = redundancy::dendrogram(
+        correlation,
+        survey::linkage(&spec.clusters),
+        survey::distance(&spec.clusters),
+    )?;
+    let cuts = survey::cuts(&spec.clusters, data, correlation, &dendrogram)?;
+    Ok((cuts, dendrogram.cut(spec.minimal_set.equivalent)))
 }
 
 /// What the choices of every task share: of the data train and dev.

@@ -138,9 +138,13 @@ fn it_is_the_optimum_of_the_engine_on_either_scale() {
             &params,
         )
         .unwrap();
-        let gap = theirs.certificate.duality_gap;
-        assert!(ours.objective <= theirs.objective + 1e-9);
-        assert!(theirs.objective - ours.objective <= gap + 1e-9);
+        // The engine standardises in f32, which moves every logit by up to 6e-8 of its terms.
+        let above = theirs.objective - ours.objective;
+        assert!(above >= -1e-7, "{scale:?}: {above:e} below the optimum");
+        assert!(
+            above <= theirs.certificate.duality_gap + 1e-7,
+            "{scale:?}: {above:e}"
+        );
         assert_close(
             "λ_max",
             ours.certificate.kkt / ours.certificate.kkt_relative,

@@ -6,7 +6,7 @@ use nalgebra::{Cholesky, DMatrix, DVector};
 const ROUNDS: usize = 100;
 /// Sweeps of coordinate descent a round.
 const SWEEPS: usize = 5;
-/// An entry at zero stays there while its subgradient is over by no more than this share of the largest one.
+/// What a subgradient may be over by, as a share of what it is made of.
 const ROUNDING: f64 = 1e-12;
 
 /// min over w of `gᵀ(w − w₀) + ½ (w − w₀)ᵀH(w − w₀) + Σ l1_j |w_j|`.
@@ -23,6 +23,16 @@ struct Point {
     q: Vec<f64>,
 }
 
+/// How a jump went.
+enum Jump {
+    /// All the way.
+    Whole,
+    /// To where an entry reached zero.
+    Cut,
+    /// Not at all: the Hessian is flat along some direction, and sweeps alone go on.
+    None,
+}
+
 impl Programme {
     /// The optimum, to rounding.
     pub(super) fn solve(&self) -> Vec<f64> {
@@ -35,9 +45,16 @@ impl Programme {
             for _ in 0..SWEEPS {
                 self.sweep(&mut at);
             }
-            let crossed = self.jump(&mut at);
-            let worst = self.violations(&at.q, &at.w).fold(0.0, f64::max);
-            if !crossed && worst <= ROUNDING * scale {
+            let done = match self.jump(&mut at) {
+                // The others are where their factor puts them: to its rounding, whatever their scales.
+                Jump::Whole => self.zeros_stay(&at),
+                Jump::Cut => false,
+                Jump::None => {
+                    let worst = self.violations(&at.q, &at.w).fold(0.0, f64::max);
+                    worst <= ROUNDING * scale
+                }
+            };
+            if done {
                 break;
             }
         }
@@ -71,6 +88,12 @@ impl Programme {
         q.iter().zip(w).zip(&self.l1).map(violation)
     }
 
+    /// Whether every entry at zero is best there.
+    fn zeros_stay(&self, at: &Point) -> bool {
+        let mut entries = at.q.iter().zip(&at.w).zip(&self.l1);
+        entries.all(|((q, w), l1)| *w != 0.0 || *l1 == 0.0 || q.abs() <= l1 * (1.0 + ROUNDING))
+    }
+
     /// What violations are small beside.
     fn scale(&self) -> f64 {
         let sizes = self.gradient.iter().chain(&self.l1).map(|v| v.abs());
@@ -98,9 +121,8 @@ impl Programme {
         }
     }
 
-    /// All entries that are not zero to where they are best together, or as far towards it as none changes sign; whether one
-    /// did reach zero.
-    fn jump(&self, at: &mut Point) -> bool {
+    /// All entries that are not zero to where they are best together, or as far towards it as none changes sign.
+    fn jump(&self, at: &mut Point) -> Jump {
         let moves = |j: &usize| self.l1[*j] == 0.0 || at.w[*j] != 0.0;
         let free: Vec<usize> = (0..at.w.len())
             .filter(|j| self.hessian[(*j, *j)] > 0.0)
@@ -110,7 +132,7 @@ impl Programme {
             self.hessian[(free[a], free[b])]
         });
         let Some(factor) = Cholesky::new(h) else {
-            return false; // flat along some direction: sweeps alone go on
+            return Jump::None;
         };
         let pull = |j: &usize| match self.l1[*j] {
             0.0 => -at.q[*j],
@@ -137,6 +159,9 @@ impl Programme {
                 *q += step * h;
             }
         }
-        first.is_some()
+        match first {
+            None => Jump::Whole,
+            Some(_) => Jump::Cut,
+        }
     }
 }
