@@ -91,6 +91,7 @@ pub(super) fn correlate<'py>(
         };
         let params = Params {
             memory: asked.memory,
+            ..Params::default()
         };
         let other = right
             .as_ref()
@@ -139,7 +140,11 @@ pub(super) fn clusters<'py>(
             rows: &rows,
             moments: &moments,
         };
-        let correlation = correlation::packed(&backend, side, &Params { memory })?;
+        let params = Params {
+            memory,
+            ..Params::default()
+        };
+        let (correlation, _) = correlation::packed(&backend, side, &params)?;
         inside.reach("clusters", 0.0);
         let dendrogram = redundancy::dendrogram(&correlation, linkage, distance)?;
         let cut = |(at, threshold): (usize, &f64)| {

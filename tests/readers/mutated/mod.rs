@@ -9,6 +9,7 @@ pub mod entry;
 mod mutate;
 mod seeds;
 
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -94,7 +95,8 @@ impl Format {
             };
             wrong.extend(fault.map(|fault| format!("input {number}: {fault}")));
         }
-        println!(
+        let _ = writeln!(
+            std::io::stderr(),
             "{}: {refused} of {INPUTS} refused, at most {most} bytes",
             self.target
         );
