@@ -324,7 +324,11 @@ impl<'a> Solver<'a> {
         for row in 0..rows {
             // Along equal coefficients of all classes the loss is flat. The intercepts' sum is ours to choose, and without λ1
             // that of any neuron's weights: the penalty's optimum has it at 0.
-            let flat = columns > 1 && (row == 0 || self.penalty.l1 == 0.0);
+            let free = match row {
+                0 => self.intercepts,
+                _ => self.penalty.l1 == 0.0,
+            };
+            let flat = columns > 1 && free;
             let fill = if flat { mean / columns as f64 } else { 0.0 };
             for (a, b) in (0..columns).flat_map(|a| (0..columns).map(move |b| (a, b))) {
                 hessian[(a * rows + row, b * rows + row)] += fill;
