@@ -64,7 +64,8 @@ class Problem:
 class Engine:
     """Computes on one device.
 
-    ``device`` is ``auto`` (the best real GPU, else the CPU), ``cpu``, ``gpu``, the index of an adapter or a part of its name.
+    ``device`` is ``auto`` (the best real GPU, else the CPU), ``cpu``, ``gpu``, ``all`` (every real GPU), the index of an adapter or
+    a part of its name, or several of these with commas between.
 
     Activations are matrices of samples x neurons: NumPy arrays, tensors on the CPU, data frames or nested sequences. float32,
     float16 and bfloat16 are read where they are, without a copy, from memory-mapped files as well; other real types are

@@ -31,8 +31,8 @@ pub enum Choice {
 /// a name in any case.
 ///
 /// `auto` takes the best real GPU (discrete, then integrated, then virtual) that can be opened, else the native CPU
-/// path, and never a software adapter. `gpu` insists on a real one, `all` takes every real one. An index or a name takes any adapter; an adapter that is listed
-/// twice is opened twice.
+/// path, and never a software adapter. `gpu` insists on a real one, `all` takes every real one. An index or a name takes any
+/// adapter; an adapter that is listed twice is opened twice.
 ///
 /// # Errors
 /// [`Error::Device`], with the list of adapters, when nothing fits or the adapter that was asked for cannot be opened.
@@ -89,7 +89,7 @@ fn named<'a>(
             "no adapter has the index or name \"{one}\". {}",
             listed(found)
         );
-        let fix = "Ask for auto, cpu, gpu, all, an index of that list, or a part of a name";
+        let fix = "Ask for auto, cpu, gpu, all, an index of that list or a part of a name, or several of these with commas between";
         device_error(asked, problem, fix)
     })
 }

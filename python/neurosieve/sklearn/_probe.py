@@ -64,6 +64,12 @@ class _Probe(LinearClassifierMixin, BaseEstimator):
             weights = weights * compute_sample_weight(self.class_weight, y)
         return X, y, weights
 
+    def _take(self, found: tuple[npt.NDArray[Any], npt.NDArray[Any], Certificate, bool]) -> None:
+        """Becomes the probe that :func:`solve` found, and warns where it did not converge."""
+        self.coef_, self.intercept_, self.certificate_, self.is_exact_ = found
+        self.n_iter_ = np.array([max(1, round(self.certificate_.passes))])
+        warn_unconverged(self.certificate_)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = False
@@ -203,9 +209,7 @@ class ElasticNetProbe(_Probe):
         X, y, weights = self._checked(X, y, sample_weight)
         grid = [(0, float(self.C), float(self.l1_ratio))]
         [found] = solve(X, y, [weights], grid, self)
-        self.coef_, self.intercept_, self.certificate_, self.is_exact_ = found
-        self.n_iter_ = np.array([max(1, round(self.certificate_.passes))])
-        warn_unconverged(self.certificate_)
+        self._take(found)
         return self
 
 
@@ -229,5 +233,5 @@ def warn_unconverged(certificate: Certificate) -> None:
             f"the probe did not converge in max_iter passes: its relative duality gap is {certificate.relative_gap:.2g}. "
             "Allow more passes or a larger tol",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

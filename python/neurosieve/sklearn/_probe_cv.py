@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._errors import InvalidInputError
-from ._probe import ElasticNetProbe, _Probe, solve, warn_unconverged
+from ._probe import ElasticNetProbe, _Probe, solve
 
 
 class ElasticNetProbeCV(_Probe):
@@ -84,9 +84,7 @@ class ElasticNetProbeCV(_Probe):
         ratio, place = self._best(self.scores_.mean(axis=0))
         self.C_, self.l1_ratio_ = float(self.Cs_[place]), float(self.l1_ratios_[ratio])
         [found] = solve(X, y, [weights], [(0, self.C_, self.l1_ratio_)], self)
-        self.coef_, self.intercept_, self.certificate_, self.is_exact_ = found
-        self.n_iter_ = np.array([max(1, round(self.certificate_.passes))])
-        warn_unconverged(self.certificate_)
+        self._take(found)
         return self
 
     def _grid(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -59,15 +59,20 @@ fn for_all(
     flop: f64,
 ) -> Result<&'static Variant> {
     let variant = fastest(fleet.lead(), (precision, kernels), flop)?;
-    let is_right = |gpu: &Gpu| variant.runs_on(gpu) && variant.is_right_on(gpu);
-    match variant.needs_units() && !fleet.devices().iter().all(is_right) {
-        false => Ok(variant),
-        true if kernels == Kernels::Matrix => {
-            let problem = format!("matrix units do not compute sums of {precision} here");
-            Err(fleet.lead().error("correlation", problem))
-        }
-        true => fastest(fleet.lead(), (precision, Kernels::Plain), flop),
+    if !variant.needs_units() {
+        return Ok(variant);
     }
+    for gpu in fleet.devices() {
+        if variant.is_right_on(gpu)? {
+            continue;
+        }
+        if kernels == Kernels::Matrix {
+            let problem = format!("matrix units do not compute sums of {precision} here");
+            return Err(gpu.error("correlation", problem));
+        }
+        return fastest(fleet.lead(), (precision, Kernels::Plain), flop);
+    }
+    Ok(variant)
 }
 
 /// Nothing where values do not fit the variant's numbers, so that sums of squares are not finite.

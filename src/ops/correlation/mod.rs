@@ -138,8 +138,9 @@ impl Default for Wanted<'_> {
     }
 }
 
-/// What a scan found. Natively nothing but the last bits of sums in f64 depends on memory; on a GPU also those of r, within
-/// [`TOLERANCE`], since sums in f32 are as long as blocks of samples are. Where a GPU keeps its tiles (up to 65,536 samples,
+/// What a scan found. Natively nothing but the last bits of sums in f64 depends on memory. On a GPU nothing does where a binding
+/// holds 256 samples of all neurons; else the last bits of r, within [`TOLERANCE`], since sums in f32 are as long as blocks of
+/// samples are. Where a GPU keeps its tiles (up to 65,536 samples,
 /// and no matrix wanted), edges and partners have the same bits, and histogram, moments and sums by layers are of r in f32.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Findings {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytemuck::{Pod, Zeroable};
 
 use super::precision::{Kernels, Precision};
-use crate::error::Result;
+use crate::error::{Result, Trouble};
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, MatrixUnits, Slot};
 
 /// FLOP from which on it pays to measure.
@@ -228,9 +228,18 @@ impl Variant {
         self.units.is_some()
     }
 
-    /// Whether whole numbers come out exactly on a device.
-    pub(super) fn is_right_on(&self, gpu: &Gpu) -> bool {
-        compare(gpu, self).is_ok()
+    /// Whether a device can run it, and whole numbers come out exactly there.
+    ///
+    /// # Errors
+    /// When the device is lost or out of memory.
+    pub(super) fn is_right_on(&self, gpu: &Gpu) -> Result<bool> {
+        if !self.runs_on(gpu) {
+            return Ok(false);
+        }
+        match compare(gpu, self) {
+            Err(error) if error.trouble() == Some(Trouble::Refused) => Ok(false),
+            compared => compared.map(|()| true),
+        }
     }
 
     /// The constants of its kernel on a device.
@@ -274,7 +283,7 @@ impl Variant {
     }
 
     /// Whether a device can run it at all.
-    pub(super) fn runs_on(&self, gpu: &Gpu) -> bool {
+    fn runs_on(&self, gpu: &Gpu) -> bool {
         let Some(units) = self.units else {
             return true;
         };

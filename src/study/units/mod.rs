@@ -164,16 +164,21 @@ impl Folder {
         Ok(Some(bytes.split_off(start)))
     }
 
-    fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
+    /// Writes a unit; its contents come in parts, since they may be large.
+    fn write(&self, name: &str, parts: &[&[u8]]) -> Result<()> {
         let file = self.path.join(name);
         // The same unit may be written by two threads at once.
         let number = self.parts.fetch_add(1, Ordering::Relaxed);
         let part = file.with_extension(format!("{number}.part"));
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(part);
+        }
         let written = File::create(&part)
             .and_then(|mut out| {
                 out.write_all(MAGIC)?;
-                out.write_all(blake3::hash(contents).as_bytes())?;
-                out.write_all(contents)?;
+                out.write_all(hasher.finalize().as_bytes())?;
+                parts.iter().try_for_each(|part| out.write_all(part))?;
                 out.sync_all()
             })
             .and_then(|()| fs::rename(&part, &file));
@@ -242,12 +247,9 @@ impl<'a> Units<'a> {
         values(&mut hasher, &moments.mean);
         values(&mut hasher, &moments.sd);
         values(&mut hasher, &[train.nrows() as u64, train.ncols() as u64]);
-        for row in train.rows() {
-            match row.as_slice() {
-                Some(row) => hasher.update(bytemuck::cast_slice(row)),
-                None => hasher.update(bytemuck::cast_slice(&row.to_vec())),
-            };
-        }
+        let standard = train.as_standard_layout();
+        let contiguous = standard.as_slice().expect("it has the standard layout");
+        hasher.update(bytemuck::cast_slice(contiguous));
         Self {
             folder,
             common: hasher.finalize(),
@@ -281,9 +283,9 @@ impl<'a> Units<'a> {
             return Ok(known);
         }
         let (correlation, computed) = compute()?;
-        let mut bytes = bytemuck::cast_slice(&correlation.packed).to_vec();
-        serde_json::to_writer(&mut bytes, &computed).expect("a Vec takes what is plain text");
-        self.folder.write(&name, &bytes)?;
+        let text = serde_json::to_vec(&computed).expect("plain data is JSON");
+        let values = bytemuck::cast_slice(&correlation.packed);
+        self.folder.write(&name, &[values, &text])?;
         Ok((correlation, computed))
     }
 
@@ -340,7 +342,8 @@ impl Keeper for Units<'_> {
     }
 
     fn keep(&self, batch: &Batch<'_>, fits: &[Fit]) -> Result<()> {
-        self.folder.write(&self.name_of(batch), &fits::encode(fits))
+        self.folder
+            .write(&self.name_of(batch), &[&fits::encode(fits)])
     }
 }
 
