@@ -5,14 +5,16 @@
 //   G_ab (+)= sum over i of z_ia * z_ib        gram      N' x D' ->  one tile a workgroup
 //
 // A tile is 64 x 64 (SIDE 8) or 128 x 128 (SIDE 16); D' is a multiple of it and N' of 16. The host divides by N and
-// normalises by the diagonal of the same G.
+// normalises by the diagonal of the same G. correlation_wide.wgsl computes tiles of 128 x 128 with twice the memory.
 //
 // `gram`: SIDE x SIDE threads, 8 x 8 values each as 2 x 2 quads of 4 x 4 (the halves are half a tile apart, so that
 // neighbours read neighbouring words), 16 samples a step through 8 or 16 KiB of workgroup memory, the next step's samples
 // fetched into registers meanwhile: four words of each side a thread, or two where there are four times as many threads.
-// The samples-major z is already what both operands need. Sums of 256 samples stay in registers and are added to the tile
-// at once: sparse neurons repeat products, whose roundings all go the same way, so longer sums would be less exact. Every tile has one owner, so the order of all sums is fixed. Unrolled in the source:
-// the translation to SPIR-V, MSL and HLSL leaves loops as they are.
+// The samples-major z is already what both operands need. Of 32 threads that run in step, 8 are next to one another and 4
+// below: together they read no more than one row of a memory that holds 32 values a row. Samples of a step are the outer
+// index of that memory, so that its place is a constant and only the word within a row is checked. Sums of 256 samples stay
+// in registers and are added to the tile at once: sparse neurons repeat products, whose roundings all go the same way, so
+// longer sums would be less exact. Every tile has one owner, so the order of all sums is fixed.
 
 struct Centring {
   // Samples of x.
@@ -144,19 +146,18 @@ struct Params {
 }
 
 // Threads along a side of a workgroup, 8 or 16, and all of them.
-override SIDE: u32 = 8u;
-override THREADS: u32 = 64u;
-// Words of four f32 in a row of a tile, and in 16 rows.
-override WORDS: u32 = 16u;
-override PANEL: u32 = 256u;
+const SIDE: u32 = 8u;
+const THREADS: u32 = 64u;
+// Words of four f32 in a row of a tile.
+const WORDS: u32 = 16u;
 
 @group(0) @binding(0) var<storage, read> z: array<vec4<f32>>; // N' x D'
 @group(0) @binding(1) var<storage, read> tiles: array<vec2<u32>>; // row and column of each tile, in tiles
 @group(0) @binding(2) var<storage, read_write> g: array<vec4<f32>>; // tiles, each row by row
 var<immediate> p: Params;
 
-var<workgroup> left: array<vec4<f32>, PANEL>; // 16 samples x the neurons of a tile's side
-var<workgroup> right: array<vec4<f32>, PANEL>;
+var<workgroup> left: array<array<vec4<f32>, WORDS>, 16>; // 16 samples x the neurons of a tile's side
+var<workgroup> right: array<array<vec4<f32>, WORDS>, 16>;
 
 @compute @workgroup_size(THREADS)
 fn gram(
@@ -170,12 +171,14 @@ fn gram(
   }
   let slot = p.first + group;
   let tile = tiles[slot];
-  let tx = thread % SIDE;
-  let ty = thread / SIDE;
-  let corner = (p.start + thread / WORDS) * p.stride + thread % WORDS;
+  let tx = thread % 8u + thread / 32u % (SIDE / 8u) * 8u;
+  let ty = thread / 8u % 4u + thread / (SIDE * 4u) * 4u;
+  // The word that a thread fetches of a row, and the first of its rows; the others are as many below as all threads fetch.
+  let word = thread % WORDS;
+  let row = thread / WORDS;
+  let corner = (p.start + row) * p.stride + word;
   var at_left = corner + tile.x * WORDS;
   var at_right = corner + tile.y * WORDS;
-  // From one word that a thread fetches to its next: the rows that all threads fetch together.
   let jump = THREADS / WORDS * p.stride;
   var s0 = vec4<f32>();
   var s1 = vec4<f32>();
@@ -193,18 +196,14 @@ fn gram(
   var s13 = vec4<f32>();
   var s14 = vec4<f32>();
   var s15 = vec4<f32>();
-  var left0 = vec4<f32>();
-  var left1 = vec4<f32>();
+  var left0 = z[at_left];
+  var left1 = z[at_left + jump];
+  var right0 = z[at_right];
+  var right1 = z[at_right + jump];
   var left2 = vec4<f32>();
   var left3 = vec4<f32>();
-  var right0 = vec4<f32>();
-  var right1 = vec4<f32>();
   var right2 = vec4<f32>();
   var right3 = vec4<f32>();
-  left0 = z[at_left + 0u * jump];
-  left1 = z[at_left + 1u * jump];
-  right0 = z[at_right + 0u * jump];
-  right1 = z[at_right + 1u * jump];
   if (SIDE == 8u) {
     left2 = z[at_left + 2u * jump];
     left3 = z[at_left + 3u * jump];
@@ -215,26 +214,26 @@ fn gram(
   let low = to + 4u * SIDE * WORDS;
   for (var start = p.start; start < p.end; start += 256u) {
     let end = min(start + 256u, p.end);
-    for (var k = start; k < end; k += 16u) {
+    for (var step = start; step < end; step += 16u) {
       workgroupBarrier();
-      left[thread + 0u * THREADS] = left0;
-      left[thread + 1u * THREADS] = left1;
-      right[thread + 0u * THREADS] = right0;
-      right[thread + 1u * THREADS] = right1;
+      left[row][word] = left0;
+      left[row + THREADS / WORDS][word] = left1;
+      right[row][word] = right0;
+      right[row + THREADS / WORDS][word] = right1;
       if (SIDE == 8u) {
-        left[thread + 2u * THREADS] = left2;
-        left[thread + 3u * THREADS] = left3;
-        right[thread + 2u * THREADS] = right2;
-        right[thread + 3u * THREADS] = right3;
+        left[row + 2u * (THREADS / WORDS)][word] = left2;
+        left[row + 3u * (THREADS / WORDS)][word] = left3;
+        right[row + 2u * (THREADS / WORDS)][word] = right2;
+        right[row + 3u * (THREADS / WORDS)][word] = right3;
       }
       workgroupBarrier();
       at_left += 16u * p.stride;
       at_right += 16u * p.stride;
-      if (k + 16u < p.end) {
-        left0 = z[at_left + 0u * jump];
-        left1 = z[at_left + 1u * jump];
-        right0 = z[at_right + 0u * jump];
-        right1 = z[at_right + 1u * jump];
+      if (step + 16u < p.end) {
+        left0 = z[at_left];
+        left1 = z[at_left + jump];
+        right0 = z[at_right];
+        right1 = z[at_right + jump];
         if (SIDE == 8u) {
           left2 = z[at_left + 2u * jump];
           left3 = z[at_left + 3u * jump];
@@ -242,210 +241,40 @@ fn gram(
           right3 = z[at_right + 3u * jump];
         }
       }
-      {
-        let a0 = left[0u * WORDS + ty]; let a1 = left[0u * WORDS + SIDE + ty];
-        let b0 = right[0u * WORDS + tx]; let b1 = right[0u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[1u * WORDS + ty]; let a1 = left[1u * WORDS + SIDE + ty];
-        let b0 = right[1u * WORDS + tx]; let b1 = right[1u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[2u * WORDS + ty]; let a1 = left[2u * WORDS + SIDE + ty];
-        let b0 = right[2u * WORDS + tx]; let b1 = right[2u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[3u * WORDS + ty]; let a1 = left[3u * WORDS + SIDE + ty];
-        let b0 = right[3u * WORDS + tx]; let b1 = right[3u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[4u * WORDS + ty]; let a1 = left[4u * WORDS + SIDE + ty];
-        let b0 = right[4u * WORDS + tx]; let b1 = right[4u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[5u * WORDS + ty]; let a1 = left[5u * WORDS + SIDE + ty];
-        let b0 = right[5u * WORDS + tx]; let b1 = right[5u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[6u * WORDS + ty]; let a1 = left[6u * WORDS + SIDE + ty];
-        let b0 = right[6u * WORDS + tx]; let b1 = right[6u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[7u * WORDS + ty]; let a1 = left[7u * WORDS + SIDE + ty];
-        let b0 = right[7u * WORDS + tx]; let b1 = right[7u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[8u * WORDS + ty]; let a1 = left[8u * WORDS + SIDE + ty];
-        let b0 = right[8u * WORDS + tx]; let b1 = right[8u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[9u * WORDS + ty]; let a1 = left[9u * WORDS + SIDE + ty];
-        let b0 = right[9u * WORDS + tx]; let b1 = right[9u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[10u * WORDS + ty]; let a1 = left[10u * WORDS + SIDE + ty];
-        let b0 = right[10u * WORDS + tx]; let b1 = right[10u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[11u * WORDS + ty]; let a1 = left[11u * WORDS + SIDE + ty];
-        let b0 = right[11u * WORDS + tx]; let b1 = right[11u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[12u * WORDS + ty]; let a1 = left[12u * WORDS + SIDE + ty];
-        let b0 = right[12u * WORDS + tx]; let b1 = right[12u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[13u * WORDS + ty]; let a1 = left[13u * WORDS + SIDE + ty];
-        let b0 = right[13u * WORDS + tx]; let b1 = right[13u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[14u * WORDS + ty]; let a1 = left[14u * WORDS + SIDE + ty];
-        let b0 = right[14u * WORDS + tx]; let b1 = right[14u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
-      }
-      {
-        let a0 = left[15u * WORDS + ty]; let a1 = left[15u * WORDS + SIDE + ty];
-        let b0 = right[15u * WORDS + tx]; let b1 = right[15u * WORDS + SIDE + tx];
-        s0 = fma(vec4(a0.x), b0, s0); s1 = fma(vec4(a0.x), b1, s1);
-        s2 = fma(vec4(a0.y), b0, s2); s3 = fma(vec4(a0.y), b1, s3);
-        s4 = fma(vec4(a0.z), b0, s4); s5 = fma(vec4(a0.z), b1, s5);
-        s6 = fma(vec4(a0.w), b0, s6); s7 = fma(vec4(a0.w), b1, s7);
-        s8 = fma(vec4(a1.x), b0, s8); s9 = fma(vec4(a1.x), b1, s9);
-        s10 = fma(vec4(a1.y), b0, s10); s11 = fma(vec4(a1.y), b1, s11);
-        s12 = fma(vec4(a1.z), b0, s12); s13 = fma(vec4(a1.z), b1, s13);
-        s14 = fma(vec4(a1.w), b0, s14); s15 = fma(vec4(a1.w), b1, s15);
+      for (var k = 0u; k < 16u; k++) { // unroll
+        let a0 = left[k][ty];
+        let a1 = left[k][SIDE + ty];
+        let b0 = right[k][tx];
+        let b1 = right[k][SIDE + tx];
+        s0 = fma(vec4(a0.x), b0, s0);
+        s1 = fma(vec4(a0.x), b1, s1);
+        s2 = fma(vec4(a0.y), b0, s2);
+        s3 = fma(vec4(a0.y), b1, s3);
+        s4 = fma(vec4(a0.z), b0, s4);
+        s5 = fma(vec4(a0.z), b1, s5);
+        s6 = fma(vec4(a0.w), b0, s6);
+        s7 = fma(vec4(a0.w), b1, s7);
+        s8 = fma(vec4(a1.x), b0, s8);
+        s9 = fma(vec4(a1.x), b1, s9);
+        s10 = fma(vec4(a1.y), b0, s10);
+        s11 = fma(vec4(a1.y), b1, s11);
+        s12 = fma(vec4(a1.z), b0, s12);
+        s13 = fma(vec4(a1.z), b1, s13);
+        s14 = fma(vec4(a1.w), b0, s14);
+        s15 = fma(vec4(a1.w), b1, s15);
       }
     }
     if (p.accumulate != 0u || start > p.start) {
-      s0 += g[to + 0u * WORDS];
-      s1 += g[to + 0u * WORDS + SIDE];
+      s0 += g[to];
+      s1 += g[to + SIDE];
       s2 += g[to + 1u * WORDS];
       s3 += g[to + 1u * WORDS + SIDE];
       s4 += g[to + 2u * WORDS];
       s5 += g[to + 2u * WORDS + SIDE];
       s6 += g[to + 3u * WORDS];
       s7 += g[to + 3u * WORDS + SIDE];
-      s8 += g[low + 0u * WORDS];
-      s9 += g[low + 0u * WORDS + SIDE];
+      s8 += g[low];
+      s9 += g[low + SIDE];
       s10 += g[low + 1u * WORDS];
       s11 += g[low + 1u * WORDS + SIDE];
       s12 += g[low + 2u * WORDS];
@@ -453,21 +282,37 @@ fn gram(
       s14 += g[low + 3u * WORDS];
       s15 += g[low + 3u * WORDS + SIDE];
     }
-    g[to + 0u * WORDS] = s0; s0 = vec4<f32>();
-    g[to + 0u * WORDS + SIDE] = s1; s1 = vec4<f32>();
-    g[to + 1u * WORDS] = s2; s2 = vec4<f32>();
-    g[to + 1u * WORDS + SIDE] = s3; s3 = vec4<f32>();
-    g[to + 2u * WORDS] = s4; s4 = vec4<f32>();
-    g[to + 2u * WORDS + SIDE] = s5; s5 = vec4<f32>();
-    g[to + 3u * WORDS] = s6; s6 = vec4<f32>();
-    g[to + 3u * WORDS + SIDE] = s7; s7 = vec4<f32>();
-    g[low + 0u * WORDS] = s8; s8 = vec4<f32>();
-    g[low + 0u * WORDS + SIDE] = s9; s9 = vec4<f32>();
-    g[low + 1u * WORDS] = s10; s10 = vec4<f32>();
-    g[low + 1u * WORDS + SIDE] = s11; s11 = vec4<f32>();
-    g[low + 2u * WORDS] = s12; s12 = vec4<f32>();
-    g[low + 2u * WORDS + SIDE] = s13; s13 = vec4<f32>();
-    g[low + 3u * WORDS] = s14; s14 = vec4<f32>();
-    g[low + 3u * WORDS + SIDE] = s15; s15 = vec4<f32>();
+    g[to] = s0;
+    g[to + SIDE] = s1;
+    g[to + 1u * WORDS] = s2;
+    g[to + 1u * WORDS + SIDE] = s3;
+    g[to + 2u * WORDS] = s4;
+    g[to + 2u * WORDS + SIDE] = s5;
+    g[to + 3u * WORDS] = s6;
+    g[to + 3u * WORDS + SIDE] = s7;
+    g[low] = s8;
+    g[low + SIDE] = s9;
+    g[low + 1u * WORDS] = s10;
+    g[low + 1u * WORDS + SIDE] = s11;
+    g[low + 2u * WORDS] = s12;
+    g[low + 2u * WORDS + SIDE] = s13;
+    g[low + 3u * WORDS] = s14;
+    g[low + 3u * WORDS + SIDE] = s15;
+    s0 = vec4<f32>();
+    s1 = vec4<f32>();
+    s2 = vec4<f32>();
+    s3 = vec4<f32>();
+    s4 = vec4<f32>();
+    s5 = vec4<f32>();
+    s6 = vec4<f32>();
+    s7 = vec4<f32>();
+    s8 = vec4<f32>();
+    s9 = vec4<f32>();
+    s10 = vec4<f32>();
+    s11 = vec4<f32>();
+    s12 = vec4<f32>();
+    s13 = vec4<f32>();
+    s14 = vec4<f32>();
+    s15 = vec4<f32>();
   }
 }

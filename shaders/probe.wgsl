@@ -3,10 +3,12 @@
 //   forward:  Z = X W      Z samples x columns, W neurons x columns
 //   backward: G = X^T R    R samples x columns, G neurons x columns, one partial G for each slice of samples
 //
-// Both compute 64 x 32 tiles of the result, 64 threads, 8 x 4 values a thread, the inner dimension in panels of 16
-// through workgroup memory. Every dimension is padded with zeros by the host: samples and neurons to 64, columns to
-// 32, slices to 1,024 samples. The backward pass adds at most 1,024 samples in one f32 sum before it goes to the
-// slice's total, and the host adds the slices in f64.
+// A thread computes 8 x 4 values (QUADS 1) or 8 x 8 (2) as quads of 4 x 4, the quads half a tile apart; 8 x 8 threads or
+// 16 x 16 a tile: 64 x 32, 64 x 64 or 128 x 128 of the result. The inner dimension goes in panels of 16 through workgroup
+// memory, the next one fetched into registers meanwhile. Whatever the tile, a value is summed in the same order. Every
+// dimension is padded with zeros by the host: samples and neurons to the rows of a tile, columns to its columns, slices to
+// 1,024 samples. The backward pass adds at most 1,024 samples in one f32 sum before it goes to the slice's total, and the host
+// adds the slices in f64.
 
 struct Params {
   // Row length of X in vec4: padded neurons / 4.
@@ -15,9 +17,9 @@ struct Params {
   columns4: u32,
   // Length of the inner dimension: padded neurons (forward) or the padded samples of a block (backward).
   inner: u32,
-  // Tiles across: padded columns / 32.
+  // Tiles across: padded columns / the columns of a tile.
   tiles_across: u32,
-  // Tiles down: padded samples / 64 (forward) or padded neurons / 64 (backward).
+  // Tiles down: padded samples (forward) or padded neurons (backward) / the rows of a tile.
   tiles_down: u32,
   // Samples of one slice (backward).
   slice: u32,
@@ -26,16 +28,32 @@ struct Params {
   first: u32,
 }
 
+// Threads along a side of a tile, 8 or 16, and all of them; quads of columns a thread.
+const SIDE: u32 = 8u;
+const THREADS: u32 = 64u;
+const QUADS: u32 = 1u;
+// Words of four values in a row of a tile: of the left factor and of the right one.
+const LEFT: u32 = 16u;
+const RIGHT: u32 = 8u;
+
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // samples x neurons
 @group(0) @binding(1) var<storage, read> right: array<vec4<f32>>; // W neurons x columns, or R samples x columns
 @group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>; // Z, or slices x neurons x columns
 var<immediate> p: Params;
 
-// One panel: 16 steps of the inner dimension, 64 rows of the left and 32 columns of the right factor.
-var<workgroup> left_panel: array<f32, 1024>;
-var<workgroup> right_panel: array<vec4<f32>, 128>;
+// One panel: 16 steps of the inner dimension.
+var<workgroup> left_panel: array<array<vec4<f32>, LEFT>, 16>;
+var<workgroup> right_panel: array<array<vec4<f32>, RIGHT>, 16>;
 
-@compute @workgroup_size(64)
+// Four values of a row of X, where their inner index and their row are.
+fn lay_down(word: u32, row: u32, values: vec4<f32>) {
+  left_panel[word * 4u][row / 4u][row % 4u] = values.x;
+  left_panel[word * 4u + 1u][row / 4u][row % 4u] = values.y;
+  left_panel[word * 4u + 2u][row / 4u][row % 4u] = values.z;
+  left_panel[word * 4u + 3u][row / 4u][row % 4u] = values.w;
+}
+
+@compute @workgroup_size(THREADS)
 fn forward(
   @builtin(workgroup_id) id: vec3<u32>,
   @builtin(num_workgroups) count: vec3<u32>,
@@ -45,10 +63,11 @@ fn forward(
   if (group >= p.groups) {
     return;
   }
-  let row = (group / p.tiles_across) * 64u;
-  let column4 = (group % p.tiles_across) * 8u;
-  let tx = t % 8u;
-  let ty = t / 8u;
+  // Of 32 threads that run in step, 8 are next to one another and 4 below.
+  let tx = t % 8u + t / 32u % (SIDE / 8u) * 8u;
+  let ty = t / 8u % 4u + t / (SIDE * 4u) * 4u;
+  let row = group / p.tiles_across * LEFT * 4u;
+  let column4 = group % p.tiles_across * RIGHT;
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -57,58 +76,121 @@ fn forward(
   var c5 = vec4<f32>();
   var c6 = vec4<f32>();
   var c7 = vec4<f32>();
+  var d0 = vec4<f32>();
+  var d1 = vec4<f32>();
+  var d2 = vec4<f32>();
+  var d3 = vec4<f32>();
+  var d4 = vec4<f32>();
+  var d5 = vec4<f32>();
+  var d6 = vec4<f32>();
+  var d7 = vec4<f32>();
+  // X is row-major: a thread reads four values of a row, of THREADS / 4 rows at once, and lays them down by inner index.
+  let left_row = t / 4u;
+  let left_word = t % 4u;
+  let right_row = t / RIGHT;
+  let right_word = t % RIGHT;
+  var at_left = (row + left_row) * p.neurons4 + left_word;
+  var at_right = right_row * p.columns4 + column4 + right_word;
+  let jump = THREADS / 4u * p.neurons4;
+  var next_left0 = vec4<f32>();
+  var next_left1 = vec4<f32>();
+  var next_left2 = vec4<f32>();
+  var next_left3 = vec4<f32>();
+  var next_right0 = vec4<f32>();
+  var next_right1 = vec4<f32>();
+  var next_right2 = vec4<f32>();
+  var next_right3 = vec4<f32>();
+  next_left0 = x[at_left];
+  next_left1 = x[at_left + jump];
+  if (SIDE == 8u) {
+    next_left2 = x[at_left + 2u * jump];
+    next_left3 = x[at_left + 3u * jump];
+  }
+  next_right0 = right[at_right];
+  next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
+  if (SIDE * QUADS == 16u) {
+    next_right2 = right[at_right + 2u * (THREADS / RIGHT) * p.columns4];
+    next_right3 = right[at_right + 3u * (THREADS / RIGHT) * p.columns4];
+  }
   for (var k0 = 0u; k0 < p.inner; k0 += 16u) {
     workgroupBarrier();
-    // X is row-major: thread t reads 16 consecutive values of row t and lays them down by inner index.
-    let first = (row + t) * p.neurons4 + k0 / 4u;
-    let v0 = x[first];
-    let v1 = x[first + 1u];
-    let v2 = x[first + 2u];
-    let v3 = x[first + 3u];
-    left_panel[0u + t] = v0.x;
-    left_panel[64u + t] = v0.y;
-    left_panel[128u + t] = v0.z;
-    left_panel[192u + t] = v0.w;
-    left_panel[256u + t] = v1.x;
-    left_panel[320u + t] = v1.y;
-    left_panel[384u + t] = v1.z;
-    left_panel[448u + t] = v1.w;
-    left_panel[512u + t] = v2.x;
-    left_panel[576u + t] = v2.y;
-    left_panel[640u + t] = v2.z;
-    left_panel[704u + t] = v2.w;
-    left_panel[768u + t] = v3.x;
-    left_panel[832u + t] = v3.y;
-    left_panel[896u + t] = v3.z;
-    left_panel[960u + t] = v3.w;
-    right_panel[t] = right[(k0 + t / 8u) * p.columns4 + column4 + t % 8u];
-    right_panel[t + 64u] = right[(k0 + 8u + t / 8u) * p.columns4 + column4 + t % 8u];
+    lay_down(left_word, left_row, next_left0);
+    lay_down(left_word, left_row + THREADS / 4u, next_left1);
+    if (SIDE == 8u) {
+      lay_down(left_word, left_row + 2u * (THREADS / 4u), next_left2);
+      lay_down(left_word, left_row + 3u * (THREADS / 4u), next_left3);
+    }
+    right_panel[right_row][right_word] = next_right0;
+    right_panel[right_row + THREADS / RIGHT][right_word] = next_right1;
+    if (SIDE * QUADS == 16u) {
+      right_panel[right_row + 2u * (THREADS / RIGHT)][right_word] = next_right2;
+      right_panel[right_row + 3u * (THREADS / RIGHT)][right_word] = next_right3;
+    }
     workgroupBarrier();
-    for (var k = 0u; k < 16u; k += 1u) {
-      let at = k * 64u + ty * 8u;
-      let b = right_panel[k * 8u + tx];
-      c0 = fma(vec4<f32>(left_panel[at + 0u]), b, c0);
-      c1 = fma(vec4<f32>(left_panel[at + 1u]), b, c1);
-      c2 = fma(vec4<f32>(left_panel[at + 2u]), b, c2);
-      c3 = fma(vec4<f32>(left_panel[at + 3u]), b, c3);
-      c4 = fma(vec4<f32>(left_panel[at + 4u]), b, c4);
-      c5 = fma(vec4<f32>(left_panel[at + 5u]), b, c5);
-      c6 = fma(vec4<f32>(left_panel[at + 6u]), b, c6);
-      c7 = fma(vec4<f32>(left_panel[at + 7u]), b, c7);
+    at_left += 4u;
+    at_right += 16u * p.columns4;
+    if (k0 + 16u < p.inner) {
+      next_left0 = x[at_left];
+      next_left1 = x[at_left + jump];
+      if (SIDE == 8u) {
+        next_left2 = x[at_left + 2u * jump];
+        next_left3 = x[at_left + 3u * jump];
+      }
+      next_right0 = right[at_right];
+      next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
+      if (SIDE * QUADS == 16u) {
+        next_right2 = right[at_right + 2u * (THREADS / RIGHT) * p.columns4];
+        next_right3 = right[at_right + 3u * (THREADS / RIGHT) * p.columns4];
+      }
+    }
+    for (var k = 0u; k < 16u; k++) { // unroll
+      let a0 = left_panel[k][ty];
+      let a1 = left_panel[k][SIDE + ty];
+      let b0 = right_panel[k][tx];
+      c0 = fma(vec4(a0.x), b0, c0);
+      c1 = fma(vec4(a0.y), b0, c1);
+      c2 = fma(vec4(a0.z), b0, c2);
+      c3 = fma(vec4(a0.w), b0, c3);
+      c4 = fma(vec4(a1.x), b0, c4);
+      c5 = fma(vec4(a1.y), b0, c5);
+      c6 = fma(vec4(a1.z), b0, c6);
+      c7 = fma(vec4(a1.w), b0, c7);
+      if (QUADS == 2u) {
+        let b1 = right_panel[k][SIDE + tx];
+        d0 = fma(vec4(a0.x), b1, d0);
+        d1 = fma(vec4(a0.y), b1, d1);
+        d2 = fma(vec4(a0.z), b1, d2);
+        d3 = fma(vec4(a0.w), b1, d3);
+        d4 = fma(vec4(a1.x), b1, d4);
+        d5 = fma(vec4(a1.y), b1, d5);
+        d6 = fma(vec4(a1.z), b1, d6);
+        d7 = fma(vec4(a1.w), b1, d7);
+      }
     }
   }
-  let to = (row + ty * 8u) * p.columns4 + column4 + tx;
+  let to = (row + ty * 4u) * p.columns4 + column4 + tx;
+  let low = to + 4u * SIDE * p.columns4;
   result[to + 0u * p.columns4] = c0;
   result[to + 1u * p.columns4] = c1;
   result[to + 2u * p.columns4] = c2;
   result[to + 3u * p.columns4] = c3;
-  result[to + 4u * p.columns4] = c4;
-  result[to + 5u * p.columns4] = c5;
-  result[to + 6u * p.columns4] = c6;
-  result[to + 7u * p.columns4] = c7;
+  result[low + 0u * p.columns4] = c4;
+  result[low + 1u * p.columns4] = c5;
+  result[low + 2u * p.columns4] = c6;
+  result[low + 3u * p.columns4] = c7;
+  if (QUADS == 2u) {
+    result[to + 0u * p.columns4 + SIDE] = d0;
+    result[to + 1u * p.columns4 + SIDE] = d1;
+    result[to + 2u * p.columns4 + SIDE] = d2;
+    result[to + 3u * p.columns4 + SIDE] = d3;
+    result[low + 0u * p.columns4 + SIDE] = d4;
+    result[low + 1u * p.columns4 + SIDE] = d5;
+    result[low + 2u * p.columns4 + SIDE] = d6;
+    result[low + 3u * p.columns4 + SIDE] = d7;
+  }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn backward(
   @builtin(workgroup_id) id: vec3<u32>,
   @builtin(num_workgroups) count: vec3<u32>,
@@ -118,13 +200,43 @@ fn backward(
   if (group >= p.groups) {
     return;
   }
+  // Of 32 threads that run in step, 8 are next to one another and 4 below.
+  let tx = t % 8u + t / 32u % (SIDE / 8u) * 8u;
+  let ty = t / 8u % 4u + t / (SIDE * 4u) * 4u;
   let tile = group % (p.tiles_across * p.tiles_down);
   let slice = group / (p.tiles_across * p.tiles_down);
-  let row4 = (tile / p.tiles_across) * 16u;
-  let column4 = (tile % p.tiles_across) * 8u;
-  let tx = t % 8u;
-  let ty = t / 8u;
-  let end = min(slice * p.slice + p.slice, p.inner);
+  let row4 = tile / p.tiles_across * LEFT;
+  let column4 = tile % p.tiles_across * RIGHT;
+  let begin = slice * p.slice;
+  let end = min(begin + p.slice, p.inner);
+  // X is already laid out by inner index.
+  let left_row = t / LEFT;
+  let left_word = t % LEFT;
+  let right_row = t / RIGHT;
+  let right_word = t % RIGHT;
+  var at_left = (begin + left_row) * p.neurons4 + row4 + left_word;
+  var at_right = (begin + right_row) * p.columns4 + column4 + right_word;
+  let jump = THREADS / LEFT * p.neurons4;
+  var next_left0 = vec4<f32>();
+  var next_left1 = vec4<f32>();
+  var next_left2 = vec4<f32>();
+  var next_left3 = vec4<f32>();
+  var next_right0 = vec4<f32>();
+  var next_right1 = vec4<f32>();
+  var next_right2 = vec4<f32>();
+  var next_right3 = vec4<f32>();
+  next_left0 = x[at_left];
+  next_left1 = x[at_left + jump];
+  if (SIDE == 8u) {
+    next_left2 = x[at_left + 2u * jump];
+    next_left3 = x[at_left + 3u * jump];
+  }
+  next_right0 = right[at_right];
+  next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
+  if (SIDE * QUADS == 16u) {
+    next_right2 = right[at_right + 2u * (THREADS / RIGHT) * p.columns4];
+    next_right3 = right[at_right + 3u * (THREADS / RIGHT) * p.columns4];
+  }
   var s0 = vec4<f32>();
   var s1 = vec4<f32>();
   var s2 = vec4<f32>();
@@ -133,7 +245,15 @@ fn backward(
   var s5 = vec4<f32>();
   var s6 = vec4<f32>();
   var s7 = vec4<f32>();
-  for (var chunk = slice * p.slice; chunk < end; chunk += 1024u) {
+  var u0 = vec4<f32>();
+  var u1 = vec4<f32>();
+  var u2 = vec4<f32>();
+  var u3 = vec4<f32>();
+  var u4 = vec4<f32>();
+  var u5 = vec4<f32>();
+  var u6 = vec4<f32>();
+  var u7 = vec4<f32>();
+  for (var chunk = begin; chunk < end; chunk += 1024u) {
     var c0 = vec4<f32>();
     var c1 = vec4<f32>();
     var c2 = vec4<f32>();
@@ -142,32 +262,68 @@ fn backward(
     var c5 = vec4<f32>();
     var c6 = vec4<f32>();
     var c7 = vec4<f32>();
+    var d0 = vec4<f32>();
+    var d1 = vec4<f32>();
+    var d2 = vec4<f32>();
+    var d3 = vec4<f32>();
+    var d4 = vec4<f32>();
+    var d5 = vec4<f32>();
+    var d6 = vec4<f32>();
+    var d7 = vec4<f32>();
     for (var k0 = chunk; k0 < min(chunk + 1024u, end); k0 += 16u) {
       workgroupBarrier();
-      // X is already laid out by inner index: 16 samples of 64 neurons are 256 vec4, four a thread.
-      for (var part = 0u; part < 4u; part += 1u) {
-        let k = part * 4u + t / 16u;
-        let v = x[(k0 + k) * p.neurons4 + row4 + t % 16u];
-        let at = k * 64u + (t % 16u) * 4u;
-        left_panel[at] = v.x;
-        left_panel[at + 1u] = v.y;
-        left_panel[at + 2u] = v.z;
-        left_panel[at + 3u] = v.w;
+      left_panel[left_row][left_word] = next_left0;
+      left_panel[left_row + THREADS / LEFT][left_word] = next_left1;
+      if (SIDE == 8u) {
+        left_panel[left_row + 2u * (THREADS / LEFT)][left_word] = next_left2;
+        left_panel[left_row + 3u * (THREADS / LEFT)][left_word] = next_left3;
       }
-      right_panel[t] = right[(k0 + t / 8u) * p.columns4 + column4 + t % 8u];
-      right_panel[t + 64u] = right[(k0 + 8u + t / 8u) * p.columns4 + column4 + t % 8u];
+      right_panel[right_row][right_word] = next_right0;
+      right_panel[right_row + THREADS / RIGHT][right_word] = next_right1;
+      if (SIDE * QUADS == 16u) {
+        right_panel[right_row + 2u * (THREADS / RIGHT)][right_word] = next_right2;
+        right_panel[right_row + 3u * (THREADS / RIGHT)][right_word] = next_right3;
+      }
       workgroupBarrier();
-      for (var k = 0u; k < 16u; k += 1u) {
-        let at = k * 64u + ty * 8u;
-        let b = right_panel[k * 8u + tx];
-        c0 = fma(vec4<f32>(left_panel[at + 0u]), b, c0);
-        c1 = fma(vec4<f32>(left_panel[at + 1u]), b, c1);
-        c2 = fma(vec4<f32>(left_panel[at + 2u]), b, c2);
-        c3 = fma(vec4<f32>(left_panel[at + 3u]), b, c3);
-        c4 = fma(vec4<f32>(left_panel[at + 4u]), b, c4);
-        c5 = fma(vec4<f32>(left_panel[at + 5u]), b, c5);
-        c6 = fma(vec4<f32>(left_panel[at + 6u]), b, c6);
-        c7 = fma(vec4<f32>(left_panel[at + 7u]), b, c7);
+      at_left += 16u * p.neurons4;
+      at_right += 16u * p.columns4;
+      if (k0 + 16u < end) {
+        next_left0 = x[at_left];
+        next_left1 = x[at_left + jump];
+        if (SIDE == 8u) {
+          next_left2 = x[at_left + 2u * jump];
+          next_left3 = x[at_left + 3u * jump];
+        }
+        next_right0 = right[at_right];
+        next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
+        if (SIDE * QUADS == 16u) {
+          next_right2 = right[at_right + 2u * (THREADS / RIGHT) * p.columns4];
+          next_right3 = right[at_right + 3u * (THREADS / RIGHT) * p.columns4];
+        }
+      }
+      for (var k = 0u; k < 16u; k++) { // unroll
+        let a0 = left_panel[k][ty];
+        let a1 = left_panel[k][SIDE + ty];
+        let b0 = right_panel[k][tx];
+        c0 = fma(vec4(a0.x), b0, c0);
+        c1 = fma(vec4(a0.y), b0, c1);
+        c2 = fma(vec4(a0.z), b0, c2);
+        c3 = fma(vec4(a0.w), b0, c3);
+        c4 = fma(vec4(a1.x), b0, c4);
+        c5 = fma(vec4(a1.y), b0, c5);
+        c6 = fma(vec4(a1.z), b0, c6);
+        c7 = fma(vec4(a1.w), b0, c7);
+        if (QUADS == 2u) {
+          let b1 = right_panel[k][SIDE + tx];
+          d0 = fma(vec4(a0.x), b1, d0);
+          d1 = fma(vec4(a0.y), b1, d1);
+          d2 = fma(vec4(a0.z), b1, d2);
+          d3 = fma(vec4(a0.w), b1, d3);
+          d4 = fma(vec4(a1.x), b1, d4);
+          d5 = fma(vec4(a1.y), b1, d5);
+          d6 = fma(vec4(a1.z), b1, d6);
+          d7 = fma(vec4(a1.w), b1, d7);
+        }
       }
     }
     s0 += c0;
@@ -178,14 +334,35 @@ fn backward(
     s5 += c5;
     s6 += c6;
     s7 += c7;
+    if (QUADS == 2u) {
+      u0 += d0;
+      u1 += d1;
+      u2 += d2;
+      u3 += d3;
+      u4 += d4;
+      u5 += d5;
+      u6 += d6;
+      u7 += d7;
+    }
   }
-  let to = (slice * p.tiles_down * 64u + row4 * 4u + ty * 8u) * p.columns4 + column4 + tx;
+  let to = (slice * p.tiles_down * LEFT * 4u + row4 * 4u + ty * 4u) * p.columns4 + column4 + tx;
+  let low = to + 4u * SIDE * p.columns4;
   result[to + 0u * p.columns4] = s0;
   result[to + 1u * p.columns4] = s1;
   result[to + 2u * p.columns4] = s2;
   result[to + 3u * p.columns4] = s3;
-  result[to + 4u * p.columns4] = s4;
-  result[to + 5u * p.columns4] = s5;
-  result[to + 6u * p.columns4] = s6;
-  result[to + 7u * p.columns4] = s7;
+  result[low + 0u * p.columns4] = s4;
+  result[low + 1u * p.columns4] = s5;
+  result[low + 2u * p.columns4] = s6;
+  result[low + 3u * p.columns4] = s7;
+  if (QUADS == 2u) {
+    result[to + 0u * p.columns4 + SIDE] = u0;
+    result[to + 1u * p.columns4 + SIDE] = u1;
+    result[to + 2u * p.columns4 + SIDE] = u2;
+    result[to + 3u * p.columns4 + SIDE] = u3;
+    result[low + 0u * p.columns4 + SIDE] = u4;
+    result[low + 1u * p.columns4 + SIDE] = u5;
+    result[low + 2u * p.columns4 + SIDE] = u6;
+    result[low + 3u * p.columns4 + SIDE] = u7;
+  }
 }

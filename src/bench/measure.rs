@@ -4,7 +4,7 @@ use super::Options;
 use super::repeat::{Effort, clocked, median, timing};
 use super::results::{EndToEnd, Row, Times, Timing};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, MatrixUnits, TimeSource};
+use crate::gpu::{Gpu, MatrixUnits, TimeSource, Wake};
 use crate::ops::Backend;
 
 /// Whether an answer is right, and its times only if it is: an error that is not at most the tolerance (or is no number)
@@ -37,6 +37,8 @@ pub(super) struct Bench<'a> {
     pub(super) backend: &'a Backend,
     pub(super) options: &'a Options,
     pub(super) roofs: Ceilings,
+    /// What keeps a GPU's clock up.
+    pub(super) wake: Option<Wake>,
 }
 
 /// The roofs that bind workloads, in units a second.
@@ -88,6 +90,7 @@ impl<'a> Bench<'a> {
             backend,
             options,
             roofs: Ceilings::default(),
+            wake: None,
         }
     }
 
@@ -159,13 +162,14 @@ impl<'a> Bench<'a> {
     ) -> Result<(TimeSource, Vec<f64>, Vec<f64>)> {
         let mut clock = TimeSource::Wall;
         let one = || {
-            let metered = gpu.metered()?;
+            let metered = gpu.metered_awake(self.wake.clone())?;
             let backend = Backend::Gpu(metered.clone());
             let (whole, _) = clocked(|| work(&backend))?;
             let seen = metered.metering()?;
             clock = seen.source;
             let kernels = seen.seconds(wanted);
-            Ok((kernels, (whole - seen.upload_seconds).max(kernels)))
+            let others = seen.upload_seconds + seen.waking_seconds;
+            Ok((kernels, (whole - others).max(kernels)))
         };
         let (kernels, left): (Vec<f64>, Vec<f64>) = self.effort().repeat(one)?.into_iter().unzip();
         if kernels.iter().all(|seconds| *seconds <= 0.0) {

@@ -9,6 +9,7 @@
 //! | `roofs` | arithmetic, memory, transfers, launches |
 //! | `correlations`, `pairs`, `precisions`, `products`, `probes`, `sweeps`, `studies` | the workloads, by family |
 //! | `inputs` | synthetic data, seeded |
+//! | `wake` | work that keeps a GPU's clock up before its kernels are timed |
 //! | `system` | the machine |
 //!
 //! A row counts only if its answer is right, else it shows no time ([`gate`]). A sample of the answer is compared with a
@@ -31,6 +32,7 @@ mod roofs;
 mod studies;
 mod sweeps;
 mod system;
+mod wake;
 
 use std::time::Instant;
 
@@ -165,6 +167,9 @@ pub fn run(
         });
     };
     let mut bench = Bench::new(backend, options);
+    if let Some(gpu) = backend.gpu() {
+        bench.wake = wake::of(gpu)?;
+    }
     let mut found = Vec::new();
     for (number, (name, what)) in names.iter().enumerate() {
         step(number, name);

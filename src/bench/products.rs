@@ -11,10 +11,9 @@ use super::measure::{Bench, Outcome, Workload};
 use super::roofs::worse;
 use crate::error::{Error, Result};
 use crate::gpu::{Dispatch, Gpu, Kernel, Slot};
-use crate::ops::{Backend, probe, product};
+use crate::ops::probe::{self, Tile};
+use crate::ops::{Backend, product};
 
-/// Sides of a tile of `shaders/probe.wgsl`: rows of the result, and columns.
-const TILE: (usize, usize) = (64, 32);
 /// Samples that one f32 sum of the backward pass covers, and slices of a block at most.
 const CHUNK: usize = 1024;
 const SLICES: usize = 8;
@@ -122,8 +121,8 @@ fn on_device(
         Way::Forward => 1,
         Way::Backward => n.div_ceil(slice),
     };
-    let tiles = (rows / TILE.0, k / TILE.1);
-    let groups = tiles.0 * tiles.1 * slices;
+    let tile = Tile::of((rows, k), slices);
+    let groups = tile.groups((rows, k), slices);
     let kernel = kernel(match way {
         Way::Forward => "forward",
         Way::Backward => "backward",
@@ -134,8 +133,8 @@ fn on_device(
             ("neurons4", d / 4),
             ("columns4", k / 4),
             ("inner", inner),
-            ("tiles_across", tiles.1),
-            ("tiles_down", tiles.0),
+            ("tiles_across", k / tile.columns()),
+            ("tiles_down", rows / tile.rows()),
             ("slice", slice),
             ("groups", groups),
             ("first", 0),
@@ -147,7 +146,7 @@ fn on_device(
     let result = gpu.zeros::<f32>("result", slices * rows * k)?;
     let dispatch = Dispatch {
         kernel,
-        constants: &[],
+        constants: &tile.constants(),
         slots: vec![x.all(), right.all(), result.all(), params],
         groups,
     };

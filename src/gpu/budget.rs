@@ -1,6 +1,7 @@
 //! How much fits: blocks of rows under the binding limit, bounded submissions, smaller blocks when memory runs out.
 
 use std::ops::Range;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::device::Gpu;
@@ -55,45 +56,46 @@ impl Gpu {
         smaller
     }
 
-    /// Calls `submit` with consecutive ranges of `0..groups` workgroups and waits after each, so that no submission takes
-    /// much longer than 100 ms.
+    /// Calls `submit` with consecutive ranges of `0..groups` workgroups, each of which takes about `each` FLOP (or reads as
+    /// many values), and waits after each, so that no submission takes much longer than 100 ms.
     ///
     /// # Errors
     /// What `submit` returns; when there are more workgroups than the 32 bits of a kernel number, or the device was lost.
     pub fn paced(
         &self,
-        operation: &str,
-        groups: usize,
-        submit: impl Fn(Range<usize>) -> Result<()>,
-    ) -> Result<()> {
-        self.paced_by(operation, groups, &mut Pace::starting_with(64), submit)
-    }
-
-    /// As [`Gpu::paced`], at a pace that was learned from workgroups of the same work.
-    ///
-    /// # Errors
-    /// As [`Gpu::paced`].
-    pub fn paced_by(
-        &self,
-        operation: &str,
-        groups: usize,
-        pace: &mut Pace,
+        operation: &'static str,
+        (groups, each): (usize, f64),
         submit: impl Fn(Range<usize>) -> Result<()>,
     ) -> Result<()> {
         if u32::try_from(groups).is_err() {
             let problem = format!("{groups} workgroups are more than 32 bits number");
             return Err(self.error(operation, problem));
         }
+        let mut pace = self.pace(operation);
         let mut first = 0;
         while first < groups {
-            let some = first..groups.min(first + pace.groups());
-            let begun = Instant::now();
+            let some = first..groups.min(first + pace.groups(each));
             submit(some.clone())?;
+            // Not before: kernels are compiled when they are first submitted.
+            let begun = Instant::now();
             self.wait(operation)?;
-            pace.took(some.len(), begun.elapsed());
+            pace.took((some.len(), each), begun.elapsed());
             first = some.end;
         }
+        self.keep_pace(operation, pace);
         Ok(())
+    }
+
+    /// The pace that this device has shown at an operation so far.
+    pub fn pace(&self, operation: &'static str) -> Pace {
+        let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        paces.get(operation).cloned().unwrap_or_default()
+    }
+
+    /// Keeps a pace for the next time, for all handles to the device.
+    pub fn keep_pace(&self, operation: &'static str, pace: Pace) {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        paces.insert(operation, pace);
     }
 
     /// Runs `attempt`; whenever the device is out of memory, runs it again with bindings a quarter as large, down to
@@ -117,35 +119,41 @@ impl Gpu {
     }
 }
 
-/// How many workgroups to submit at once so that a submission takes about 100 ms whatever the device.
+/// How much to submit at once so that a submission takes about 100 ms whatever the device.
 ///
 /// Only the grouping of independent workgroups depends on it, never a result.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    groups: usize,
+    /// FLOP, or values, of a submission.
+    work: f64,
+}
+
+/// What takes 0.1 s at 10 GFLOP/s, slower than any device that would be used.
+impl Default for Pace {
+    fn default() -> Self {
+        Self::starting_with(1e9)
+    }
 }
 
 impl Pace {
-    /// Starts with `groups` workgroups a submission.
-    pub fn starting_with(groups: usize) -> Self {
-        Self {
-            groups: groups.max(1),
-        }
+    /// Starts with so much work a submission.
+    pub fn starting_with(work: f64) -> Self {
+        Self { work }
     }
 
-    /// How many workgroups to submit next.
-    pub fn groups(&self) -> usize {
-        self.groups
+    /// How many workgroups to submit next, each of which is so much work.
+    pub fn groups(&self, each: f64) -> usize {
+        ((self.work / each.max(1.0)) as usize).max(1)
     }
 
-    /// Learns from a submission of `groups` workgroups that took `elapsed`; grows at most fourfold a step.
-    pub fn took(&mut self, groups: usize, elapsed: Duration) {
-        if groups < self.groups && elapsed <= SUBMISSION {
+    /// Learns from a submission of so many workgroups, each of so much work, that took `elapsed`. Small ones leave a device idle
+    /// in part, so the next one can be as much larger as the time says, and at most 64 times.
+    pub fn took(&mut self, (groups, each): (usize, f64), elapsed: Duration) {
+        if groups < self.groups(each) && elapsed <= SUBMISSION {
             // The rest of something: how fast it went says nothing of more.
             return;
         }
         let ratio = SUBMISSION.as_secs_f64() / elapsed.as_secs_f64().max(1e-6);
-        let target = groups as f64 * ratio.clamp(0.05, 4.0);
-        self.groups = (target as usize).max(1);
+        self.work = (groups as f64 * each * ratio.clamp(0.05, 64.0)).max(1.0);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use bytemuck::Pod;
 
 use super::device::Gpu;
+use super::staging::collect;
 use crate::error::Result;
 
 /// How long a callback may take that wgpu has already released: it needs a turn of another thread, no more.
@@ -15,6 +16,9 @@ pub(super) const ANSWER: std::time::Duration = std::time::Duration::from_secs(30
 
 /// Downloads go through staging buffers of at most this many bytes.
 const STAGING_BYTES: usize = 64 << 20;
+
+/// Buffers of the ring for large uploads, and bytes of each.
+const RING: (usize, usize) = (3, 16 << 20);
 
 /// `len` values of type `T` in the memory of a GPU.
 #[derive(Debug)]
@@ -95,9 +99,34 @@ impl Gpu {
     /// # Errors
     /// When they do not fit one binding, or the device is out of memory or lost.
     pub fn upload<T: Pod>(&self, label: &str, values: &[T]) -> Result<Buffer<T>> {
+        if size_of_val(values) > RING.1 {
+            return self.through_ring(label, values);
+        }
         self.sending(label, || {
             self.filled(label, values, wgpu::BufferUsages::STORAGE)
         })
+    }
+
+    /// Copies many values to the device, part by part: memory that the host and the device share is slow to come by.
+    fn through_ring<T: Pod>(&self, label: &str, values: &[T]) -> Result<Buffer<T>> {
+        let buffer = self.created(label, values.len(), wgpu::BufferUsages::STORAGE, false)?;
+        // Taken, not locked: a thread that copies may do other work of this device's in between.
+        let kept = self
+            .ring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let ring = match kept {
+            Some(ring) => ring,
+            None => self.staging(RING.0, RING.1)?,
+        };
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        for (part, bytes) in bytes.chunks(RING.1).enumerate() {
+            let staged = self.stage(&ring, bytes)?;
+            self.send_to(&ring, staged, &buffer.raw, (part * RING.1) as u64)?;
+        }
+        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = Some(ring);
+        Ok(buffer)
     }
 
     /// Room for `len` values, all bytes zero.
@@ -205,7 +234,7 @@ impl Gpu {
         let view = staging
             .get_mapped_range(..bytes)
             .map_err(|problem| self.error(READ, problem.to_string()))?;
-        out.copy_from_slice(&view[..out.len()]);
+        collect(out, &view[..out.len()]);
         drop(view);
         staging.unmap();
         *self.readback.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);

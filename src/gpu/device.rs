@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::Pace;
 use super::kernel::Pipelines;
 use super::matrix::{MatrixShape, open_with_units, shapes};
 use super::meter::Meter;
 use super::recovery::{Failing, Recovery};
+use super::staging::Staging;
 use super::tuning::Tuned;
 use crate::error::{Error, Result, Trouble};
 
@@ -143,6 +145,10 @@ pub struct Gpu {
     pub(super) meter: Option<Arc<Meter>>,
     /// What the last download went through, for the next one.
     pub(super) readback: Arc<Mutex<Option<wgpu::Buffer>>>,
+    /// What large uploads go through.
+    pub(super) ring: Arc<Mutex<Option<Staging>>>,
+    /// What submissions of each operation took so far.
+    pub(super) paces: Arc<Mutex<HashMap<&'static str, Pace>>>,
     pub(super) failing: Option<Arc<Failing>>,
     pub(super) recovery: Arc<Recovery>,
     report: Arc<AdapterReport>,
@@ -283,6 +289,8 @@ pub(super) fn open_with(
         tuned: Arc::default(),
         meter: None,
         readback: Arc::default(),
+        ring: Arc::default(),
+        paces: Arc::default(),
         failing: None,
         recovery: Arc::default(),
         binding_limit: has.binding_bytes.min(has.buffer_bytes).min(LARGEST_BINDING),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::buffer::Slot;
 use super::device::Gpu;
 use super::meter::Timestamps;
+use super::source::prepared;
 use crate::error::Result;
 
 /// How a kernel uses a binding.
@@ -96,12 +97,19 @@ pub struct Kernel {
     pub bindings: &'static [Binding],
 }
 
+impl Kernel {
+    /// The text that is compiled, with marked loops written out and constants set, and those constants that are overrides.
+    pub fn text<'a>(&self, constants: &[(&'a str, f64)]) -> (String, Vec<(&'a str, f64)>) {
+        prepared(self.source, constants)
+    }
+}
+
 /// One dispatch of a kernel.
 #[derive(Debug, Clone)]
 pub struct Dispatch<'a> {
     /// What to run.
     pub kernel: &'a Kernel,
-    /// Values of the shader's `override` constants, by name.
+    /// Values of the shader's `override` constants and of its `const` ones, by name.
     pub constants: &'a [(&'static str, f64)],
     /// What to bind, in the order of the kernel's bindings.
     pub slots: Vec<Slot<'a>>,
@@ -197,6 +205,9 @@ impl Gpu {
     pub fn wait(&self, operation: &str) -> Result<()> {
         self.scoped(operation, || self.poll())?
             .map_err(|problem| self.error(operation, problem))?;
+        if let Some(meter) = &self.meter {
+            meter.was_busy();
+        }
         self.healthy(operation)
     }
 
@@ -264,6 +275,7 @@ impl Gpu {
             .shaders
             .get(kernel.shader)
             .map_or(kernel.source, String::as_str);
+        let (source, constants) = prepared(source, constants);
         let (params, buffers): (Vec<&Binding>, Vec<&Binding>) = kernel
             .bindings
             .iter()
@@ -314,7 +326,7 @@ impl Gpu {
                     module: &module,
                     entry_point: Some(kernel.entry),
                     compilation_options: wgpu::PipelineCompilationOptions {
-                        constants,
+                        constants: &constants,
                         ..Default::default()
                     },
                     cache: None,

@@ -4,7 +4,7 @@
 //! Only a handle that [`Gpu::metered`] made pays for it; a submission of any other one is as it always was.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct Metered {
     pub kernels: BTreeMap<String, KernelTime>,
     /// Seconds that values took to the device, by the host's clock, waited for one by one.
     pub upload_seconds: f64,
+    /// Seconds in which the device was woken, which are in none of the others.
+    pub waking_seconds: f64,
 }
 
 impl Metered {
@@ -59,10 +61,33 @@ impl Metered {
     }
 }
 
+/// Work that keeps a device busy for a while, and waits for it.
+#[derive(Clone)]
+pub struct Wake(Arc<dyn Fn() -> Result<()> + Send + Sync>);
+
+impl Wake {
+    /// Does what `work` does.
+    pub fn new(work: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(work))
+    }
+}
+
+impl std::fmt::Debug for Wake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wake")
+    }
+}
+
+/// A device that was idle for longer than this is woken: its clock may have fallen.
+const DOZES: Duration = Duration::from_millis(5);
+
 /// Counts what submissions and uploads of a handle take.
 #[derive(Debug)]
 pub(super) struct Meter {
     queries: Option<Queries>,
+    wake: Option<Wake>,
+    /// When the host last knew the device to be busy.
+    busy: Mutex<Option<Instant>>,
     seen: Mutex<Seen>,
 }
 
@@ -81,6 +106,7 @@ struct Seen {
     pending: Vec<String>,
     kernels: BTreeMap<String, KernelTime>,
     uploads: Duration,
+    waking: Duration,
 }
 
 impl Seen {
@@ -96,6 +122,16 @@ impl Meter {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn dozes(&self) -> bool {
+        let busy = *self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.is_none_or(|busy| busy.elapsed() > DOZES)
+    }
+
+    /// The device was busy until now.
+    pub(super) fn was_busy(&self) {
+        *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// Submits a pass by `pass` and times it.
     pub(super) fn time(
         &self,
@@ -105,6 +141,12 @@ impl Meter {
         pass: &dyn Fn(Timestamps<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut seen = self.seen();
+        if let Some(Wake(wake)) = self.wake.as_ref().filter(|_| self.dozes()) {
+            let begun = Instant::now();
+            wake()?;
+            seen.waking += begun.elapsed();
+        }
+        self.was_busy();
         let Some(queries) = &self.queries else {
             gpu.wait(operation)?;
             let begun = Instant::now();
@@ -193,14 +235,25 @@ impl Gpu {
     /// # Errors
     /// When memory is out, or the device is lost.
     pub fn metered(&self) -> Result<Self> {
+        self.metered_awake(None)
+    }
+
+    /// As [`Gpu::metered`]; a submission after a pause comes after `wake`, which submits to another handle. Devices lower their
+    /// clock while they are idle, to a sixth of it and less, and take long to raise it again.
+    ///
+    /// # Errors
+    /// As [`Gpu::metered`].
+    pub fn metered_awake(&self, wake: Option<Wake>) -> Result<Self> {
         let has = self.device.features();
         let queries = has
             .contains(wgpu::Features::TIMESTAMP_QUERY)
             .then(|| Queries::new(self))
             .transpose()?;
         let mut other = self.clone();
-        other.meter = Some(std::sync::Arc::new(Meter {
+        other.meter = Some(Arc::new(Meter {
             queries,
+            wake,
+            busy: Mutex::default(),
             seen: Mutex::default(),
         }));
         Ok(other)
@@ -217,6 +270,7 @@ impl Gpu {
                 source: TimeSource::Wall,
                 kernels: BTreeMap::new(),
                 upload_seconds: 0.0,
+                waking_seconds: 0.0,
             });
         };
         let mut seen = meter.seen();
@@ -230,6 +284,7 @@ impl Gpu {
             },
             kernels: seen.kernels.clone(),
             upload_seconds: seen.uploads.as_secs_f64(),
+            waking_seconds: seen.waking.as_secs_f64(),
         })
     }
 

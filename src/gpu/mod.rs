@@ -11,6 +11,7 @@
 //! | `buffer` | typed buffers: upload, download, ranges to bind |
 //! | `staging` | a ring of host buffers, written while the device works |
 //! | `kernel` | a WGSL entry point with its bindings, the pipeline cache, dispatching |
+//! | `source` | a shader's text as it is compiled: constants set, marked loops written out |
 //! | `matrix` | matrix units: which there are, and opening a device with them |
 //! | `meter` | how long kernels and uploads take, by the device's own clock where it has one |
 //! | `tuning` | which variant of a kernel is fastest here, measured once |
@@ -25,6 +26,7 @@ mod kernel;
 mod matrix;
 mod meter;
 mod recovery;
+mod source;
 mod staging;
 mod tuning;
 
@@ -34,6 +36,6 @@ pub use choice::{Choice, choose};
 pub use device::{AdapterKind, AdapterReport, Gpu, Limits, adapters};
 pub use kernel::{Access, Binding, Dispatch, Kernel, Layout};
 pub use matrix::{MatrixShape, MatrixUnits};
-pub use meter::{KernelTime, Metered, TimeSource};
+pub use meter::{KernelTime, Metered, TimeSource, Wake};
 pub use staging::{Staged, Staging};
 pub use tuning::{Variants, forget, variants};

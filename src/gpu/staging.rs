@@ -5,12 +5,16 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
+use rayon::prelude::*;
 
 use super::buffer::{ANSWER, Buffer};
 use super::device::Gpu;
 use crate::error::Result;
 
 const STAGE: &str = "stage samples";
+
+/// Bytes that one thread copies at a time.
+const PART: usize = 1 << 20;
 
 /// Buffers that the host writes and the device copies from, in turn.
 #[derive(Debug)]
@@ -110,7 +114,7 @@ impl Gpu {
             let mut view = raw
                 .get_mapped_range_mut(..)
                 .map_err(|problem| self.error(STAGE, problem.to_string()))?;
-            view.slice(..bytes.len()).copy_from_slice(bytes);
+            spread(view.slice(..bytes.len()), bytes);
             Ok(())
         })?;
         *state = State::Staged;
@@ -126,13 +130,24 @@ impl Gpu {
     /// # Errors
     /// When the buffer is smaller, or the device is lost.
     pub fn send<T: Pod>(&self, staging: &Staging, staged: Staged, to: &Buffer<T>) -> Result<()> {
+        self.send_to(staging, staged, &to.raw, 0)
+    }
+
+    /// As [`Gpu::send`], to a place of the buffer in bytes.
+    pub(super) fn send_to(
+        &self,
+        staging: &Staging,
+        staged: Staged,
+        to: &wgpu::Buffer,
+        at: u64,
+    ) -> Result<()> {
         let slot = &staging.slots[staged.slot];
         let (sender, receiver) = channel();
         let copy = || {
             slot.raw.unmap();
             let mut encoder = self.device.create_command_encoder(&Default::default());
             let bytes = staged.bytes.next_multiple_of(4) as u64;
-            encoder.copy_buffer_to_buffer(&slot.raw, 0, &to.raw, 0, bytes);
+            encoder.copy_buffer_to_buffer(&slot.raw, 0, to, at, bytes);
             self.queue.submit([encoder.finish()]);
             slot.raw.map_async(wgpu::MapMode::Write, .., move |mapped| {
                 // The receiver is gone only when the ring is.
@@ -143,4 +158,23 @@ impl Gpu {
         *slot.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Lent(receiver);
         Ok(())
     }
+}
+
+/// Copies bytes to memory of a device's, by all threads: one alone is slower than the way to the device.
+fn spread(to: wgpu::WriteOnly<'_, [u8]>, from: &[u8]) {
+    let (parts, mut rest) = to.into_chunks::<PART>();
+    let parts: Vec<wgpu::WriteOnly<'_, [u8; PART]>> = parts.into_iter().collect();
+    let (whole, last) = from.split_at(parts.len() * PART);
+    let each = parts.into_par_iter().zip(whole.par_chunks_exact(PART));
+    each.for_each(|(to, from)| {
+        let mut to: wgpu::WriteOnly<'_, [u8]> = to.into();
+        to.copy_from_slice(from);
+    });
+    rest.copy_from_slice(last);
+}
+
+/// The other way.
+pub(super) fn collect(to: &mut [u8], from: &[u8]) {
+    let parts = to.par_chunks_mut(PART).zip(from.par_chunks(PART));
+    parts.for_each(|(to, from)| to.copy_from_slice(from));
 }

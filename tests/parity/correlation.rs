@@ -5,6 +5,7 @@ mod precision;
 pub(super) mod scan;
 
 use ndarray::{Array2, ArrayView2};
+use neurosieve::gpu::Gpu;
 use neurosieve::ops::Backend;
 use neurosieve::ops::correlation::{Correlation, TOLERANCE, correlation};
 use neurosieve::ops::moments::{Spread, moments};
@@ -147,21 +148,42 @@ fn breaking_the_correlation_kernels_is_noticed() {
             "s15 = fma(vec4(a1.w), b0, s15);",
         ),
         ("p.accumulate != 0u", "p.accumulate == 2u"),
-        ("left[15u * WORDS + ty]", "left[14u * WORDS + ty]"),
-        ("k + 16u < p.end", "k + 32u < p.end"),
+        ("k < 16u", "k < 15u"),
+        ("step + 16u < p.end", "step + 32u < p.end"),
         ("at_right = corner + tile.y", "at_right = corner + tile.x"),
     ] {
         assert!(source.contains(right), "the kernel no longer says {right}");
         let broken = gpu.with_shader("correlation", source.replace(right, wrong));
         for side in [8, 16] {
-            let broken = broken.with_choice("correlation", side);
-            let off = deviation(x.view(), &both(&Backend::Gpu(broken), x.view()));
-            assert!(
-                off > TOLERANCE,
-                "{wrong} instead of {right}, side {side}: only {off:e} off"
-            );
+            assert_noticed(&broken, side, x.view(), wrong);
         }
     }
+    let source = include_str!("../../shaders/correlation_wide.wgsl");
+    for (right, wrong) in [
+        (
+            "s15 = fma(vec4(a1.w), b1, s15);",
+            "s15 = fma(vec4(a1.w), b0, s15);",
+        ),
+        ("p.accumulate != 0u", "p.accumulate == 2u"),
+        ("k < 16u", "k < 15u"),
+        ("step + 16u < p.end", "step + 32u < p.end"),
+        ("at = 1u - at", "at = 0u"),
+        ("t9 += s9;", "t9 = s9;"),
+        ("at_right = corner + tile.y", "at_right = corner + tile.x"),
+    ] {
+        assert!(source.contains(right), "the kernel no longer says {right}");
+        let broken = gpu.with_shader("correlation_wide", source.replace(right, wrong));
+        assert_noticed(&broken, 17, x.view(), wrong);
+    }
+}
+
+fn assert_noticed(broken: &Gpu, variant: usize, x: ArrayView2<'_, f32>, wrong: &str) {
+    let broken = broken.with_choice("correlation", variant);
+    let off = deviation(x, &both(&Backend::Gpu(broken), x));
+    assert!(
+        off > TOLERANCE,
+        "{wrong}, variant {variant}: only {off:e} off"
+    );
 }
 
 #[test]

@@ -178,8 +178,8 @@ fn breaking_the_probe_kernels_is_noticed() {
     };
     let source = probe::KERNELS[0].source;
     for (sound, broken) in [
-        ("c3 = fma(vec4<f32>(left_panel[at + 3u]), b, c3);", ""),
-        ("result[to + 5u * p.columns4] = s5;", ""),
+        ("c3 = fma(vec4(a0.w), b0, c3);", ""),
+        ("result[low + 1u * p.columns4] = s5;", ""),
         ("k0 += 16u", "k0 += 32u"),
     ] {
         assert!(

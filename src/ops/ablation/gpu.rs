@@ -228,7 +228,8 @@ impl Samples {
         times: usize,
     ) -> Result<()> {
         let (gpu, width) = (probe.gpu, self.count.div_ceil(GROUP));
-        gpu.paced("ablation", width * times, |groups| {
+        let each = (2 * GROUP * TILE * probe.used.len()) as f64;
+        gpu.paced("ablation", (width * times, each), |groups| {
             let uniform = Slot::params(&Uniform {
                 samples: self.count as u32,
                 width: width as u32,

@@ -36,6 +36,7 @@ mod padded;
 mod precision;
 mod reduce;
 mod run;
+mod trial;
 mod triangle;
 mod variants;
 

@@ -13,15 +13,10 @@ use super::padded::Padded;
 use super::variants::{Form, Params as GramParams, Variant};
 use crate::activations::Stored;
 use crate::error::Result;
-use crate::gpu::{
-    Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, Slot, Staged, Staging, blocks,
-};
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, Staged, Staging, blocks};
 
 /// Samples of one step of the kernel.
 const STEP: usize = 16;
-
-/// Samples that kernels sum before they add to a tile.
-const RUN: usize = 256;
 
 /// Samples of one dispatch.
 const PARTIAL: usize = 2048;
@@ -134,7 +129,6 @@ pub(super) struct Run<'a> {
     z: Buffer<u32>,
     /// Whether z holds all samples.
     resident: bool,
-    pace: Pace,
 }
 
 impl<'a> Run<'a> {
@@ -153,9 +147,10 @@ impl<'a> Run<'a> {
         let rows = gpu.fit("samples", columns * 4, STEP)?.min(PLANE);
         // On the host a block is read and staged, while the last one is on its way. Blocks of whole runs change no bit of the
         // sums, so they have one at least, however little memory there is.
-        let allowed = within(memory / 2, 3 * columns * stored).max(RUN);
+        let run = variant.run();
+        let allowed = within(memory / 2, 3 * columns * stored).max(run);
         let rows = match rows.min(allowed) {
-            rows if rows >= RUN => rows / RUN * RUN,
+            rows if rows >= run => rows / run * run,
             rows => rows,
         };
         let all = samples.samples().next_multiple_of(STEP);
@@ -180,8 +175,6 @@ impl<'a> Run<'a> {
             x: gpu.zeros("samples", (values * stored).div_ceil(4))?,
             z: gpu.zeros("centred samples", values * variant.form.bytes() / 4)?,
             resident: false,
-            // A tile's partial sum is 17 MFLOP: 0.1 s on a device of 10 GFLOP/s, and the pace adapts from there.
-            pace: Pace::starting_with(64),
         })
     }
 
@@ -239,15 +232,15 @@ impl<'a> Run<'a> {
             let first = block.start == plane.start;
             // The next block is read and staged while the device computes.
             let next = all.get(at + 1).map(|(_, block)| block.clone());
-            let (gpu, staging, pace) = (self.gpu, &self.staging, self.pace.clone());
-            let (pace, staged) = rayon::join(
-                || self.add(block.len(), &tiles, &g, first, pace),
+            let (gpu, staging) = (self.gpu, &self.staging);
+            let (added, staged) = rayon::join(
+                || self.add(block.len(), &tiles, &g, first),
                 || {
                     next.map(|block| gpu.stage(staging, &reader.words(block)?))
                         .transpose()
                 },
             );
-            self.pace = pace?;
+            added?;
             ahead = staged?;
             if block.end == plane.end {
                 each(&g)?;
@@ -292,20 +285,20 @@ impl<'a> Run<'a> {
         self.gpu.wait("correlation")
     }
 
-    /// Adds the products of the block of so many samples that z holds to the tiles; `fresh` overwrites what was there. Gives
-    /// the pace back.
+    /// Adds the products of the block of so many samples that z holds to the tiles; `fresh` overwrites what was there.
     fn add(
         &self,
         samples: usize,
         tiles: &Buffer<[u32; 2]>,
         g: &Buffer<f32>,
         fresh: bool,
-        mut pace: Pace,
-    ) -> Result<Pace> {
+    ) -> Result<()> {
         let partials: Vec<_> = blocks(samples.next_multiple_of(STEP), PARTIAL).collect();
+        let mut pace = self.gpu.pace(self.variant.name);
+        let each = 2.0 * (samples * self.variant.tile.pow(2)) as f64;
         let mut first = 0;
         while first < tiles.len() {
-            let count = (pace.groups() / partials.len()).clamp(1, tiles.len() - first);
+            let count = pace.groups(each).min(tiles.len() - first);
             let params = |(at, samples): (usize, &Range<usize>)| GramParams {
                 stride: self.variant.stride(self.columns),
                 start: samples.start as u32,
@@ -321,12 +314,13 @@ impl<'a> Run<'a> {
                 self.variant.dispatch(&self.constants, z, g, run)
             };
             let dispatches: Vec<_> = partials.iter().enumerate().map(dispatch).collect();
-            let begun = Instant::now();
             self.gpu.submit("correlation", &dispatches)?;
+            let begun = Instant::now();
             self.gpu.wait("correlation")?;
-            pace.took(count * partials.len(), begun.elapsed());
+            pace.took((count, each), begun.elapsed());
             first += count;
         }
-        Ok(pace)
+        self.gpu.keep_pace(self.variant.name, pace);
+        Ok(())
     }
 }

@@ -7,21 +7,19 @@ use std::time::{Duration, Instant};
 use bytemuck::{Pod, Zeroable};
 
 use super::precision::{Kernels, Precision};
+use super::trial::{compare, measured};
 use crate::error::{Result, Trouble};
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, MatrixUnits, Slot};
 
 /// FLOP from which on it pays to measure.
 const WORTH_MEASURING: f64 = 2e10;
 
-/// Samples and neurons of the measurement.
-const MEASURED: (usize, usize) = (2048, 1024);
-
 /// What a run that is timed should take, so that submitting it does not count, and how often its work is repeated for that.
 const LONG_ENOUGH: Duration = Duration::from_millis(20);
 const REPEATS: usize = 64;
 
-/// Samples and neurons of the comparison with exact sums.
-const COMPARED: (usize, usize) = (272, 128);
+/// How long a device works before it is measured.
+const AWAKE: Duration = Duration::from_millis(150);
 
 /// What z is on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +61,8 @@ pub(super) struct Variant {
     pub(super) tile: usize,
     /// What it runs on; none: any device.
     units: Option<MatrixUnits>,
+    /// Whether it is the kernel with memory for two steps.
+    double: bool,
 }
 
 /// All of them. Those that run everywhere come first, and of these the f32 ones: where nothing is measured the first one of
@@ -74,6 +74,7 @@ pub(super) const VARIANTS: &[Variant] = &[
         form: Form::Whole,
         tile: 64,
         units: None,
+        double: false,
     },
     Variant {
         number: 16,
@@ -81,6 +82,15 @@ pub(super) const VARIANTS: &[Variant] = &[
         form: Form::Whole,
         tile: 128,
         units: None,
+        double: false,
+    },
+    Variant {
+        number: 17,
+        name: "f32, tiles of 128, two steps in memory",
+        form: Form::Whole,
+        tile: 128,
+        units: None,
+        double: true,
     },
     Variant {
         number: 24,
@@ -88,6 +98,7 @@ pub(super) const VARIANTS: &[Variant] = &[
         form: Form::Whole,
         tile: 64,
         units: Some(MatrixUnits::SingleBy8),
+        double: false,
     },
     Variant {
         number: 32,
@@ -95,6 +106,7 @@ pub(super) const VARIANTS: &[Variant] = &[
         form: Form::Halves(1),
         tile: 64,
         units: None,
+        double: false,
     },
     Variant {
         number: 40,
@@ -102,13 +114,15 @@ pub(super) const VARIANTS: &[Variant] = &[
         form: Form::Halves(1),
         tile: 128,
         units: None,
+        double: false,
     },
     Variant {
-        number: 48,
+        number: 49,
         name: "f16 on 16 x 16 matrix units",
         form: Form::Halves(1),
         tile: 128,
         units: Some(MatrixUnits::HalfBy16),
+        double: false,
     },
     Variant {
         number: 56,
@@ -116,13 +130,15 @@ pub(super) const VARIANTS: &[Variant] = &[
         form: Form::Halves(2),
         tile: 64,
         units: None,
+        double: false,
     },
     Variant {
-        number: 64,
+        number: 65,
         name: "split f16 on 16 x 16 matrix units",
         form: Form::Halves(2),
         tile: 128,
         units: Some(MatrixUnits::HalfBy16),
+        double: false,
     },
 ];
 
@@ -169,6 +185,12 @@ pub const KERNELS: &[Kernel] = &[
         bindings: BINDINGS,
     },
     Kernel {
+        shader: "correlation_wide",
+        source: include_str!("../../../shaders/correlation_wide.wgsl"),
+        entry: "gram_wide",
+        bindings: BINDINGS,
+    },
+    Kernel {
         shader: "correlation_halves",
         source: include_str!("../../../shaders/correlation_halves.wgsl"),
         entry: "gram_halves",
@@ -178,6 +200,12 @@ pub const KERNELS: &[Kernel] = &[
         shader: "correlation_matrix_f16",
         source: include_str!("../../../shaders/correlation_matrix_f16.wgsl"),
         entry: "gram_matrix_f16",
+        bindings: BINDINGS,
+    },
+    Kernel {
+        shader: "correlation_matrix_split",
+        source: include_str!("../../../shaders/correlation_matrix_split.wgsl"),
+        entry: "gram_matrix_split",
         bindings: BINDINGS,
     },
     Kernel {
@@ -191,12 +219,23 @@ pub const KERNELS: &[Kernel] = &[
 impl Variant {
     fn kernel(&self) -> &'static Kernel {
         let at = match (self.units, self.form) {
+            (None, Form::Whole) if self.double => 1,
             (None, Form::Whole) => 0,
-            (None, Form::Halves(_)) => 1,
-            (Some(MatrixUnits::HalfBy16), _) => 2,
-            (Some(MatrixUnits::SingleBy8), _) => 3,
+            (None, Form::Halves(_)) => 2,
+            (Some(MatrixUnits::HalfBy16), Form::Halves(2)) => 4,
+            (Some(MatrixUnits::HalfBy16), _) => 3,
+            (Some(MatrixUnits::SingleBy8), _) => 5,
         };
         &KERNELS[at]
+    }
+
+    /// Samples that it sums before it adds to a tile: blocks of whole runs change no bit.
+    pub(super) fn run(&self) -> usize {
+        match (self.units, self.form) {
+            (Some(MatrixUnits::HalfBy16), Form::Halves(2)) => 512,
+            (Some(MatrixUnits::HalfBy16), _) => 1024,
+            _ => 256,
+        }
     }
 
     /// Words of four values in a row of z of so many columns.
@@ -251,23 +290,18 @@ impl Variant {
         let threads = self.threads(gpu) as f64;
         match self.units {
             Some(MatrixUnits::SingleBy8) => vec![("THREADS", threads)],
-            Some(MatrixUnits::HalfBy16) => vec![
-                ("THREADS", threads),
-                ("PARTS", parts),
-                ("PANEL", parts * (ROWS * PADDED) as f64),
-            ],
+            Some(MatrixUnits::HalfBy16) => {
+                vec![("THREADS", threads), ("WORDS", STEP_WORDS as f64 / threads)]
+            }
+            None if self.double => Vec::new(),
             None => {
                 let side = (self.tile / 8) as f64;
-                let mut all = vec![
-                    ("SIDE", side),
-                    ("THREADS", threads),
-                    ("WORDS", 2.0 * side),
-                    ("PANEL", 32.0 * side * parts),
-                ];
-                if self.form != Form::Whole {
-                    all.push(("PARTS", parts));
+                let all = [("SIDE", side), ("THREADS", threads), ("WORDS", 2.0 * side)];
+                let halves = [("PANEL", 32.0 * side * parts), ("PARTS", parts)];
+                match self.form {
+                    Form::Whole => all.to_vec(),
+                    Form::Halves(_) => [&all[..], &halves].concat(),
                 }
-                all
             }
         }
     }
@@ -277,24 +311,26 @@ impl Variant {
         let smallest = gpu.report().subgroup_threads as usize;
         match self.units {
             None => self.tile * self.tile / 64,
-            Some(MatrixUnits::HalfBy16) => 8 * smallest,
+            Some(MatrixUnits::HalfBy16) if self.form == Form::Halves(2) => 16 * smallest,
+            Some(MatrixUnits::HalfBy16) => 4 * smallest,
             Some(MatrixUnits::SingleBy8) => 4 * smallest,
         }
     }
 
     /// Whether a device can run it at all.
     fn runs_on(&self, gpu: &Gpu) -> bool {
-        let Some(units) = self.units else {
-            return true;
-        };
         let limits = &gpu.report().limits;
-        let memory = match units {
-            MatrixUnits::HalfBy16 => 2 * ROWS * PADDED * self.form.bytes(),
-            MatrixUnits::SingleBy8 => 2 * ROWS * 68 * 4,
+        let memory = match self.units {
+            None if self.double => 32 << 10,
+            // What every device has that we use.
+            None => 0,
+            Some(MatrixUnits::HalfBy16) => 2 * STEP_WORDS / 32 * 34 * 8,
+            Some(MatrixUnits::SingleBy8) => 2 * 16 * 68 * 4,
         };
         let threads = self.threads(gpu);
-        gpu.has(units)
+        self.units.is_none_or(|units| gpu.has(units))
             && (1..=limits.workgroup_threads as usize).contains(&threads)
+            && STEP_WORDS.is_multiple_of(threads)
             && memory <= limits.workgroup_memory_bytes as usize
     }
 
@@ -310,9 +346,9 @@ impl Variant {
     }
 }
 
-/// Samples of a step of the kernels on 16 x 16 units, and values of one of their rows in workgroup memory.
-const ROWS: usize = 16;
-const PADDED: usize = 136;
+/// Words of four values that a step of the kernels on 16 x 16 units takes of each side: 32 samples of a tile, or 16 of two
+/// parts.
+const STEP_WORDS: usize = 1024;
 
 /// Under which name a choice is kept.
 fn choice(precision: Precision, kernels: Kernels) -> &'static str {
@@ -367,6 +403,11 @@ pub(super) fn fastest(
         if repeats.get() == 0 {
             measured(gpu, variant, 1)?; // compiles it
             let begun = Instant::now();
+            // Devices raise their clock slowly, and none is to be measured before the others.
+            while gpu.report().kind.is_real() && begun.elapsed() < AWAKE {
+                measured(gpu, variant, REPEATS)?;
+            }
+            let begun = Instant::now();
             measured(gpu, variant, 1)?;
             let fit = LONG_ENOUGH.as_secs_f64() / begun.elapsed().as_secs_f64().max(1e-6);
             repeats.set((fit as usize).clamp(1, REPEATS));
@@ -376,91 +417,4 @@ pub(super) fn fastest(
     let worth = flop >= WORTH_MEASURING;
     let number = gpu.tuned(choice(precision, kernels), &numbers, worth, &run)?;
     Ok(by_number(number))
-}
-
-/// Products of as many samples and neurons of `z`, all tiles of the triangle, computed so often.
-fn products(
-    gpu: &Gpu,
-    variant: &Variant,
-    (samples, neurons): (usize, usize),
-    z: &Buffer<u32>,
-    repeats: usize,
-) -> Result<Buffer<f32>> {
-    let side = neurons / variant.tile;
-    let tiles: Vec<[u32; 2]> = (0..side)
-        .flat_map(|a| (a..side).map(move |b| [a as u32, b as u32]))
-        .collect();
-    let values = tiles.len() * variant.tile * variant.tile;
-    let g = gpu.zeros::<f32>("tiles of the result", values)?;
-    let params = Params {
-        stride: variant.stride(neurons),
-        start: 0,
-        end: samples as u32,
-        count: tiles.len() as u32,
-        first: 0,
-        accumulate: 0,
-        padding: [0; 2],
-    };
-    let count = tiles.len();
-    let tiles = gpu.upload("tiles", &tiles)?;
-    let constants = variant.constants(gpu);
-    let dispatch = variant.dispatch(&constants, (z, &tiles), &g, (&params, count));
-    gpu.submit("correlation", &vec![dispatch; repeats])?;
-    gpu.wait("correlation")?;
-    Ok(g)
-}
-
-/// What is timed.
-fn measured(gpu: &Gpu, variant: &Variant, repeats: usize) -> Result<()> {
-    let (samples, neurons) = MEASURED;
-    let words = samples * neurons * variant.form.bytes() / 4;
-    let z = gpu.zeros::<u32>("samples", words)?;
-    products(gpu, variant, MEASURED, &z, repeats)?;
-    Ok(())
-}
-
-/// Whether a variant computes sums of whole numbers exactly, as it must: drivers may list matrix units that do something else.
-///
-/// # Errors
-/// When it does not.
-fn compare(gpu: &Gpu, variant: &Variant) -> Result<()> {
-    let (samples, neurons) = COMPARED;
-    let value = |n: usize, j: usize| ((5 * n + 3 * j + n * j) % 7) as f32 - 3.0;
-    let mut words = Vec::new();
-    for n in 0..samples {
-        let row = (0..neurons).map(|j| value(n, j));
-        match variant.form {
-            Form::Whole => words.extend(row.map(f32::to_bits)),
-            Form::Halves(parts) => {
-                // Of two parts the second one is a half, which counts 2⁻¹² then.
-                let hi: Vec<u16> = row.map(|z| half::f16::from_f32(z).to_bits()).collect();
-                let lo = half::f16::from_f32(0.5).to_bits();
-                let row = hi.into_iter().chain(vec![lo; (parts - 1) * neurons]);
-                let row: Vec<u16> = row.collect();
-                let pairs = row.chunks_exact(2);
-                words.extend(pairs.map(|pair| u32::from(pair[0]) | (u32::from(pair[1]) << 16)));
-            }
-        }
-    }
-    let z = gpu.upload("samples", &words)?;
-    let g = gpu.download(&products(gpu, variant, COMPARED, &z, 1)?)?;
-    let low = match variant.form {
-        Form::Halves(2) => 1.0 / 4096.0,
-        _ => 0.0,
-    };
-    // The first tile, whatever its size, is that of the first neurons.
-    let right = (0..variant.tile * variant.tile).all(|at| {
-        let (i, j) = (at / variant.tile, at % variant.tile);
-        let product = |n: usize| {
-            let (a, b) = (f64::from(value(n, i)), f64::from(value(n, j)));
-            a * b + low * (a + b)
-        };
-        let exact: f64 = (0..samples).map(product).sum();
-        (f64::from(g[at]) - exact).abs() <= 1e-3 * low
-    });
-    if right {
-        return Ok(());
-    }
-    let problem = format!("sums of whole numbers by {} are not exact", variant.name);
-    Err(gpu.error("correlation", problem))
 }

@@ -12,6 +12,7 @@
 //! that misses the shares proves nothing.
 
 use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
 
 use super::kkt;
 use super::slab::Slab;
@@ -118,8 +119,11 @@ fn certify_group(
     let thetas: Vec<Array2<f64>> = points.iter().map(|p| p.theta.mapv(f64::from)).collect();
     let predictions = cpu::forward(slab, &views(&thetas))?;
     let (mut evaluated, mut residuals) = (Vec::new(), Vec::new());
-    for (point, z) in points.iter().zip(predictions) {
-        let (loss, slack, residual, dual) = evaluate(z, point)?;
+    let each = points.par_iter().zip(predictions);
+    let found: Vec<_> = each
+        .map(|(point, z)| evaluate(z, point))
+        .collect::<Result<_>>()?;
+    for (loss, slack, residual, dual) in found {
         evaluated.push((loss, slack));
         residuals.push(residual);
         residuals.push(dual);

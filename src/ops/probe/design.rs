@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::activations::Rows;
@@ -287,20 +288,24 @@ impl<'a> Stream<'a> {
         rows: &[usize],
         out: &mut Array2<f32>,
     ) -> Result<()> {
-        let mut stored = vec![0.0; self.rows.shape().1];
-        for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
-            self.rows.read_rows(i as usize, &mut stored)?;
-            for (out, &row) in out.iter_mut().zip(rows) {
-                *out = match row.checked_sub(1) {
-                    None => 1.0,
-                    Some(at) => {
-                        let x = stored[self.ids[at]];
-                        moments::standardised(x, self.mean[at], self.scale[at])
-                    }
-                };
-            }
-        }
-        Ok(())
+        let neurons = self.rows.shape().1;
+        let each = out.axis_iter_mut(Axis(0)).into_par_iter().zip(samples);
+        each.try_for_each_init(
+            || vec![0.0; neurons],
+            |stored, (mut out, &i)| {
+                self.rows.read_rows(i as usize, stored)?;
+                for (out, &row) in out.iter_mut().zip(rows) {
+                    *out = match row.checked_sub(1) {
+                        None => 1.0,
+                        Some(at) => {
+                            let x = stored[self.ids[at]];
+                            moments::standardised(x, self.mean[at], self.scale[at])
+                        }
+                    };
+                }
+                Ok(())
+            },
+        )
     }
 
     fn not_finite(&self, row: usize, at: usize, value: f32) -> Error {

@@ -10,16 +10,18 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Zip, s};
+use rayon::slice::ParallelSliceMut;
 
 use super::slab::Slab;
+use super::tile::Tile;
 use crate::error::Result;
-use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, Slot, Staging, blocks};
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, Staging, blocks};
 
-/// Rows and neurons of a tile; what samples and neurons are padded to.
-const TILE: usize = 64;
-/// Columns of a tile; what the batch's columns are padded to.
-const TILE_COLUMNS: usize = 32;
+/// What samples are padded to, and neurons where there are many; few to half of it.
+const ROWS: usize = 128;
+const MANY: usize = 512;
 /// Samples that one f32 sum of the backward pass covers.
 const CHUNK: usize = 1024;
 /// Largest number of slices of a block, each a partial gradient that comes back to the host.
@@ -97,8 +99,6 @@ pub(super) struct Resident<'a> {
 struct Pass {
     /// Coefficients or residuals, on their way and on the device, and logits or gradients; as large as was needed so far.
     buffers: Option<(Staging, Buffer<f32>, Buffer<f32>)>,
-    /// Workgroups of each kernel that take the time of a submission.
-    paces: [Pace; 2],
 }
 
 /// One product: right factor and result, in padded rows and columns.
@@ -106,8 +106,8 @@ struct Product {
     /// Which of [`KERNELS`].
     kernel: usize,
     inner: usize,
+    rows: usize,
     width: usize,
-    tiles_down: usize,
     /// Samples of a slice, and how many there are; 0 and 1 where there are none.
     slice: usize,
     slices: usize,
@@ -115,19 +115,21 @@ struct Product {
 
 impl<'a> Resident<'a> {
     pub(super) fn new(gpu: &'a Gpu, slab: &'a Slab<'a>) -> Result<Self> {
-        let neurons = slab.width().next_multiple_of(TILE);
+        let tiles = if slab.width() < MANY { ROWS / 2 } else { ROWS };
+        let neurons = slab.width().next_multiple_of(tiles);
         let rows = gpu
-            .fit("samples", neurons * 4, TILE)?
-            .min((BLOCK_BYTES / (neurons * 4)).next_multiple_of(TILE));
+            .fit("samples", neurons * 4, ROWS)?
+            .min((BLOCK_BYTES / (neurons * 4)).next_multiple_of(ROWS));
         let mut scratch = Vec::new();
         let blocks = blocks(slab.samples(), rows)
             .map(|rows| {
-                let values = padded(
-                    slab.block(rows.clone(), &mut scratch)?,
-                    rows.len().next_multiple_of(TILE),
-                    neurons,
-                );
-                let buffer = gpu.upload("standardised activations", &values)?;
+                let block = slab.block(rows.clone(), &mut scratch)?;
+                let height = rows.len().next_multiple_of(ROWS);
+                const WHAT: &str = "standardised activations";
+                let buffer = match block.as_slice() {
+                    Some(whole) if whole.len() == height * neurons => gpu.upload(WHAT, whole)?,
+                    _ => gpu.upload(WHAT, &padded(block, height, neurons))?,
+                };
                 Ok((rows, buffer))
             })
             .collect::<Result<_>>()?;
@@ -135,12 +137,9 @@ impl<'a> Resident<'a> {
             gpu,
             slab,
             neurons,
-            rows: rows.min(slab.samples().next_multiple_of(TILE)),
+            rows: rows.min(slab.samples().next_multiple_of(ROWS)),
             blocks,
-            pass: Mutex::new(Pass {
-                buffers: None,
-                paces: [Pace::starting_with(64), Pace::starting_with(64)],
-            }),
+            pass: Mutex::new(Pass { buffers: None }),
         })
     }
 
@@ -150,27 +149,28 @@ impl<'a> Resident<'a> {
         let mut z = Array2::zeros((self.slab.samples(), k));
         let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         for columns in blocks(k, self.columns_at_once("logits")?) {
-            let width = columns.len().next_multiple_of(TILE_COLUMNS);
+            let width = Tile::padded(columns.len());
             let right = padded(w.slice(s![.., columns.clone()]), self.neurons, width);
             pass.send(self, &right, self.rows * width)?;
             for (rows, x) in &self.blocks {
-                let height = rows.len().next_multiple_of(TILE);
+                let height = rows.len().next_multiple_of(ROWS);
                 let values = pass.multiply(
                     self,
                     x,
                     &Product {
                         kernel: 0,
                         inner: self.neurons,
+                        rows: height,
                         width,
-                        tiles_down: height / TILE,
                         slice: 0,
                         slices: 1,
                     },
                 )?;
                 let block = ArrayView2::from_shape((height, width), &values)
                     .expect("it has that many values");
-                z.slice_mut(s![rows.clone(), columns.clone()])
-                    .assign(&block.slice(s![..rows.len(), ..columns.len()]));
+                Zip::from(z.slice_mut(s![rows.clone(), columns.clone()]).rows_mut())
+                    .and(block.slice(s![..rows.len(), ..columns.len()]).rows())
+                    .par_for_each(|mut to, from| to.assign(&from));
             }
         }
         Ok(z)
@@ -182,16 +182,16 @@ impl<'a> Resident<'a> {
         let mut g = Array2::<f64>::zeros((d, k));
         let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         for columns in blocks(k, self.columns_at_once("gradients")?) {
-            let width = columns.len().next_multiple_of(TILE_COLUMNS);
+            let width = Tile::padded(columns.len());
             for (rows, x) in &self.blocks {
-                let height = rows.len().next_multiple_of(TILE);
+                let height = rows.len().next_multiple_of(ROWS);
                 let right = padded(r.slice(s![rows.clone(), columns.clone()]), height, width);
                 let slice = height.div_ceil(SLICES).next_multiple_of(CHUNK);
                 let product = Product {
                     kernel: 1,
                     inner: height,
+                    rows: self.neurons,
                     width,
-                    tiles_down: self.neurons / TILE,
                     slice,
                     slices: height.div_ceil(slice),
                 };
@@ -200,12 +200,11 @@ impl<'a> Resident<'a> {
                 for partial in values.chunks_exact(self.neurons * width) {
                     let partial = ArrayView2::from_shape((self.neurons, width), partial)
                         .expect("it has that many values");
-                    g.slice_mut(s![.., columns.clone()]).zip_mut_with(
-                        &partial.slice(s![..d, ..columns.len()]),
-                        |sum, value| {
-                            *sum += f64::from(*value);
-                        },
-                    );
+                    Zip::from(g.slice_mut(s![.., columns.clone()]).rows_mut())
+                        .and(partial.slice(s![..d, ..columns.len()]).rows())
+                        .par_for_each(|mut sums, values| {
+                            sums.zip_mut_with(&values, |sum, value| *sum += f64::from(*value));
+                        });
                 }
             }
         }
@@ -215,7 +214,9 @@ impl<'a> Resident<'a> {
     /// Columns that fit one binding, as coefficients, as a block's logits or residuals, and as its partial gradients.
     fn columns_at_once(&self, what: &str) -> Result<usize> {
         let values = self.rows.max(SLICES * self.neurons);
-        self.gpu.fit(what, 4 * values, TILE_COLUMNS)
+        let fits = self.gpu.fit(what, 4 * values, Tile::NARROW.columns())?;
+        let whole = fits / Tile::MIDDLE.columns() * Tile::MIDDLE.columns();
+        Ok(if whole == 0 { fits } else { whole })
     }
 }
 
@@ -253,37 +254,48 @@ impl Pass {
     ) -> Result<Vec<f32>> {
         let gpu = resident.gpu;
         let (_, right, result) = self.buffers.as_ref().expect("something was sent");
-        let tiles_across = product.width / TILE_COLUMNS;
-        let groups = product.tiles_down * tiles_across * product.slices;
-        let pace = &mut self.paces[product.kernel];
-        gpu.paced_by("probe", groups, pace, |some| {
+        let shape = (product.rows, product.width);
+        let tile = Tile::of(shape, product.slices);
+        let (kernel, constants) = (&KERNELS[product.kernel], tile.constants());
+        let inner = if product.slice > 0 {
+            product.slice
+        } else {
+            product.inner
+        };
+        let each = 2.0 * (tile.rows() * tile.columns() * inner) as f64;
+        let work = (tile.groups(shape, product.slices), each);
+        gpu.paced(kernel.entry, work, |some| {
             let params = Slot::params(&Params {
                 neurons4: (resident.neurons / 4) as u32,
                 columns4: (product.width / 4) as u32,
                 inner: product.inner as u32,
-                tiles_across: tiles_across as u32,
-                tiles_down: product.tiles_down as u32,
+                tiles_across: (product.width / tile.columns()) as u32,
+                tiles_down: (product.rows / tile.rows()) as u32,
                 slice: product.slice as u32,
                 groups: some.end as u32,
                 first: some.start as u32,
             });
             let dispatch = Dispatch {
-                kernel: &KERNELS[product.kernel],
-                constants: &[],
+                kernel,
+                constants: &constants,
                 slots: vec![x.all(), right.all(), result.all(), params],
                 groups: some.len(),
             };
             gpu.submit("probe", &[dispatch])
         })?;
-        let values = TILE * product.tiles_down * product.width * product.slices;
-        gpu.download_range(result, 0..values)
+        gpu.download_range(result, 0..product.rows * product.width * product.slices)
     }
 }
 
 /// A copy with zeros below and to the right, row by row.
 fn padded(values: ArrayView2<'_, f32>, rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = Array2::zeros((rows, columns));
-    out.slice_mut(s![..values.nrows(), ..values.ncols()])
-        .assign(&values);
-    out.into_raw_vec_and_offset().0
+    let mut out = vec![0f32; rows * columns];
+    let each = out
+        .par_chunks_exact_mut(columns)
+        .zip(values.axis_iter(Axis(0)).into_par_iter());
+    each.for_each(|(out, row)| {
+        let mut out = ArrayViewMut1::from(&mut out[..row.len()]);
+        out.assign(&row);
+    });
+    out
 }

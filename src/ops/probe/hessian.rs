@@ -9,7 +9,8 @@
 //! `q = min(1, κ·v·n/Σv)`.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, s};
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;
 
 use super::loss;
@@ -370,14 +371,10 @@ fn block(
         } else {
             slab.gather(samples, &b)?
         };
-        for (mut row, &weight) in left.rows_mut().into_iter().zip(weights) {
-            row *= weight;
-        }
-        if same {
-            add_upper(&left, &right, &mut out);
-        } else {
-            general_mat_mul(1.0, &left.t(), &right, 1.0, &mut out);
-        }
+        let rows = left.axis_iter_mut(Axis(0)).into_par_iter();
+        rows.zip(weights)
+            .for_each(|(mut row, &weight)| row *= weight);
+        add_products(&left, &right, same, &mut out);
     }
     if same && terms.a != terms.b {
         mirror(&mut out); // the pair's block is symmetric, but H is not around it
@@ -385,21 +382,23 @@ fn block(
     Ok(out)
 }
 
-/// Rows of a symmetric product that are computed together, from their diagonal on.
+/// Rows of a product that one thread computes: of a symmetric one from their diagonal on.
 const PANEL: usize = 64;
 
-/// out += leftᵀ·right on and above the diagonal, of a product that is symmetric.
-fn add_upper(left: &Array2<f32>, right: &Array2<f32>, out: &mut Array2<f32>) {
-    for from in (0..out.nrows()).step_by(PANEL) {
-        let to = (from + PANEL).min(out.nrows());
+/// out += leftᵀ·right; where that is symmetric only on and above the diagonal.
+fn add_products(left: &Array2<f32>, right: &Array2<f32>, symmetric: bool, out: &mut Array2<f32>) {
+    let panels = out.axis_chunks_iter_mut(Axis(0), PANEL).into_par_iter();
+    panels.enumerate().for_each(|(panel, mut out)| {
+        let from = panel * PANEL;
+        let across = if symmetric { from } else { 0 };
         general_mat_mul(
             1.0,
-            &left.slice(s![.., from..to]).t(),
-            &right.slice(s![.., from..]),
+            &left.slice(s![.., from..from + out.nrows()]).t(),
+            &right.slice(s![.., across..]),
             1.0,
-            &mut out.slice_mut(s![from..to, from..]),
+            &mut out.slice_mut(s![.., across..]),
         );
-    }
+    });
 }
 
 /// Copies what is above the diagonal below it.

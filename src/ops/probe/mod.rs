@@ -69,6 +69,7 @@ mod smooth;
 mod statement;
 mod stop;
 mod targets;
+mod tile;
 
 pub use design::Design;
 pub use fit::{Certificate, Fit, Step};
@@ -78,6 +79,7 @@ pub use problem::{
     Inner, Neurons, Norm, Params, PenaltyScale, Problem, Response, Solver, balanced_weights,
 };
 pub use stop::Stop;
+pub use tile::Tile;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! The two GEMMs of a pass over X, for the whole batch at once, on either back end.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Zip, s};
+use rayon::prelude::*;
 
 use super::slab::Slab;
 use super::{Inner, cpu, gpu};
@@ -57,9 +58,8 @@ impl<'a> Passes<'a> {
                 let weights: Vec<_> = thetas.iter().map(|t| t.slice(s![1.., ..])).collect();
                 let z = residents[slab].forward(joined(&weights).view())?;
                 let mut parts = split(&z, thetas);
-                for (z, theta) in parts.iter_mut().zip(thetas) {
-                    *z += &theta.row(0);
-                }
+                let each = parts.par_iter_mut().zip(thetas);
+                each.for_each(|(z, theta)| *z += &theta.row(0));
                 Ok(parts)
             }
         })
@@ -72,11 +72,8 @@ impl<'a> Passes<'a> {
             Some(residents) => {
                 let g = residents[slab].backward(joined(residuals).view())?;
                 let parts = split(&g, residuals);
-                Ok(residuals
-                    .iter()
-                    .zip(parts)
-                    .map(|(r, g)| with_sums(r, &g))
-                    .collect())
+                let each = residuals.par_iter().zip(parts);
+                Ok(each.map(|(r, g)| with_sums(r, &g)).collect())
             }
         })
     }
@@ -123,15 +120,25 @@ impl<'a> Passes<'a> {
 
 /// Matrices side by side.
 fn joined(parts: &[ArrayView2<'_, f32>]) -> Array2<f32> {
-    ndarray::concatenate(Axis(1), parts).expect("all parts have as many rows")
+    let rows = parts.first().map_or(0, |part| part.nrows());
+    let mut all = Array2::zeros((rows, parts.iter().map(|part| part.ncols()).sum()));
+    let mut at = 0;
+    for part in parts {
+        let columns = at..at + part.ncols();
+        at = columns.end;
+        let to = all.slice_mut(s![.., columns]);
+        Zip::from(to).and(part).par_for_each(|to, from| *to = *from);
+    }
+    all
 }
 
 /// A result's columns, each part as wide as `like`.
-fn split<T: Copy>(whole: &Array2<T>, like: &[ArrayView2<'_, f32>]) -> Vec<Array2<T>> {
+fn split<T: Copy + Send + Sync>(whole: &Array2<T>, like: &[ArrayView2<'_, f32>]) -> Vec<Array2<T>> {
     let mut at = 0;
     let part = |like: &ArrayView2<'_, f32>| {
         at += like.ncols();
-        whole.slice(s![.., at - like.ncols()..at]).to_owned()
+        let part = whole.slice(s![.., at - like.ncols()..at]);
+        Zip::from(part).par_map_collect(|value| *value)
     };
     like.iter().map(part).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use super::design::{Stream, Values, select};
@@ -151,7 +152,8 @@ impl<'a> Slab<'a> {
         };
         debug_assert!(rows.is_sorted(), "only the first row can be the intercept");
         let intercept = usize::from(rows.first() == Some(&0));
-        for (mut out, &i) in out.rows_mut().into_iter().zip(samples) {
+        let each = out.axis_iter_mut(Axis(0)).into_par_iter().zip(samples);
+        each.for_each(|(mut out, &i)| {
             let source = z.row(i as usize);
             let source = source.to_slice().expect("rows are contiguous");
             let source = &source[start..];
@@ -161,7 +163,7 @@ impl<'a> Slab<'a> {
             for (out, &row) in entries.iter_mut().zip(&rows[intercept..]) {
                 *out = source[row - 1];
             }
-        }
+        });
         Ok(out)
     }
 

@@ -289,13 +289,13 @@ impl<'a> Shelf<'a> {
     }
 
     fn solve(&self, gpu: &Gpu) -> Result<Vec<Solution>> {
-        let mut pace = Pace::starting_with(TICKS.0);
+        let mut pace = Pace::starting_with(TICKS.0 as f64);
         let mut open: Vec<usize> = (0..self.places.len()).collect();
         let steps = self.programmes.iter().map(|p| p.steps).max();
         let mut left = steps.unwrap_or(0) + FINISH;
         let states = loop {
             let work = self.work(gpu, &open)?;
-            let ticks = pace.groups().min(TICKS.1).min(left);
+            let ticks = pace.groups(1.0).min(TICKS.1).min(left);
             let started = Instant::now();
             let tick: Vec<Dispatch<'_>> = KERNELS
                 .iter()
@@ -305,7 +305,7 @@ impl<'a> Shelf<'a> {
             let ticked: Vec<_> = (0..ticks).flat_map(|_| tick.clone()).collect();
             gpu.submit("quadratic programmes", &ticked)?;
             let states: Vec<State> = gpu.download(&self.states)?;
-            pace.took(ticks, started.elapsed());
+            pace.took((ticks, 1.0), started.elapsed());
             open.retain(|&place| states[place].phase != DONE);
             if open.is_empty() {
                 break states;

@@ -297,7 +297,14 @@ impl<'a, 'p> Fixed<'a, 'p> {
             MANY_CLASSES
         };
         let after: Vec<_> = logits.iter().map(Buffer::all).collect();
-        paced(gpu, kernel, &slots, &after, uniform, plan.spans.len())?;
+        let each = (2 * GROUP * plan.longest * plan.classes) as f64;
+        paced(
+            gpu,
+            kernel,
+            (&slots, &after),
+            uniform,
+            (plan.spans.len(), each),
+        )?;
         Ok(hits)
     }
 
@@ -328,14 +335,9 @@ impl<'a, 'p> Fixed<'a, 'p> {
                 points: plan.points as u32,
                 ..Uniform::zeroed()
             };
-            paced(
-                gpu,
-                COUNT,
-                &slots,
-                &[],
-                uniform,
-                plan.spans.len() * some.len(),
-            )?;
+            let each = (GROUP * block.len()) as f64 / groups.len() as f64;
+            let times = plan.spans.len() * some.len();
+            paced(gpu, COUNT, (&slots, &[]), uniform, (times, each))?;
             let found = gpu.download(&found)?;
             let mut counts = counts.slice_mut(s![some, ..]);
             counts.iter_mut().zip(found).for_each(|(sum, n)| *sum += n);
@@ -344,17 +346,17 @@ impl<'a, 'p> Fixed<'a, 'p> {
     }
 }
 
-/// Runs `width` workgroups for each of `times`, in submissions of bounded time. The parameters are bound between `slots`
-/// and `after`.
+/// Runs `width` workgroups for each of `times`, each of so much work, in submissions of bounded time. The parameters are bound
+/// between the two lists of slots.
 fn paced<'a>(
     gpu: &Gpu,
     kernel: &Kernel,
-    slots: &[Slot<'a>],
-    after: &[Slot<'a>],
+    (slots, after): (&[Slot<'a>], &[Slot<'a>]),
     uniform: Uniform,
-    times: usize,
+    (times, each): (usize, f64),
 ) -> Result<()> {
-    gpu.paced("sweep", uniform.width as usize * times, |groups| {
+    let work = (uniform.width as usize * times, each);
+    gpu.paced(kernel.entry, work, |groups| {
         let uniform = Slot::params(&Uniform {
             count: groups.len() as u32,
             first: groups.start as u32,
