@@ -206,7 +206,7 @@ impl Gpu {
         self.scoped(operation, || self.poll())?
             .map_err(|problem| self.error(operation, problem))?;
         if let Some(meter) = &self.meter {
-            meter.was_busy();
+            meter.is_done();
         }
         self.healthy(operation)
     }

@@ -78,16 +78,28 @@ impl std::fmt::Debug for Wake {
     }
 }
 
-/// A device that was idle for longer than this is woken: its clock may have fallen.
-const DOZES: Duration = Duration::from_millis(5);
+/// A device that computed nothing for longer than this is woken: its clock may have fallen.
+const DOZES: Duration = Duration::from_millis(1);
+
+/// Whether a device computes, as far as the host knows. What it copies meanwhile keeps no clock up.
+#[derive(Debug, Default)]
+enum Busy {
+    /// It never did.
+    #[default]
+    Never,
+    /// Something was submitted that was not waited for.
+    Still,
+    /// Until then.
+    Until(Instant),
+}
 
 /// Counts what submissions and uploads of a handle take.
 #[derive(Debug)]
 pub(super) struct Meter {
     queries: Option<Queries>,
     wake: Option<Wake>,
-    /// When the host last knew the device to be busy.
-    busy: Mutex<Option<Instant>>,
+    /// Whether it computes.
+    busy: Mutex<Busy>,
     seen: Mutex<Seen>,
 }
 
@@ -122,14 +134,24 @@ impl Meter {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn dozes(&self) -> bool {
-        let busy = *self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.is_none_or(|busy| busy.elapsed() > DOZES)
+    fn busy(&self) -> MutexGuard<'_, Busy> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The device was busy until now.
-    pub(super) fn was_busy(&self) {
-        *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    fn dozes(&self) -> bool {
+        match *self.busy() {
+            Busy::Never => true,
+            Busy::Still => false,
+            Busy::Until(then) => then.elapsed() > DOZES,
+        }
+    }
+
+    /// Everything that was submitted is done.
+    pub(super) fn is_done(&self) {
+        let mut busy = self.busy();
+        if matches!(*busy, Busy::Still) {
+            *busy = Busy::Until(Instant::now());
+        }
     }
 
     /// Submits a pass by `pass` and times it.
@@ -146,7 +168,7 @@ impl Meter {
             wake()?;
             seen.waking += begun.elapsed();
         }
-        self.was_busy();
+        *self.busy() = Busy::Still;
         let Some(queries) = &self.queries else {
             gpu.wait(operation)?;
             let begun = Instant::now();

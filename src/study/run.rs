@@ -100,7 +100,7 @@ fn on_data(
     // What a device had trouble with before is another run's.
     let told = backend.told().len();
     clock.step("moments");
-    let moments = moments::moments(backend, train.view(), None)?;
+    let moments = moments::moments(&Backend::Cpu, train.view(), None)?;
     let summary = survey::summarise(spec, data, &moments);
     clock.step("correlation");
     let units = folder.map(|folder| Units::new(folder, train.view(), &moments, (backend, &device)));

@@ -6,6 +6,7 @@ use super::records::Tally;
 use super::sets::{self, Goal, size_search};
 use super::spec::Spec;
 use super::{curves, layers, salient};
+use crate::Backend;
 use crate::analysis::frozen::Frozen;
 use crate::analysis::redundancy::Clusters;
 use crate::analysis::search::{Penalties, Prober, Search, Target};
@@ -151,7 +152,7 @@ impl Common<'_> {
 
     fn rankings(&self, oracle: &Search, labels: &Labels) -> Result<Rankings> {
         let train = self.train.activations.view();
-        let by_class = moments::moments(self.prober.backend, train, Some(labels))?;
+        let by_class = moments::moments(&Backend::Cpu, train, Some(labels))?;
         curves::rankings(&oracle.fit, &by_class, labels)
     }
 }

@@ -225,7 +225,7 @@ fn newton_reaches_the_same_optimum_where_the_device_solves_its_programmes() {
         return;
     };
     let backend = Backend::Gpu(gpu);
-    let native = path(&Backend::Cpu, Inner::Auto);
+    let native = path(&Backend::Cpu, Inner::Native);
     let device = path(&backend, Inner::Device);
     for (native, device) in native.iter().zip(&device) {
         assert!(device.certificate.converged, "λ1 = {:e}", native.l1);

@@ -58,7 +58,8 @@ pub const TOLERANCE: f64 = 2e-6;
 
 /// Mean and sd of every neuron, and its mean in every class where `groups` are given.
 ///
-/// `x` is N × D; `groups` has N labels.
+/// `x` is N × D; `groups` has N labels. Studies, whose samples the host holds, ask for it natively: on an H100 it took three
+/// times as long as on 16 threads, for the samples' way there.
 ///
 /// # Errors
 /// When `x` is empty, `groups` has another length, or the GPU fails.

@@ -68,7 +68,7 @@ pub fn transfer(
         let spec = specification(second)?;
         let data = data(second, spec)?;
         let other = Other {
-            moments: moments(backend, data.train().activations.view(), None)?,
+            moments: moments(&Backend::Cpu, data.train().activations.view(), None)?,
             spec,
             data: &data,
             backend,
@@ -211,7 +211,7 @@ impl Other<'_> {
         let Some(studied) = task.rankings.get("probeless") else {
             return Ok(());
         };
-        let by_class = moments(self.backend, train.activations.view(), Some(labels))?;
+        let by_class = moments(&Backend::Cpu, train.activations.view(), Some(labels))?;
         let Some(means) = ranking::standardised_means(&by_class) else {
             return Ok(());
         };

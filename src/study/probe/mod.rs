@@ -130,7 +130,7 @@ pub fn run(
     let portions = code::prepare(job, &data)?;
     let fold = fold(job, &data)?;
     clock.step("moments");
-    let moments = moments(backend, train.view(), None)?;
+    let moments = moments(&Backend::Cpu, train.view(), None)?;
     let tuning = tuning(job, backend, &data, (&moments, &columns), &fold);
     let tuning = Tuning {
         weights: weights.as_deref(),
