@@ -119,7 +119,7 @@ def test_a_file_goes_as_its_path(client, engine, wide, tmp_path):
     part = mapped[600:20:-2, 30:250:3]
     assert nd._data.handed(part).path == str(tmp_path / "x.npy"), "and no array"
     assert_same(nd.correlation(part, block=50, client=client), engine.correlation(np.array(part)))
-    assert nd._data.handed(wide) is wide
+    assert nd._data.handed(wide).open() is wide
     found = nd.correlation(str(tmp_path / "x.safetensors"), block=150, client=client)
     rounded = nd._data.opened(tmp_path / "x.safetensors")
     assert isinstance(nd._data.handed(rounded), nd._data.Mapped)

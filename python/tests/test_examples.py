@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 #: Of each notebook something that it finds.
 FINDINGS = {
-    "correlations": ["200 samples of 336 neurons", "at a distance of 0.3", "representatives: accuracy"],
+    "correlations": ["190 samples of 336 neurons", "at a distance of 0.3", "representatives: accuracy"],
     "neurox": ["DET", "by the probe:", "0 and 1 are in one cluster: True"],
     "salient_neurons": ["'NAME'", "chosen: {", "lca"],
 }

@@ -42,8 +42,8 @@ class _Shared(NamedTuple):
     device: str | int | None
 
     def sides(self) -> tuple[_data.Array, _data.Array]:
-        left = _data.taken(self.left)
-        return left, left if self.right is None else _data.taken(self.right)
+        left = self.left.open()
+        return left, left if self.right is None else self.right.open()
 
     def wanted(self) -> dict[str, Any]:
         given = {"at_least": self.at_least, "top_k": self.top_k}

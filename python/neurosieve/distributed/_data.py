@@ -54,8 +54,39 @@ class Mapped(NamedTuple):
         return np.ndarray(self.shape, self.dtype, buffer=bytes_of_file, offset=self.offset, strides=self.strides)
 
 
+class Sent:
+    """An array that goes to the workers itself.
+
+    Dask hands out arrays as they lie in its messages, at any byte. The engine reads aligned ones: they are copied once for each
+    worker, when they come, and not by every unit.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    def open(self) -> Array:
+        """The array."""
+        return self.array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (self.array,)
+
+
+def _received(array: Array) -> Sent:
+    return Sent(aligned(array))
+
+
+def aligned(array: Array) -> Array:
+    """The array itself, or a copy where it lies at an odd byte."""
+    return np.require(array, requirements="A")
+
+
 #: What goes to the workers.
-Handed: TypeAlias = Mapped | Array
+Handed: TypeAlias = Mapped | Sent
 
 
 def opened(x: ActivationsLike | str | os.PathLike[str], what: str = "activations") -> Array:
@@ -78,15 +109,10 @@ def handed(array: Array) -> Handed:
     while isinstance(owner, np.ndarray) and not isinstance(owner.base, mmap.mmap):
         owner = owner.base
     if not isinstance(owner, np.memmap) or owner.mode != "r" or owner.filename is None:
-        return array
+        return Sent(array)
     path = os.path.abspath(owner.filename)
     offset = owner.offset + array.ctypes.data - owner.ctypes.data
     return Mapped(path, os.path.getsize(path), offset, array.shape, array.strides, array.dtype.str)
-
-
-def taken(data: Handed) -> Array:
-    """The array that was handed out."""
-    return data.open() if isinstance(data, Mapped) else data
 
 
 def columns(array: Array, span: slice) -> ActivationsLike:

@@ -82,10 +82,18 @@ def _fit(shared: _Shared, problems: list[dict[str, Any]]) -> list[dict[str, Any]
     ]
     return _core.fit_probes(
         _run.engine(shared.device)._device,
-        _data.taken(shared.x),
-        [shared.targets[at] for at in targets],
-        [shared.weights[at] for at in weights],
+        shared.x.open(),
+        [_aligned(shared.targets[at]) for at in targets],
+        [_data.aligned(shared.weights[at]) for at in weights],
         own,
         shared.how,
         None,
     )
+
+
+def _aligned(target: Any) -> Any:
+    """Classes, which are numbers and how many there are, or values."""
+    if isinstance(target, tuple):
+        ids, classes = target
+        return _data.aligned(ids), classes
+    return _data.aligned(target)

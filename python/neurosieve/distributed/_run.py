@@ -110,7 +110,7 @@ def _finished(client: Client, futures: Mapping[Any, int]) -> Pairs:
     from distributed import as_completed
 
     try:
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             try:
                 result = future.result()
             except CancelledError:
