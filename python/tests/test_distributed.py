@@ -125,26 +125,42 @@ def test_a_file_goes_as_its_path(client, engine, wide, tmp_path):
     assert isinstance(nd._data.handed(rounded), nd._data.Mapped)
     assert_same(found, engine.correlation(ns.bfloat16(rounded)))
     np.testing.assert_allclose(found.r, whole.r, atol=0.02)
-    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-4])
-    with pytest.raises(ns.InvalidInputError, match="Give a file that is the same on every machine"):
-        nd._data.handed(part)._replace(size=mapped.nbytes).open()
+    (tmp_path / "other.npy").write_bytes(bytes(1000))
+    (tmp_path / "other.npy").replace(tmp_path / "x.npy")
+    with pytest.raises(ns.InvalidInputError, match="it has 1000 bytes on this worker"):
+        nd.correlation(part, client=client)
+    (tmp_path / "x.npy").unlink()
+    with pytest.raises(ns.FileError, match="on a worker") as absent:
+        nd.correlation(part, client=client)
+    assert absent.value.errno == 2 and absent.value.filename == str(tmp_path / "x.npy")
+
+
+@pytest.fixture(scope="module")
+def slow(engine) -> tuple[np.ndarray, list[ns.Problem], list[ns.Probe]]:
+    """Problems that take a thread about a third of a second each."""
+    random = np.random.default_rng(5)
+    x = random.normal(size=(1500, 250)).astype(np.float32)
+    classes = random.integers(0, 8, len(x))
+    problems = [ns.Problem(classes, l1=1e-3, l2=1e-4 * k) for k in range(1, 6)]
+    return x, problems, engine.fit_probes(x, problems, stop="certified")
 
 
 @pytest.mark.parametrize("killed", [1, 2], ids=["one", "all"])
-def test_what_dead_workers_were_at_is_computed_again(client, wide, problems, alone, killed):
+def test_what_dead_workers_were_at_is_computed_again(client, slow, killed):
+    x, problems, alone = slow
     client.wait_for_workers(2)
     processes = client.run(os.getpid)
     assert len(processes) == 2
     shares = []
 
     def kill(step, share):
-        if not shares:
+        if not shares:  # One unit is done, so each of the two is in the middle of another.
             for process in list(processes.values())[:killed]:
                 os.kill(process, 9)
         shares.append(share)
 
-    assert_same(nd.fit_probes(wide, problems * 4, client=client, progress=kill), alone * 4)
-    assert shares == [done / len(shares) for done in range(1, 4 * len(problems) + 1)], "no unit is told of twice"
+    assert_same(nd.fit_probes(x, problems, stop="certified", client=client, progress=kill), alone)
+    assert shares == [done / len(problems) for done in range(1, len(problems) + 1)], "no unit is told of twice"
     client.wait_for_workers(2)
     left = set(client.run(os.getpid).values()) & set(processes.values())
     assert len(left) == 2 - killed, "the others are new"
@@ -221,7 +237,11 @@ def test_mistakes_are_told_here(client, wide, problems, tmp_path):
             call()
     with pytest.raises(ns.FileError, match=r"x\.npy") as absent:
         nd.correlation(tmp_path / "x.npy")
-    assert absent.value.errno == 2
+    assert absent.value.errno == 2 and isinstance(absent.value, OSError)
+    for name, held in {"a.npy": b"no array", "a.safetensors": b"\x08" + bytes(7) + b"{}      "}.items():
+        (tmp_path / name).write_bytes(held)
+        with pytest.raises(ns.InvalidInputError, match=name):
+            nd.correlation(tmp_path / name)
     with pytest.raises(ns.DeviceError, match="no-such-gpu"):
         nd.correlation(wide, device="no-such-gpu", client=client)
 

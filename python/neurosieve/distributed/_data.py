@@ -112,7 +112,7 @@ def handed(array: Array) -> Handed:
         return Sent(array)
     path = os.path.abspath(owner.filename)
     offset = owner.offset + array.ctypes.data - owner.ctypes.data
-    return Mapped(path, os.path.getsize(path), offset, array.shape, array.strides, array.dtype.str)
+    return Mapped(path, owner.base.size(), offset, array.shape, array.strides, array.dtype.str)
 
 
 def columns(array: Array, span: slice) -> ActivationsLike:
