@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 FINDINGS = {
     "correlations": ["190 samples of 336 neurons", "at a distance of 0.3", "representatives: accuracy"],
     "neurox": ["DET", "by the probe:", "0 and 1 are in one cluster: True"],
-    "salient_neurons": ["'NAME'", "chosen: {", "lca"],
+    "salient_neurons": ["'NAME': 71", "chosen: {", "lca"],
 }
 
 #: Runs the cells one after the other, in one namespace, as a notebook does.

@@ -11,7 +11,8 @@ Needs the extra ``dask``. ::
 Work is cut into units that depend on nothing but their input. One whose worker died is computed again elsewhere, and results do
 not depend on how many workers there are: on CPUs with the same instructions they have the bits of one
 :class:`neurosieve.Engine` (of a correlation r of the neurons i < j; r of j and i is the same number), on GPUs they differ by no
-more than two runs on different GPUs do. What a unit raises is raised here.
+more than two runs on different GPUs do. What a unit raises is raised here; one that kills worker after worker ends in
+``distributed.KilledWorker``.
 
 ``client`` is a ``distributed.Client``; without one Dask's current client is taken, and where there is none the same units run in
 this process, one after the other, for which Dask need not be installed. ``progress`` is called here, with the step and the share

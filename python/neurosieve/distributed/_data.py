@@ -6,7 +6,7 @@ import json
 import mmap
 import os
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -110,9 +110,9 @@ def handed(array: Array) -> Handed:
         owner = owner.base
     if not isinstance(owner, np.memmap) or owner.mode != "r" or owner.filename is None:
         return Sent(array)
-    path = os.path.abspath(owner.filename)
+    path, file = os.path.abspath(owner.filename), cast(mmap.mmap, owner.base)
     offset = owner.offset + array.ctypes.data - owner.ctypes.data
-    return Mapped(path, owner.base.size(), offset, array.shape, array.strides, array.dtype.str)
+    return Mapped(path, file.size(), offset, array.shape, array.strides, array.dtype.str)
 
 
 def columns(array: Array, span: slice) -> ActivationsLike:

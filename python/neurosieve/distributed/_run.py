@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: The environment variable that says which device a worker computes on, where the call does not.
 DEVICE = "NEUROSIEVE_DEVICE"
 
-#: How often what is shared is handed out again, after every worker that had it has died.
+#: How often what is shared is handed out again when every worker that had it died before a single unit was done.
 _AGAIN = 5
 
 #: Results, each with the place of its call.
@@ -90,19 +90,21 @@ def _there(
     calls: Sequence[tuple[Any, ...]],
 ) -> Pairs:
     left = dict(enumerate(calls))
-    for _ in range(1 + _AGAIN):
+    fruitless = 0
+    while left and fruitless <= _AGAIN:
+        fruitless += 1
         # Every worker has a copy, so that the death of one loses nothing but the units that it was at.
         [handed] = client.scatter([shared], broadcast=True, hash=False)
         futures = {client.submit(unit, handed, *call, resources=resources, pure=False): at for at, call in left.items()}
         with contextlib.closing(_finished(client, futures)) as finished:
             for at, result in finished:
                 del left[at]
+                fruitless = 0
                 yield at, result
-        if not left:
-            return
-    raise DeviceError(
-        f"workers: all that had the data died, {1 + _AGAIN} times. See their logs; fewer processes a machine need less memory"
-    )
+    if left:
+        raise DeviceError(
+            f"workers: all that had the data died, {fruitless} times. See their logs; fewer processes a machine need less memory"
+        )
 
 
 def _finished(client: Client, futures: Mapping[Any, int]) -> Pairs:
