@@ -10,7 +10,8 @@
     ranking = engine.rank(x, labels, "lca", probe=probe)["lca"]
 
 ``neurosieve.sklearn`` has estimators of scikit-learn, ``neurosieve.neurox`` the functions of NeuroX, ``neurosieve.io`` writes what other
-tools saved as the files that are read here, and ``neurosieve.extract`` the hidden states of a model.
+tools saved as the files that are read here, ``neurosieve.extract`` the hidden states of a model, and ``neurosieve.distributed``
+computes on the workers of a Dask cluster.
 """
 
 from ._arrays import bfloat16
@@ -29,6 +30,7 @@ from ._results import (
     Partners,
     Probe,
     Ranking,
+    Report,
     Study,
 )
 
@@ -50,6 +52,7 @@ __all__ = [
     "Probe",
     "Problem",
     "Ranking",
+    "Report",
     "Study",
     "__version__",
     "bfloat16",

@@ -58,6 +58,10 @@ class DeviceInfo:
     driver: str
     driver_info: str
 
+    def _repr_html_(self) -> str:
+        driver = f"{self.driver} {self.driver_info}".strip()
+        return _html_table(self.name, {"index": self.index, "kind": self.kind, "backend": self.backend, "driver": driver})
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moments:
@@ -69,6 +73,14 @@ class Moments:
     constant: Ids
     #: Neurons that vary a million times less than the median one.
     nearly_constant: Ids
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a neuron."""
+        return _table({"mean": self.mean, "sd": self.sd})
+
+    def _repr_html_(self) -> str:
+        kinds = {"constant": len(self.constant), "nearly constant": len(self.nearly_constant)}
+        return _html_table("Moments", {"neurons": len(self.mean), **kinds})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,6 +223,16 @@ class Certificate:
     #: Weights that are provably not.
     certified_nonzeros: int
 
+    def _repr_html_(self) -> str:
+        facts = {
+            "converged": "yes" if self.converged else "no",
+            "relative duality gap": f"{self.relative_gap:.2g}",
+            "relative KKT residual": f"{self.kkt_relative:.2g}",
+            "passes": f"{self.passes:.1f}",
+            "provably zero, provably not": f"{self.certified_zeros}, {self.certified_nonzeros}",
+        }
+        return _html_table("Certificate", facts)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Probe:
@@ -326,6 +348,17 @@ class Curve:
         return _html_table(f"Accuracy by {self.ordering}", {f"{k} neurons": text for k, text in points.items()})
 
 
+class Report(str):
+    """An HTML document, which a notebook shows where it stands."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        # In a frame of its own: its styles and scripts leave the notebook's alone.
+        document = html.escape(self, quote=True)
+        return f'<iframe srcdoc="{document}" style="width:100%;height:40em;border:0" title="report"></iframe>'
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
     """A finished study."""
@@ -339,9 +372,9 @@ class Study:
         parsed: dict[str, Any] = json.loads(self.json)
         return parsed
 
-    def report(self) -> str:
-        """The report: one HTML document that needs no network."""
-        return _core.report(self.json)
+    def report(self) -> Report:
+        """The report: one HTML document that needs no network. It is text; a notebook shows it as a page."""
+        return Report(_core.report(self.json))
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Writes what `neurosieve study` does: results.json, report.html and tables/*.csv; returns the files."""
@@ -366,5 +399,4 @@ class Study:
         return f"<Study {results['name']!r} of {tasks}>"
 
     def _repr_html_(self) -> str:
-        document = html.escape(self.report(), quote=True)
-        return f'<iframe srcdoc="{document}" style="width:100%;height:40em;border:0" title="report"></iframe>'
+        return self.report()._repr_html_()

@@ -243,8 +243,12 @@ def test_results_show_themselves_in_notebooks(engine, sample):
         probe,
         engine.rank(x, y, "anova")["anova"],
         engine.sweep(x, y, probe, {"<b>": np.arange(24)})["<b>"],
+        engine.correlation(x).moments,
     ]
     for result in results:
         shown = result._repr_html_()
         assert shown.startswith("<table>") and "<b>" not in shown
         assert len(result.to_pandas()) > 0
+    assert f"{probe.certificate.relative_gap:.2g}" in probe.certificate._repr_html_()
+    device = ns.DeviceInfo(0, "A <b>", "discrete", True, "vulkan", "driver", "1.2")
+    assert "<caption>A &lt;b&gt;</caption>" in device._repr_html_() and "driver 1.2" in device._repr_html_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import sys
@@ -61,9 +62,11 @@ def test_a_study_finds_what_the_command_line_finds(study, tokens, tmp_path):
 
 def test_a_study_shows_its_report(study):
     report = study.report()
-    assert report.startswith("<!DOCTYPE html>") or report.startswith("<!doctype html>")
-    shown = study._repr_html_()
+    assert isinstance(report, str) and report.lower().startswith("<!doctype html>")
+    shown = report._repr_html_()
     assert shown.startswith("<iframe srcdoc=") and "<script" not in shown, "escaped into the attribute"
+    assert html.unescape(shown.split('"')[1]) == report, "the whole document, in a frame of its own"
+    assert study._repr_html_() == shown
     assert "quick" in repr(study)
     assert set(study.to_pandas()["ranking"]) == {"probeless"}
 

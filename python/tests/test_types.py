@@ -13,12 +13,18 @@ ROOT = Path(__file__).resolve().parents[2]
 USES = """
 import numpy as np
 import neurosieve as ns
+from neurosieve import distributed as nd
 engine = ns.Engine("cpu")
 x = np.zeros((3, 2), np.float32)
 a: ns.CorrelationMatrix = engine.correlation(x)
 b: ns.Edges = engine.correlation(x, at_least=0.5)
 c: ns.Partners = engine.cross_correlation(x, x, top_k=2)
 d: list[ns.Probe] = engine.fit_probes(x, ns.Problem([0, 1, 0], 0.1, 0.1))
+e: ns.Edges = nd.correlation("x.npy", at_least=0.5, client=None, resources={"GPU": 1})
+f: ns.Partners = nd.cross_correlation(x, "x.npy", top_k=2)
+g: list[ns.Probe] = nd.fit_probes(x, ns.Problem([0, 1, 0], 0.1, 0.1), device="cpu")
+h: list[ns.Study] = nd.study(["a.toml", {"name": "b"}])
+i: str = h[0].report()
 """
 
 
