@@ -13,7 +13,7 @@ use crate::support::random;
 const KILLS: usize = 8;
 
 /// A small study of the fixture.
-fn specification(folder: &Path) -> std::path::PathBuf {
+pub(super) fn specification(folder: &Path) -> std::path::PathBuf {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/python-tokens");
     let part = |name: &str| format!("{name} = {:?}\n", format!("{data}/{name}.safetensors"));
     let text = format!(
@@ -57,7 +57,7 @@ fn ends_within(mut child: Child, time: Duration) -> bool {
 }
 
 /// What a run found, without how long it took.
-fn found(out: &Path) -> Value {
+pub(super) fn found(out: &Path) -> Value {
     let text = std::fs::read_to_string(out.join("results.json")).unwrap();
     let mut value: Value = serde_json::from_str(&text).unwrap();
     value.as_object_mut().unwrap().remove("timings");
@@ -136,4 +136,70 @@ fn ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on() {
         study(&spec, &out, true),
         Duration::from_secs(600)
     ));
+}
+
+/// No file may become larger than the limit, as on a disk that is full: what is written after that fails.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_stops_a_study_with_what_was_done_intact() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spec, whole) = (specification(folder.path()), folder.path().join("whole"));
+    assert!(ends_within(
+        study(&spec, &whole, false),
+        Duration::from_secs(600)
+    ));
+    let out = folder.path().join("out");
+    let units = || units(&out);
+    // In blocks of 512 or 1,024 bytes, as the shell counts: no unit fits, then some do, then all, but not the results.
+    assert_eq!(limited(&spec, &out, 4, units()), 0);
+    let mut child = study(&spec, &out, out.join("units").join("unfinished").exists());
+    while units() == 0 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let some = limited(&spec, &out, 20, units());
+    let all = limited(&spec, &out, 100, some);
+    assert!(0 < some && some < all, "{some} and then {all} units");
+    assert!(ends_within(
+        study(&spec, &out, true),
+        Duration::from_secs(600)
+    ));
+    assert_eq!(found(&out), found(&whole));
+    assert_eq!(units(), all, "nothing was done twice");
+}
+
+/// Goes on with a study that may write so much to a file, and gives the units that are there when it stops: no fewer than before.
+#[cfg(unix)]
+fn limited(spec: &Path, out: &Path, blocks: usize, before: usize) -> usize {
+    let mut command = Command::new("sh");
+    let shell = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
+    command.args(["-c", shell, "sh", &blocks.to_string()]);
+    command.arg(env!("CARGO_BIN_EXE_neurosieve"));
+    command.arg("study").arg(spec).arg("-o").arg(out);
+    command.args(["--device", "cpu"]);
+    if out.join("units").join("unfinished").exists() {
+        command.arg("--resume");
+    }
+    let ended = command.output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    // An error, neither a signal nor a panic, that names what could not be written and why.
+    assert_eq!(ended.status.code(), Some(1), "{blocks}: {said}");
+    assert!(
+        said.contains("cannot write") && said.contains("too large"),
+        "{blocks}: {said}"
+    );
+    assert!(!said.contains("panicked"), "{blocks}: {said}");
+    let after = units(out);
+    assert!(after >= before, "{blocks}: {before} units became {after}");
+    after
+}
+
+/// Units that are done.
+#[cfg(unix)]
+fn units(out: &Path) -> usize {
+    let there = std::fs::read_dir(out.join("units")).into_iter().flatten();
+    let paths = there.map(|entry| entry.unwrap().path());
+    let done = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "unit");
+    paths.filter(done).count()
 }

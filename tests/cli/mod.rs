@@ -9,6 +9,8 @@
 //! - `rank`          orderings by every method
 //! - `sweep`         every ordering and mask with every probe
 //! - `specification` what is wrong in the TOML is shown with its place
+//! - `kill`          runs that are killed or stopped, full disks, and going on
+//! - `together`      several studies at once
 //! - `transfer`      minimal sets of one run on another's data
 //! - `tuning`        which kernels were measured to be fastest: shown, cleared, switched off
 
@@ -22,6 +24,7 @@ mod probe;
 mod rank;
 mod specification;
 mod sweep;
+mod together;
 mod transfer;
 mod tuning;
 

@@ -172,7 +172,7 @@ impl<'a> Columns<'a> {
             return 1.0;
         }
         let covariance = mean_product - self.residual[i] * self.residual[j];
-        (covariance * norm[i] * norm[j]).clamp(-1.0, 1.0) as f32
+        (covariance * (norm[i] * norm[j])).clamp(-1.0, 1.0) as f32
     }
 
     /// The type that all sides are stored in; F32 where they differ.
