@@ -45,11 +45,11 @@ fn rows(text: &str) -> Vec<Row<'_>> {
             let [.., figure, source] = cells[..] else {
                 return None;
             };
-            let (file, pointer) = source
-                .strip_prefix('`')?
-                .strip_suffix('`')?
-                .split_once("#/")?;
-            let pointer = &source[1 + file.len() + 1..=file.len() + 2 + pointer.len()];
+            let source = source.strip_prefix('`')?.strip_suffix('`')?;
+            let (file, pointer) = source.split_once('#')?;
+            if !pointer.starts_with('/') {
+                return None;
+            }
             Some(Row {
                 figure,
                 file,
