@@ -11,6 +11,7 @@
 //! - `study`       a whole study on the fixture
 //! - `report`      results as JSON, CSV and HTML: complete, escaped, self-contained, honest
 //! - `cli`         arguments, exit codes, stdout and stderr
+//! - `docs`        the guide and the pages: commands run, quotes are printed, links lead somewhere, figures are the files'
 //! - `bench`       measurements: valid or without a time, the document's fields, one run beside another
 //! - `layout`      the architecture: who imports whom, names, sizes
 
@@ -18,6 +19,7 @@
 
 mod bench;
 mod cli;
+mod docs;
 mod extremes;
 mod failures;
 mod golden;
