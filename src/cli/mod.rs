@@ -10,8 +10,10 @@ mod concepts;
 mod correlate;
 pub(crate) mod device;
 mod devices;
+mod init;
 mod inspect;
 mod list;
+mod manual;
 mod output;
 mod precision;
 mod probe;
@@ -42,6 +44,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Arguments),
     Study(study::Arguments),
     Probe(Box<probe::Arguments>),
     Correlate(correlate::Arguments),
@@ -54,6 +57,8 @@ enum Command {
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
     Bench(bench::Arguments),
+    Completions(manual::CompletionArguments),
+    Man(manual::ManArguments),
 }
 
 /// The exit code of a command that did what it was asked for.
@@ -76,6 +81,7 @@ pub fn main(
         }
     };
     let done = match &arguments.command {
+        Command::Init(arguments) => init::run(arguments, out),
         Command::Study(arguments) => study::run(arguments, out, err),
         Command::Probe(arguments) => probe::run(arguments, out, err),
         Command::Correlate(arguments) => correlate::run(arguments, out),
@@ -88,6 +94,8 @@ pub fn main(
         Command::Inspect(arguments) => inspect::run(arguments, out),
         Command::Devices(arguments) => devices::run(arguments, out),
         Command::Bench(arguments) => bench::run(arguments, out, err),
+        Command::Completions(arguments) => manual::completions(arguments, out),
+        Command::Man(arguments) => manual::man(arguments, out),
     };
     match done {
         Ok(()) => DONE,

@@ -9,6 +9,8 @@
 //! - `rank`          orderings by every method
 //! - `sweep`         every ordering and mask with every probe
 //! - `specification` what is wrong in the TOML is shown with its place
+//! - `init`          a specification that fits the data
+//! - `manual`        completions and manual pages
 //! - `kill`          runs that are killed or stopped, full disks, and going on
 //! - `together`      several studies at once
 //! - `transfer`      minimal sets of one run on another's data
@@ -18,7 +20,9 @@ mod bad_input;
 mod bench;
 mod compare;
 mod concepts;
+mod init;
 mod kill;
+mod manual;
 mod pairs;
 mod probe;
 mod rank;
