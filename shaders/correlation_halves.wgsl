@@ -5,9 +5,10 @@
 //   G_ab (+)= sum of hi_a * hi_b, and with two parts (sum of hi_a * lo_b + lo_a * hi_b) / 2^11          gram_halves
 //
 // lo * lo is left out: it is below what f32 holds of the sum. Products and sums are in f32, and f16 is decoded by its bits,
-// so the kernel needs no optional feature; what it computes is what correlation_matrix_f16.wgsl does on matrix units.
-// The row of a sample holds hi of all neurons and then lo of all. Threads, tiles, runs of 256 samples and the order of sums
-// are those of `gram`; lo takes workgroup memory too, so there SIDE is 8. Four samples are unrolled in the source.
+// so the kernel needs no optional feature; what it computes is what correlation_matrix_f16.wgsl and _split.wgsl do on
+// matrix units.
+// The row of a sample holds hi of all neurons and then lo of all. Tiles, runs of 256 samples and the order of sums are those
+// of `gram`; lo takes workgroup memory too, so there SIDE is 8. Four samples are unrolled in the source.
 
 struct Params {
   // Words of four values in a row of z, all parts together.

@@ -1,4 +1,4 @@
-// Correlation, fourth part: as `gram_halves` of correlation_halves.wgsl, of two parts, on matrix units that multiply 16 x 16 values in f16
+// Correlation, seventh part: as `gram_halves` of correlation_halves.wgsl, of two parts, on matrix units that multiply 16 x 16 values in f16
 // and add in f32.
 //
 //   G_ab (+)= sum of hi_a * hi_b + (sum of hi_a * lo_b + lo_a * hi_b) / 2^11          gram_matrix_split

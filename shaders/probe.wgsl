@@ -45,14 +45,6 @@ var<immediate> p: Params;
 var<workgroup> left_panel: array<array<vec4<f32>, LEFT>, 16>;
 var<workgroup> right_panel: array<array<vec4<f32>, RIGHT>, 16>;
 
-// Four values of a row of X, where their inner index and their row are.
-fn lay_down(word: u32, row: u32, values: vec4<f32>) {
-  left_panel[word * 4u][row / 4u][row % 4u] = values.x;
-  left_panel[word * 4u + 1u][row / 4u][row % 4u] = values.y;
-  left_panel[word * 4u + 2u][row / 4u][row % 4u] = values.z;
-  left_panel[word * 4u + 3u][row / 4u][row % 4u] = values.w;
-}
-
 @compute @workgroup_size(THREADS)
 fn forward(
   @builtin(workgroup_id) id: vec3<u32>,
@@ -84,14 +76,15 @@ fn forward(
   var d5 = vec4<f32>();
   var d6 = vec4<f32>();
   var d7 = vec4<f32>();
-  // X is row-major: a thread reads four values of a row, of THREADS / 4 rows at once, and lays them down by inner index.
+  // X is row-major: a thread reads four values of each of four rows, and lays them down by inner index, four rows a word. It
+  // writes whole words: parts of one word by different threads would be a race.
+  let fetches = t < LEFT * 4u;
   let left_row = t / 4u;
   let left_word = t % 4u;
   let right_row = t / RIGHT;
   let right_word = t % RIGHT;
-  var at_left = (row + left_row) * p.neurons4 + left_word;
+  var at_left = (row + left_row * 4u) * p.neurons4 + left_word;
   var at_right = right_row * p.columns4 + column4 + right_word;
-  let jump = THREADS / 4u * p.neurons4;
   var next_left0 = vec4<f32>();
   var next_left1 = vec4<f32>();
   var next_left2 = vec4<f32>();
@@ -100,11 +93,11 @@ fn forward(
   var next_right1 = vec4<f32>();
   var next_right2 = vec4<f32>();
   var next_right3 = vec4<f32>();
-  next_left0 = x[at_left];
-  next_left1 = x[at_left + jump];
-  if (SIDE == 8u) {
-    next_left2 = x[at_left + 2u * jump];
-    next_left3 = x[at_left + 3u * jump];
+  if (fetches) {
+    next_left0 = x[at_left];
+    next_left1 = x[at_left + p.neurons4];
+    next_left2 = x[at_left + 2u * p.neurons4];
+    next_left3 = x[at_left + 3u * p.neurons4];
   }
   next_right0 = right[at_right];
   next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
@@ -114,11 +107,12 @@ fn forward(
   }
   for (var k0 = 0u; k0 < p.inner; k0 += 16u) {
     workgroupBarrier();
-    lay_down(left_word, left_row, next_left0);
-    lay_down(left_word, left_row + THREADS / 4u, next_left1);
-    if (SIDE == 8u) {
-      lay_down(left_word, left_row + 2u * (THREADS / 4u), next_left2);
-      lay_down(left_word, left_row + 3u * (THREADS / 4u), next_left3);
+    if (fetches) {
+      let k = left_word * 4u;
+      left_panel[k][left_row] = vec4(next_left0.x, next_left1.x, next_left2.x, next_left3.x);
+      left_panel[k + 1u][left_row] = vec4(next_left0.y, next_left1.y, next_left2.y, next_left3.y);
+      left_panel[k + 2u][left_row] = vec4(next_left0.z, next_left1.z, next_left2.z, next_left3.z);
+      left_panel[k + 3u][left_row] = vec4(next_left0.w, next_left1.w, next_left2.w, next_left3.w);
     }
     right_panel[right_row][right_word] = next_right0;
     right_panel[right_row + THREADS / RIGHT][right_word] = next_right1;
@@ -130,11 +124,11 @@ fn forward(
     at_left += 4u;
     at_right += 16u * p.columns4;
     if (k0 + 16u < p.inner) {
-      next_left0 = x[at_left];
-      next_left1 = x[at_left + jump];
-      if (SIDE == 8u) {
-        next_left2 = x[at_left + 2u * jump];
-        next_left3 = x[at_left + 3u * jump];
+      if (fetches) {
+        next_left0 = x[at_left];
+        next_left1 = x[at_left + p.neurons4];
+        next_left2 = x[at_left + 2u * p.neurons4];
+        next_left3 = x[at_left + 3u * p.neurons4];
       }
       next_right0 = right[at_right];
       next_right1 = right[at_right + THREADS / RIGHT * p.columns4];

@@ -366,7 +366,7 @@ fn marked_loops_are_written_out_and_constants_set() {
     assert!(loops > 0, "some loops are marked");
 }
 
-/// Whatever the tile, a product has the same bits: what a probe does must not depend on the batch that it is in.
+/// Tiles of the size that is chosen cover a result with its padding, once.
 #[test]
 fn tiles_cover_what_they_are_chosen_for() {
     use neurosieve::ops::probe::Tile;

@@ -75,21 +75,37 @@ impl Gpu {
         let mut first = 0;
         while first < groups {
             let some = first..groups.min(first + pace.groups(each));
-            submit(some.clone())?;
-            // Not before: kernels are compiled when they are first submitted.
-            let begun = Instant::now();
-            self.wait(operation)?;
-            pace.took((some.len(), each), begun.elapsed());
+            if let Some(elapsed) = self.clocked(operation, || submit(some.clone()))? {
+                pace.took((some.len(), each), elapsed);
+            }
             first = some.end;
         }
         self.keep_pace(operation, pace);
         Ok(())
     }
 
-    /// The pace that this device has shown at an operation so far.
+    /// Submits, and waits until it is done. How long that took, but where kernels were compiled for it.
+    ///
+    /// # Errors
+    /// What `submit` returns; when the device was lost.
+    pub fn clocked(
+        &self,
+        operation: &str,
+        submit: impl FnOnce() -> Result<()>,
+    ) -> Result<Option<Duration>> {
+        let compiled = self.pipelines.count();
+        let begun = Instant::now();
+        submit()?;
+        self.wait(operation)?;
+        Ok((self.pipelines.count() == compiled).then(|| begun.elapsed()))
+    }
+
+    /// The pace that this device has shown at an operation so far, beginning with a quarter of it: work that is named alike is
+    /// not quite alike.
     pub fn pace(&self, operation: &'static str) -> Pace {
         let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        paces.get(operation).cloned().unwrap_or_default()
+        let known = paces.get(operation);
+        known.map_or_else(Pace::default, |pace| Pace::starting_with(0.25 * pace.work))
     }
 
     /// Keeps a pace for the next time, for all handles to the device.

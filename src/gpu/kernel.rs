@@ -128,6 +128,14 @@ pub(super) struct Pipelines {
     made: Mutex<HashMap<Key, wgpu::ComputePipeline>>,
 }
 
+impl Pipelines {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.len()
+    }
+}
+
 impl Gpu {
     /// Submits dispatches in order, as one piece of work; each sees what the ones before it wrote. Does not wait.
     ///

@@ -162,12 +162,14 @@ impl Meter {
         name: String,
         pass: &dyn Fn(Timestamps<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut seen = self.seen();
         if let Some(Wake(wake)) = self.wake.as_ref().filter(|_| self.dozes()) {
             let begun = Instant::now();
+            // Nothing is locked: it may wait for other work of this thread's.
             wake()?;
-            seen.waking += begun.elapsed();
+            let took = begun.elapsed();
+            self.seen().waking += took;
         }
+        let mut seen = self.seen();
         *self.busy() = Busy::Still;
         let Some(queries) = &self.queries else {
             gpu.wait(operation)?;
@@ -325,7 +327,8 @@ impl Gpu {
         // Copies are recorded before the next submission, which may be an empty one.
         self.scoped(operation, || self.queue.submit([]))?;
         self.wait(operation)?;
-        meter.seen().uploads += begun.elapsed();
+        let took = begun.elapsed();
+        meter.seen().uploads += took;
         Ok(sent)
     }
 
@@ -333,8 +336,9 @@ impl Gpu {
     pub(super) fn copying<T>(&self, copy: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let copied = copy();
+        let took = begun.elapsed();
         if let Some(meter) = &self.meter {
-            meter.seen().uploads += begun.elapsed();
+            meter.seen().uploads += took;
         }
         copied
     }

@@ -9,7 +9,7 @@
 //! }
 //! ```
 //!
-//! What is not marked stays as it is, and what is marked is WGSL without this, too.
+//! Such a loop goes up by one and holds no `break` or `continue` of its own. What is not marked stays as it is, and what is marked is WGSL without this, too.
 
 use std::ops::Range;
 
@@ -70,7 +70,9 @@ fn marked<'a>(line: &'a str, source: &str) -> Option<(&'a str, Range<u32>)> {
     let (name, rest) = head.split_once(" = ")?;
     let (from, rest) = rest.split_once("; ")?;
     let bound = rest.strip_prefix(name)?.strip_prefix(" < ")?;
-    let (to, _) = bound.split_once(';')?;
+    let (to, step) = bound.split_once("; ")?;
+    let by_one = step.strip_prefix(name) == Some("++) {");
+    by_one.then_some(())?;
     Some((name, value(from, source)?..value(to, source)?))
 }
 

@@ -5,6 +5,7 @@ mod correlation;
 mod fleet;
 mod moments;
 mod probe;
+mod products;
 mod quadratic;
 mod recovery;
 mod roofs;

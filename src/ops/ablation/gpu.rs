@@ -228,8 +228,13 @@ impl Samples {
         times: usize,
     ) -> Result<()> {
         let (gpu, width) = (probe.gpu, self.count.div_ceil(GROUP));
-        let each = (2 * GROUP * TILE * probe.used.len()) as f64;
-        gpu.paced("ablation", (width * times, each), |groups| {
+        // A workgroup of a mask goes through all classes, one of everything through a tile of them.
+        let (key, classes) = match kernel.entry {
+            "count" => ("ablation, masks", probe.classes.next_multiple_of(TILE)),
+            _ => ("ablation, everything", TILE),
+        };
+        let each = (2 * GROUP * classes * probe.used.len()) as f64;
+        gpu.paced(key, (width * times, each), |groups| {
             let uniform = Slot::params(&Uniform {
                 samples: self.count as u32,
                 width: width as u32,

@@ -229,7 +229,7 @@ pub struct LayerPairs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
     /// Bytes of host memory for samples and sums in flight; beside them stands what is wanted. A scan takes 256 samples of 384
-    /// neurons, a tile of sums and a few rows a thread whatever it is allowed (on a GPU 256 samples of all neurons, thrice), and
+    /// neurons, a tile of sums and a few rows a thread whatever it is allowed (on a GPU 256 to 1,024 samples of all neurons, thrice), and
     /// stays far below this where less is enough.
     pub memory: u64,
     /// How exact r has to be.

@@ -3,7 +3,6 @@
 use std::mem::offset_of;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -314,10 +313,10 @@ impl<'a> Run<'a> {
                 self.variant.dispatch(&self.constants, z, g, run)
             };
             let dispatches: Vec<_> = partials.iter().enumerate().map(dispatch).collect();
-            self.gpu.submit("correlation", &dispatches)?;
-            let begun = Instant::now();
-            self.gpu.wait("correlation")?;
-            pace.took((count, each), begun.elapsed());
+            let submit = || self.gpu.submit("correlation", &dispatches);
+            if let Some(elapsed) = self.gpu.clocked("correlation", submit)? {
+                pace.took((count, each), elapsed);
+            }
             first += count;
         }
         self.gpu.keep_pace(self.variant.name, pace);

@@ -10,49 +10,68 @@ const MEASURED: (usize, usize) = (2048, 1024);
 /// Samples and neurons of the comparison with exact sums.
 const COMPARED: (usize, usize) = (272, 128);
 
-/// Products of as many samples and neurons of `z`, all tiles of the triangle, computed so often.
-fn products(
-    gpu: &Gpu,
-    variant: &Variant,
-    (samples, neurons): (usize, usize),
-    z: &Buffer<u32>,
-    repeats: usize,
-) -> Result<Buffer<f32>> {
-    let side = neurons / variant.tile;
-    let tiles: Vec<[u32; 2]> = (0..side)
-        .flat_map(|a| (a..side).map(move |b| [a as u32, b as u32]))
-        .collect();
-    let values = tiles.len() * variant.tile * variant.tile;
-    let g = gpu.zeros::<f32>("tiles of the result", values)?;
-    let params = Params {
-        stride: variant.stride(neurons),
-        start: 0,
-        end: samples as u32,
-        count: tiles.len() as u32,
-        first: 0,
-        accumulate: 0,
-        padding: [0; 2],
-    };
-    let count = tiles.len();
-    let tiles = gpu.upload("tiles", &tiles)?;
-    let constants = variant.constants(gpu);
-    let dispatch = variant.dispatch(&constants, (z, &tiles), &g, (&params, count));
-    gpu.submit("correlation", &vec![dispatch; repeats])?;
-    gpu.wait("correlation")?;
-    Ok(g)
+/// All tiles of the triangle of a variant, on a device: submitting them is all that is left.
+pub(super) struct Trial<'a> {
+    variant: &'a Variant,
+    constants: Vec<(&'static str, f64)>,
+    z: Buffer<u32>,
+    tiles: Buffer<[u32; 2]>,
+    g: Buffer<f32>,
+    params: Params,
 }
 
-/// What is timed.
-pub(super) fn measured(gpu: &Gpu, variant: &Variant, repeats: usize) -> Result<()> {
-    let (samples, neurons) = MEASURED;
-    let words = samples * neurons * variant.form.bytes() / 4;
-    // Numbers near 1 as two f16, near 0.01 as an f32: on zeros devices may be faster.
-    let z: Vec<u32> = (0..words as u32)
-        .map(|at| 0x3c00_3c00 + at % 61 * 0x0010_0010)
-        .collect();
-    let z = gpu.upload("samples", &z)?;
-    products(gpu, variant, MEASURED, &z, repeats)?;
-    Ok(())
+impl<'a> Trial<'a> {
+    /// Of samples and neurons that `words` holds, as the variant's form has them.
+    fn new(
+        gpu: &Gpu,
+        variant: &'a Variant,
+        (samples, neurons): (usize, usize),
+        words: &[u32],
+    ) -> Result<Self> {
+        let side = neurons / variant.tile;
+        let tiles: Vec<[u32; 2]> = (0..side)
+            .flat_map(|a| (a..side).map(move |b| [a as u32, b as u32]))
+            .collect();
+        let values = tiles.len() * variant.tile * variant.tile;
+        Ok(Self {
+            variant,
+            constants: variant.constants(gpu),
+            z: gpu.upload("samples", words)?,
+            g: gpu.zeros("tiles of the result", values)?,
+            params: Params {
+                stride: variant.stride(neurons),
+                start: 0,
+                end: samples as u32,
+                count: tiles.len() as u32,
+                first: 0,
+                accumulate: 0,
+                padding: [0; 2],
+            },
+            tiles: gpu.upload("tiles", &tiles)?,
+        })
+    }
+
+    /// What is timed.
+    pub(super) fn of_speed(gpu: &Gpu, variant: &'a Variant) -> Result<Self> {
+        let (samples, neurons) = MEASURED;
+        let words = (samples * neurons * variant.form.bytes() / 4) as u32;
+        // Numbers near 1 as two f16, near 0.01 as an f32: on zeros devices may be faster.
+        let z: Vec<u32> = (0..words)
+            .map(|at| 0x3c00_3c00 + at % 61 * 0x0010_0010)
+            .collect();
+        Self::new(gpu, variant, MEASURED, &z)
+    }
+
+    /// Computes them so often, and waits.
+    pub(super) fn run(&self, gpu: &Gpu, repeats: usize) -> Result<()> {
+        let run = (&self.params, self.tiles.len());
+        let constants = &self.constants;
+        let dispatch = self
+            .variant
+            .dispatch(constants, (&self.z, &self.tiles), &self.g, run);
+        gpu.submit("correlation", &vec![dispatch; repeats])?;
+        gpu.wait("correlation")
+    }
 }
 
 /// Whether a variant computes sums of whole numbers exactly, as it must: drivers may list matrix units that do something else.
@@ -78,8 +97,9 @@ pub(super) fn compare(gpu: &Gpu, variant: &Variant) -> Result<()> {
             }
         }
     }
-    let z = gpu.upload("samples", &words)?;
-    let g = gpu.download(&products(gpu, variant, COMPARED, &z, 1)?)?;
+    let trial = Trial::new(gpu, variant, COMPARED, &words)?;
+    trial.run(gpu, 1)?;
+    let g = gpu.download(&trial.g)?;
     let low = match variant.form {
         Form::Halves(2) => 1.0 / 4096.0,
         _ => 0.0,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytemuck::{Pod, Zeroable};
 
 use super::precision::{Kernels, Precision};
-use super::trial::{compare, measured};
+use super::trial::{Trial, compare};
 use crate::error::{Result, Trouble};
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, MatrixUnits, Slot};
 
@@ -392,29 +392,48 @@ pub(super) fn fastest(
         let variant = possible.iter().find(|variant| variant.number == number);
         *variant.expect("one of the candidates")
     };
-    let compared = RefCell::new(Vec::new());
+    let trials: RefCell<Vec<(usize, Trial<'_>)>> = RefCell::default();
     let repeats = Cell::new(0);
     let run = |number: usize| {
-        let variant = by_number(number);
-        if variant.units.is_some() && !compared.borrow().contains(&number) {
-            compare(gpu, variant)?;
-            compared.borrow_mut().push(number);
-        }
-        if repeats.get() == 0 {
-            measured(gpu, variant, 1)?; // compiles it
-            let begun = Instant::now();
-            // Devices raise their clock slowly, and none is to be measured before the others.
-            while gpu.report().kind.is_real() && begun.elapsed() < AWAKE {
-                measured(gpu, variant, REPEATS)?;
+        let mut trials = trials.borrow_mut();
+        let known = trials.iter().position(|(of, _)| *of == number);
+        let place = match known {
+            Some(place) => place,
+            None => {
+                // The first call of each is not timed.
+                let variant = by_number(number);
+                if variant.units.is_some() {
+                    compare(gpu, variant)?;
+                }
+                trials.push((number, Trial::of_speed(gpu, variant)?));
+                trials.len() - 1
             }
-            let begun = Instant::now();
-            measured(gpu, variant, 1)?;
-            let fit = LONG_ENOUGH.as_secs_f64() / begun.elapsed().as_secs_f64().max(1e-6);
-            repeats.set((fit as usize).clamp(1, REPEATS));
+        };
+        let trial = &trials[place].1;
+        if repeats.get() == 0 {
+            repeats.set(repeated(gpu, trial)?);
         }
-        measured(gpu, variant, repeats.get())
+        trial.run(gpu, repeats.get())
     };
     let worth = flop >= WORTH_MEASURING;
     let number = gpu.tuned(choice(precision, kernels), &numbers, worth, &run)?;
     Ok(by_number(number))
+}
+
+/// How often a trial is repeated to take long enough, on a device that has raised its clock: none is to be measured before the
+/// others.
+fn repeated(gpu: &Gpu, trial: &Trial<'_>) -> Result<usize> {
+    let fitting = || {
+        let begun = Instant::now();
+        trial.run(gpu, 1)?;
+        let fit = LONG_ENOUGH.as_secs_f64() / begun.elapsed().as_secs_f64().max(1e-6);
+        Ok((fit as usize).clamp(1, REPEATS))
+    };
+    trial.run(gpu, 1)?; // compiles it
+    let few = fitting()?;
+    let begun = Instant::now();
+    while gpu.report().kind.is_real() && begun.elapsed() < AWAKE {
+        trial.run(gpu, few)?;
+    }
+    fitting()
 }

@@ -40,7 +40,7 @@ pub enum Solver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Inner {
     /// Natively. Coordinate descent waits for itself more than it computes: on an H100 eight programmes of 1,600 entries took
-    /// 90 ms, and 150 ms with their way there and back, where 16 threads took 75 ms; software adapters share the processor.
+    /// 90 ms, and 130 to 160 ms with their way there and back, where 16 threads took 72 ms; software adapters share the processor.
     #[default]
     Native,
     /// On the device.

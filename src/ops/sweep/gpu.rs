@@ -297,7 +297,9 @@ impl<'a, 'p> Fixed<'a, 'p> {
             MANY_CLASSES
         };
         let after: Vec<_> = logits.iter().map(Buffer::all).collect();
-        let each = (2 * GROUP * plan.longest * plan.classes) as f64;
+        // As many classes as the registers hold are computed, whether they are there or not.
+        let classes = if plan.few() { FEW } else { plan.classes };
+        let each = (2 * GROUP * plan.longest * classes) as f64;
         paced(
             gpu,
             kernel,
@@ -356,7 +358,12 @@ fn paced<'a>(
     (times, each): (usize, f64),
 ) -> Result<()> {
     let work = (uniform.width as usize * times, each);
-    gpu.paced(kernel.entry, work, |groups| {
+    let key = match kernel.entry {
+        "few" => "sweep, few classes",
+        "many" => "sweep, many classes",
+        _ => "sweep, counts",
+    };
+    gpu.paced(key, work, |groups| {
         let uniform = Slot::params(&Uniform {
             count: groups.len() as u32,
             first: groups.start as u32,
