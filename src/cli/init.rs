@@ -84,7 +84,7 @@ fn parts(data: &[PathBuf]) -> Result<[Part; 3]> {
         match extension.as_str() {
             "npy" if stem.contains("label") => part.labels.push(file),
             "safetensors" | "npy" | "npz" | "hdf5" | "h5" | "json" | "jsonl" => {
-                part.activations.push(file)
+                part.activations.push(file);
             }
             "label" | "txt" => part.labels.push(file),
             // Beside activations this is their words.
@@ -173,7 +173,7 @@ fn specification(
     match layers_units {
         Some((layers, units)) => line(&format!("layers_units = \"{layers}x{units}\"")),
         None if layers == 1 => {
-            line("# layers_units = \"13x768\" # the files do not say what belongs to which layer")
+            line("# layers_units = \"13x768\" # the files do not say what belongs to which layer");
         }
         None => line(&format!("# {layers} layers, as the files say")),
     }
