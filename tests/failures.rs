@@ -1,7 +1,7 @@
 //! A device that is missing, too small, broken or lost ends in an error that says so, never in zeros.
 
 use neurosieve::error::{Error, Trouble};
-use neurosieve::gpu::{Binding, Choice, Dispatch, Kernel, adapters, choose};
+use neurosieve::gpu::{Binding, Choice, Dispatch, Kernel, Pace, adapters, choose};
 
 use crate::support;
 
@@ -265,5 +265,49 @@ fn running_out_of_memory_is_tried_again_with_smaller_blocks_and_other_errors_are
     for other in [Trouble::Refused, Trouble::Lost] {
         assert!(attempt(other, 0).is_err());
         assert_eq!(*limit.borrow(), [first]);
+    }
+}
+
+#[test]
+fn submissions_grow_to_a_tenth_of_a_second_and_what_is_less_teaches_nothing() {
+    let ms = std::time::Duration::from_millis;
+    let mut pace = Pace::starting_with(1000.0);
+    assert_eq!((pace.groups(10.0), pace.groups(1e9)), (100, 1));
+    pace.took((40, 10.0), ms(1));
+    assert_eq!(pace.groups(10.0), 100, "the rest of something");
+    pace.took((100, 10.0), ms(10));
+    assert_eq!(pace.groups(10.0), 1000);
+    pace.took((1000, 10.0), ms(0));
+    assert_eq!(pace.groups(10.0), 64_000, "no more than that at once");
+    pace.took((3, 10.0), ms(1000));
+    assert_eq!(
+        pace.groups(10.0),
+        1,
+        "a short one that took too long counts"
+    );
+    // One workgroup is as much as fits, though it is less than what is meant.
+    let mut pace = Pace::starting_with(1000.0);
+    pace.took((1, 600.0), ms(10));
+    assert_eq!(pace.groups(600.0), 10);
+}
+
+#[test]
+fn a_device_remembers_a_pace_that_small_work_does_not_wear_down() {
+    let Some(gpu) =
+        support::own_gpu("a_device_remembers_a_pace_that_small_work_does_not_wear_down")
+    else {
+        return;
+    };
+    let mut pace = gpu.pace("test");
+    pace.took(
+        (pace.groups(1e6), 1e6),
+        std::time::Duration::from_millis(100),
+    );
+    let learned = pace.groups(1e6);
+    gpu.keep_pace("test", pace);
+    for _ in 0..5 {
+        let pace = gpu.clone().pace("test");
+        assert_eq!(pace.groups(1e6), learned / 4, "it begins with a quarter");
+        gpu.keep_pace("test", pace);
     }
 }

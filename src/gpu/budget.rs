@@ -108,8 +108,11 @@ impl Gpu {
         known.map_or_else(Pace::default, |pace| Pace::starting_with(0.25 * pace.work))
     }
 
-    /// Keeps a pace for the next time, for all handles to the device.
+    /// Keeps a pace for the next time, for all handles to the device, where it has learned something.
     pub fn keep_pace(&self, operation: &'static str, pace: Pace) {
+        if !pace.learned {
+            return;
+        }
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         paces.insert(operation, pace);
     }
@@ -142,6 +145,8 @@ impl Gpu {
 pub struct Pace {
     /// FLOP, or values, of a submission.
     work: f64,
+    /// Whether a submission has told it something.
+    learned: bool,
 }
 
 /// What takes 0.1 s at 10 GFLOP/s, slower than any device that would be used.
@@ -154,7 +159,10 @@ impl Default for Pace {
 impl Pace {
     /// Starts with so much work a submission.
     pub fn starting_with(work: f64) -> Self {
-        Self { work }
+        Self {
+            work,
+            learned: false,
+        }
     }
 
     /// How many workgroups to submit next, each of which is so much work.
@@ -171,5 +179,6 @@ impl Pace {
         }
         let ratio = SUBMISSION.as_secs_f64() / elapsed.as_secs_f64().max(1e-6);
         self.work = (groups as f64 * each * ratio.clamp(0.05, 64.0)).max(1.0);
+        self.learned = true;
     }
 }
