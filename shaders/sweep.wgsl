@@ -4,11 +4,13 @@
 //   logit_c(k) = logit_c(k - 1) + w_jc * d_j      with j the k-th neuron of the ordering, d = x - what replaces x
 //   right(k)   = the first of the largest logits is the label's
 //
-// Pass 1 (`few` for at most 16 classes, logits in registers; `many` for any number, logits in memory): one thread a
-// sample and ordering walks the ordering once and leaves one bit a point, 32 points a word, in `hits`.
-// Pass 2 (`count`): one thread a point, ordering and group of samples adds the bits over the group's samples, which
-// follow one another: all of them, or those of a class. Integers alone, no atomics: the counts are exact and do not depend
-// on any order. Neighbouring threads read neighbouring words throughout.
+// With at most 64 classes, logits in registers. Where there are few samples, orderings are cut into pieces of 256 points, so that
+// there is work for a whole device: `sums` adds what each piece adds to the logits, and `carry` makes of these the logits that each
+// piece starts from. `few` walks every piece, or the whole ordering: one thread a sample and piece leaves one bit a point, 32
+// points a word, in `hits`. Eight neurons are fetched at once: a walk that waits for each in turn waits most of the time.
+// With more classes, logits in memory: `many` walks whole orderings, one thread a sample and ordering.
+// Then `count` adds the bits over a group's samples, which follow one another: all of them, or those of a class. Integers
+// alone, no atomics: the counts are exact and do not depend on any order.
 
 struct Params {
   // Samples on the device, and workgroups of 64 that they take.
@@ -31,34 +33,53 @@ struct Span {
   // Its first row in `hits`, K / 32 + 1 rows; its first place in `counts`, K + 1 places.
   row: u32,
   point: u32,
+  // Its first piece, and how many it has.
+  piece: u32,
+  pieces: u32,
 }
+
+// Some points of an ordering that follow one another: 256 or what is left of it, or all.
+struct Piece {
+  // Where its first neuron stands in `orders`, and how many of the ordering's there are from there on.
+  start: u32,
+  length: u32,
+  // Points, its neurons or one more where the ordering ends, and the first of its rows in `hits`.
+  points: u32,
+  row: u32,
+  // Its place in the ordering: the first starts from `initial`.
+  place: u32,
+}
+
+// Words of four classes.
+const QUADS: u32 = 4u;
+const PIECE: u32 = 256u;
 
 @group(0) @binding(0) var<storage, read> deviations: array<f32>; // neurons x samples
 @group(0) @binding(1) var<storage, read> weights: array<f32>; // neurons x classes
-@group(0) @binding(1) var<storage, read> weights4: array<vec4<f32>>; // neurons x 16 classes, padded with zeros
-@group(0) @binding(2) var<storage, read> initial: array<f32>; // classes, padded to 16 with -3e38
+@group(0) @binding(1) var<storage, read> weights4: array<array<vec4<f32>, QUADS>>; // neurons x classes, padded with zeros
+@group(0) @binding(2) var<storage, read> initial: array<f32>; // classes
+@group(0) @binding(2) var<storage, read> initial4: array<vec4<f32>>; // classes, padded with -3e38
 @group(0) @binding(3) var<storage, read> orders: array<u32>; // all orderings, one after another
 @group(0) @binding(4) var<storage, read> spans: array<Span>; // orderings
+@group(0) @binding(4) var<storage, read> parts: array<Piece>; // pieces of all orderings
 @group(0) @binding(5) var<storage, read> labels: array<u32>; // samples
 @group(0) @binding(6) var<storage, read_write> hits: array<u32>; // rows of all orderings x samples
 var<immediate> p: Params;
 @group(0) @binding(7) var<storage, read_write> logits: array<f32>; // orderings x classes x samples
+@group(0) @binding(7) var<storage, read> starts_from: array<vec4<f32>>; // pieces x QUADS x samples
 
-// 1 where the first of the largest of 16 logits is the label's.
-fn right(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, label: u32) -> u32 {
-  let four = max(max(a, b), max(c, d));
-  let largest = vec4<f32>(max(max(four.x, four.y), max(four.z, four.w)));
-  let none = vec4<u32>(16u);
-  let first = min(
-    min(
-      select(none, vec4<u32>(0u, 1u, 2u, 3u), a == largest),
-      select(none, vec4<u32>(4u, 5u, 6u, 7u), b == largest),
-    ),
-    min(
-      select(none, vec4<u32>(8u, 9u, 10u, 11u), c == largest),
-      select(none, vec4<u32>(12u, 13u, 14u, 15u), d == largest),
-    ),
-  );
+// 1 where the first of the largest logits is the label's.
+fn right(logits: array<vec4<f32>, QUADS>, label: u32) -> u32 {
+  var most = logits[0];
+  for (var i = 1u; i < QUADS; i++) { // unroll
+    most = max(most, logits[i]);
+  }
+  let largest = vec4<f32>(max(max(most.x, most.y), max(most.z, most.w)));
+  let none = vec4<u32>(4u * QUADS);
+  var first = none;
+  for (var i = 0u; i < QUADS; i++) { // unroll
+    first = min(first, select(none, vec4<u32>(4u * i, 4u * i + 1u, 4u * i + 2u, 4u * i + 3u), logits[i] == largest));
+  }
   return u32(min(min(first.x, first.y), min(first.z, first.w)) == label);
 }
 
@@ -73,29 +94,106 @@ fn few(
   if (group >= p.count || sample >= p.samples) {
     return;
   }
-  let span = spans[(p.first + group) / p.width];
+  let at = (p.first + group) / p.width;
+  let part = parts[at];
   let label = labels[sample];
-  var a = vec4<f32>(initial[0], initial[1], initial[2], initial[3]);
-  var b = vec4<f32>(initial[4], initial[5], initial[6], initial[7]);
-  var c = vec4<f32>(initial[8], initial[9], initial[10], initial[11]);
-  var d = vec4<f32>(initial[12], initial[13], initial[14], initial[15]);
-  var word = right(a, b, c, d, label);
-  var to = span.row * p.samples + sample;
-  for (var k = 1u; k <= span.length; k += 1u) {
-    let neuron = orders[span.start + k - 1u];
-    let deviation = vec4<f32>(deviations[neuron * p.samples + sample]);
-    a = fma(deviation, weights4[neuron * 4u], a);
-    b = fma(deviation, weights4[neuron * 4u + 1u], b);
-    c = fma(deviation, weights4[neuron * 4u + 2u], c);
-    d = fma(deviation, weights4[neuron * 4u + 3u], d);
-    if (k % 32u == 0u) {
-      hits[to] = word;
-      to += p.samples;
-      word = 0u;
+  var now = array<vec4<f32>, QUADS>();
+  for (var i = 0u; i < QUADS; i++) { // unroll
+    now[i] = initial4[i];
+    if (part.place > 0u) {
+      now[i] = starts_from[(at * QUADS + i) * p.samples + sample];
     }
-    word |= right(a, b, c, d, label) << (k % 32u);
   }
-  hits[to] = word;
+  // What stands behind the last neuron is fetched in its stead and reaches no point that is counted.
+  let last = max(part.length, 1u) - 1u;
+  var to = part.row * p.samples + sample;
+  for (var k0 = 0u; k0 < part.points; k0 += 32u) {
+    var word = 0u;
+    for (var k1 = k0; k1 < min(k0 + 32u, part.points); k1 += 8u) {
+      var neurons = array<u32, 8>();
+      var steps = array<f32, 8>();
+      for (var j = 0u; j < 8u; j++) { // unroll
+        neurons[j] = orders[part.start + min(k1 + j, last)];
+        steps[j] = deviations[neurons[j] * p.samples + sample];
+      }
+      for (var j = 0u; j < 8u; j++) { // unroll
+        word |= right(now, label) << (k1 + j - k0);
+        for (var i = 0u; i < QUADS; i++) { // unroll
+          now[i] = fma(vec4<f32>(steps[j]), weights4[neurons[j]][i], now[i]);
+        }
+      }
+    }
+    hits[to] = word;
+    to += p.samples;
+  }
+}
+
+@group(0) @binding(4) var<storage, read_write> added: array<vec4<f32>>; // pieces x QUADS x samples
+@group(0) @binding(3) var<storage, read> pieces: array<Piece>; // pieces of all orderings
+@group(0) @binding(2) var<storage, read> order: array<u32>; // all orderings, one after another
+
+@compute @workgroup_size(64)
+fn sums(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let group = id.y * groups.x + id.x;
+  let sample = ((p.first + group) % p.width) * 64u + thread;
+  if (group >= p.count || sample >= p.samples) {
+    return;
+  }
+  let at = (p.first + group) / p.width;
+  let part = pieces[at];
+  // Nothing starts from where an ordering ends.
+  if (part.length < PIECE) {
+    return;
+  }
+  var sum = array<vec4<f32>, QUADS>();
+  for (var k0 = 0u; k0 < PIECE; k0 += 8u) {
+    var neurons = array<u32, 8>();
+    var steps = array<f32, 8>();
+    for (var j = 0u; j < 8u; j++) { // unroll
+      neurons[j] = order[part.start + k0 + j];
+      steps[j] = deviations[neurons[j] * p.samples + sample];
+    }
+    for (var j = 0u; j < 8u; j++) { // unroll
+      for (var i = 0u; i < QUADS; i++) { // unroll
+        sum[i] = fma(vec4<f32>(steps[j]), weights4[neurons[j]][i], sum[i]);
+      }
+    }
+  }
+  for (var i = 0u; i < QUADS; i++) { // unroll
+    added[(at * QUADS + i) * p.samples + sample] = sum[i];
+  }
+}
+
+@group(0) @binding(0) var<storage, read> begins: array<vec4<f32>>; // classes, padded with -3e38
+@group(0) @binding(1) var<storage, read> paths: array<Span>; // orderings
+@group(0) @binding(2) var<storage, read_write> carried: array<vec4<f32>>; // pieces x QUADS x samples
+
+// What `sums` left becomes the logits before each piece.
+@compute @workgroup_size(64)
+fn carry(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let group = id.y * groups.x + id.x;
+  let sample = ((p.first + group) % p.width) * 64u + thread;
+  if (group >= p.count || sample >= p.samples) {
+    return;
+  }
+  let place = (p.first + group) / p.width;
+  let path = paths[place / QUADS];
+  let q = place % QUADS;
+  var now = begins[q];
+  for (var piece = path.piece; piece < path.piece + path.pieces; piece += 1u) {
+    let at = (piece * QUADS + q) * p.samples + sample;
+    let more = carried[at];
+    carried[at] = now;
+    now += more;
+  }
 }
 
 @compute @workgroup_size(64)
@@ -148,33 +246,45 @@ fn many(
   hits[to] = word;
 }
 
-@group(0) @binding(0) var<storage, read> marks: array<u32>; // what pass 1 left in `hits`
+@group(0) @binding(0) var<storage, read> marks: array<u32>; // what was left in `hits`
 @group(0) @binding(1) var<storage, read> walks: array<Span>; // orderings
 @group(0) @binding(2) var<storage, read> starts: array<u32>; // where groups begin among the samples, and their end
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>; // groups x points of all orderings
-var<immediate> q: Params; // `width` is workgroups of 64 points that the longest ordering takes
+var<immediate> q: Params; // `width` is words of 32 points that the longest ordering takes
 
-@compute @workgroup_size(64)
+var<workgroup> shares: array<u32, 256>;
+
+// 32 points of an ordering and a group of samples: a thread counts a point among an eighth of the samples.
+@compute @workgroup_size(256)
 fn count(
   @builtin(workgroup_id) id: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
   let group = id.y * groups.x + id.x;
-  let k = ((q.first + group) % q.width) * 64u + thread;
   if (group >= q.count) {
     return;
   }
+  let word = (q.first + group) % q.width;
   let place = (q.first + group) / q.width;
   let walk = walks[place / q.groups];
   let counted = place % q.groups;
-  if (k > walk.length) {
+  if (word * 32u > walk.length) {
     return;
   }
-  let row = (walk.row + k / 32u) * q.samples;
+  let bit = thread % 32u;
+  let row = (walk.row + word) * q.samples;
   var total = 0u;
-  for (var sample = starts[counted]; sample < starts[counted + 1u]; sample += 1u) {
-    total += (marks[row + sample] >> (k % 32u)) & 1u;
+  for (var sample = starts[counted] + thread / 32u; sample < starts[counted + 1u]; sample += 8u) {
+    total += (marks[row + sample] >> bit) & 1u;
   }
-  counts[counted * q.points + walk.point + k] = total;
+  shares[thread] = total;
+  workgroupBarrier();
+  let k = word * 32u + bit;
+  if (thread < 32u && k <= walk.length) {
+    for (var share = 1u; share < 8u; share += 1u) {
+      total += shares[share * 32u + bit];
+    }
+    counts[counted * q.points + walk.point + k] = total;
+  }
 }

@@ -142,6 +142,110 @@ fn the_training_is_neuroxs() {
     }
 }
 
+/// Classes, neurons and samples of a batch on either side of what kernels do at once, against a training in f64 that adds one
+/// term after the other.
+#[test]
+fn every_width_trains_alike() {
+    let samples = 150;
+    for classes in [2, 8, 9, 17, 33, 64, 65, 130] {
+        for (neurons, batch) in [(1, 40), (3, 49), (9, 70), (33, 150)] {
+            let x = Array2::from_shape_fn((samples, neurons), |(i, j)| {
+                (((7 * i + 5 * j) % 13) as f32 - 6.0) / 4.0
+            });
+            let of = |i: usize| 7 * i % classes;
+            let names = (0..classes).map(|class| class.to_string()).collect();
+            let ids = (0..samples).map(|i| of(i) as u32).collect();
+            let labels = Labels::new(ids, names).expect("they are labels");
+            let weights = Array2::from_shape_fn((classes, neurons), |(c, j)| {
+                ((c + 2 * j) % 5) as f32 / 10.0 - 0.17
+            });
+            let bias = Array1::from_shape_fn(classes, |c| (c % 3) as f32 / 10.0);
+            let problem = Problem {
+                response: Response::Classes(&labels),
+                neurons: Neurons::All,
+                l1: 1e-3,
+                l2: 1e-3,
+                start: Start::Given {
+                    weights: weights.view(),
+                    bias: bias.view(),
+                },
+            };
+            let params = Params {
+                epochs: 1,
+                batch,
+                ..Params::default()
+            };
+            let trained = adam::train(x.view(), &[problem], &params, &mut |_| {}).unwrap();
+            let (w, b) = plain(&x, &labels, (&weights, &bias), batch);
+            for (class, weights) in trained[0].weights.outer_iter().enumerate() {
+                if labels.present().binary_search(&(class as u32)).is_err() {
+                    continue; // left out, as in every fit
+                }
+                let pairs = weights.into_iter().zip(w.row(class));
+                let pairs = pairs.chain([(&trained[0].bias[class], &b[class])]);
+                for (ours, exact) in pairs {
+                    let off = (f64::from(*ours) - exact).abs();
+                    assert!(off < 2e-6, "{classes} classes, {neurons} neurons: {off:e}");
+                }
+            }
+        }
+    }
+}
+
+/// One epoch with both penalties 1e-3, in f64, of the classes that occur.
+fn plain(
+    x: &Array2<f32>,
+    labels: &Labels,
+    start: (&Array2<f32>, &Array1<f32>),
+    batch: usize,
+) -> (Array2<f64>, Array1<f64>) {
+    let present: Vec<usize> = labels.present().iter().map(|&c| c as usize).collect();
+    let (mut w, mut b) = (start.0.mapv(f64::from), start.1.mapv(f64::from));
+    let mut moments = vec![[0.0; 2]; w.len() + b.len()];
+    let d = x.ncols();
+    for (step, from) in (0..x.nrows()).step_by(batch).enumerate() {
+        let rows = from..(from + batch).min(x.nrows());
+        let norm = present.iter().map(|&c| w.row(c).mapv(|v| v * v).sum());
+        let norm = norm.sum::<f64>().sqrt();
+        let mut g = vec![0.0; moments.len()];
+        for i in rows.clone() {
+            let logit = |c: usize| {
+                let terms = x.row(i).into_iter().zip(w.row(c));
+                (b[c] + terms.map(|(x, w)| f64::from(*x) * w).sum::<f64>()).exp()
+            };
+            let total: f64 = present.iter().map(|&c| logit(c)).sum();
+            for &c in &present {
+                let own = f64::from(u8::from(labels.ids()[i] as usize == c));
+                let r = (logit(c) / total - own) / rows.len() as f64;
+                for j in 0..d {
+                    g[c * d + j] += r * f64::from(x[(i, j)]);
+                }
+                g[w.len() + c] += r;
+            }
+        }
+        let t = (step + 1) as i32;
+        for &c in &present {
+            for j in 0..=d {
+                let at = if j < d { c * d + j } else { w.len() + c };
+                let v = if j < d { w[(c, j)] } else { b[c] };
+                let sign = if v == 0.0 { 0.0 } else { v.signum() };
+                let pull = if j < d { 1e-3 * (sign + v / norm) } else { 0.0 };
+                let [first, second] = &mut moments[at];
+                *first = 0.9 * *first + 0.1 * (g[at] + pull);
+                *second = 0.999 * *second + 0.001 * (g[at] + pull).powi(2);
+                let size = (*second / (1.0 - 0.999f64.powi(t))).sqrt() + 1e-8;
+                let moved = v - 1e-3 * *first / (1.0 - 0.9f64.powi(t)) / size;
+                if j < d {
+                    w[(c, j)] = moved;
+                } else {
+                    b[c] = moved;
+                }
+            }
+        }
+    }
+    (w, b)
+}
+
 /// What NeuroX's training is not.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mistake {

@@ -7,17 +7,21 @@ use bytemuck::{Pod, Zeroable};
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
+use super::plan::{PIECES, Piece, Plan, SPAN, Span};
 use super::{Params, partial};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, blocks};
 use crate::labels::Labels;
 use crate::ops::partial::Groups;
 
-/// Samples, or points, a workgroup.
+/// Samples a workgroup.
 const GROUP: usize = 64;
 
-/// Classes whose logits fit the registers of a thread.
-const FEW: usize = 16;
+/// Neurons whose activations are turned at once: a line of the cache.
+const BESIDE: usize = 16;
+
+/// Points and shares of the samples that a workgroup counts.
+const COUNTERS: usize = 256;
 
 /// The logit of a class that does not exist.
 const NEVER: f32 = -3e38;
@@ -35,16 +39,6 @@ struct Uniform {
     padding: u32,
 }
 
-/// Where an ordering's numbers lie.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Span {
-    start: u32,
-    length: u32,
-    row: u32,
-    point: u32,
-}
-
 const UNIFORM: Layout = Layout {
     name: "Params",
     size: size_of::<Uniform>(),
@@ -57,17 +51,6 @@ const UNIFORM: Layout = Layout {
         ("groups", offset_of!(Uniform, groups)),
         ("points", offset_of!(Uniform, points)),
         ("padding", offset_of!(Uniform, padding)),
-    ],
-};
-
-const SPAN: Layout = Layout {
-    name: "Span",
-    size: size_of::<Span>(),
-    fields: &[
-        ("start", offset_of!(Span, start)),
-        ("length", offset_of!(Span, length)),
-        ("row", offset_of!(Span, row)),
-        ("point", offset_of!(Span, point)),
     ],
 };
 
@@ -87,11 +70,12 @@ pub const KERNELS: &[Kernel] = &[
         &[
             Binding::read("deviations"),
             Binding::read("weights4"),
-            Binding::read("initial"),
+            Binding::read("initial4"),
             Binding::read("orders"),
-            Binding::read_structs("spans", SPAN),
+            Binding::read_structs("parts", PIECES),
             Binding::read("labels"),
             Binding::read_write("hits"),
+            Binding::read("starts_from"),
             Binding::params("p", UNIFORM),
         ],
     ),
@@ -105,8 +89,28 @@ pub const KERNELS: &[Kernel] = &[
             Binding::read_structs("spans", SPAN),
             Binding::read("labels"),
             Binding::read_write("hits"),
-            Binding::params("p", UNIFORM),
             Binding::read_write("logits"),
+            Binding::params("p", UNIFORM),
+        ],
+    ),
+    kernel(
+        "sums",
+        &[
+            Binding::read("deviations"),
+            Binding::read("weights4"),
+            Binding::read("order"),
+            Binding::read_structs("pieces", PIECES),
+            Binding::read_write("added"),
+            Binding::params("p", UNIFORM),
+        ],
+    ),
+    kernel(
+        "carry",
+        &[
+            Binding::read("begins"),
+            Binding::read_structs("paths", SPAN),
+            Binding::read_write("carried"),
+            Binding::params("p", UNIFORM),
         ],
     ),
     kernel(
@@ -120,28 +124,32 @@ pub const KERNELS: &[Kernel] = &[
         ],
     ),
 ];
-const FEW_CLASSES: &Kernel = &KERNELS[0];
-const MANY_CLASSES: &Kernel = &KERNELS[1];
-const COUNT: &Kernel = &KERNELS[2];
+const FEW: &Kernel = &KERNELS[0];
+const MANY: &Kernel = &KERNELS[1];
+const SUMS: &Kernel = &KERNELS[2];
+const CARRY: &Kernel = &KERNELS[3];
+const COUNT: &Kernel = &KERNELS[4];
 
-/// Right samples of each group (rows) at every point of every ordering.
+/// Right samples of each group (rows) at every point of every ordering; `samples` are those of all devices.
 pub(super) fn counts(
     gpu: &Gpu,
     x: ArrayView2<'_, f32>,
     labels: &Labels,
     params: &Params<'_>,
-    groups: &Groups,
+    (groups, samples): (&Groups, usize),
 ) -> Result<Vec<Array2<u32>>> {
     if params.orderings.is_empty() {
         return Ok(Vec::new());
     }
     gpu.fitting(|gpu| {
-        let plan = Plan::new(params);
+        let plan = Plan::new(params, samples);
         let mut counts = Array2::<u32>::zeros((groups.len(), plan.points));
-        let on_device = Fixed::new(gpu, &plan, params)?;
-        for block in blocks(x.nrows(), plan.samples_at_once(gpu)?) {
-            let hits = on_device.hits(&plan, x, labels, &groups.samples[block.clone()])?;
-            on_device.count(&plan, groups, &block, &hits, &mut counts)?;
+        let fixed = Fixed::new(gpu, &plan, params)?;
+        for block in blocks(x.nrows(), samples_at_once(&plan, gpu)?) {
+            let rows = &groups.samples[block.clone()];
+            let on_device = fixed.block(&plan, x, labels, rows)?;
+            fixed.hits(&plan, &on_device)?;
+            fixed.count(&plan, groups, &block, &on_device.hits, &mut counts)?;
         }
         let of_ordering = |span: &Span| {
             let first = span.point as usize;
@@ -152,67 +160,10 @@ pub(super) fn counts(
     })
 }
 
-/// What is where, for any block of samples.
-struct Plan {
-    classes: usize,
-    /// The neurons that any ordering lists, ascending: only they go to the device.
-    used: Vec<usize>,
-    /// All orderings one after another, as places in `used`.
-    orders: Vec<u32>,
-    spans: Vec<Span>,
-    /// Rows of hits, and points, of all orderings.
-    rows: usize,
-    points: usize,
-    longest: usize,
-}
-
-impl Plan {
-    fn new(params: &Params<'_>) -> Self {
-        let mut used: Vec<usize> = params.orderings.iter().flatten().copied().collect();
-        used.sort_unstable();
-        used.dedup();
-        let mut place = vec![0u32; params.weights.ncols()];
-        for (at, &neuron) in (0u32..).zip(&used) {
-            place[neuron] = at;
-        }
-        let mut plan = Self {
-            classes: params.weights.nrows(),
-            used,
-            orders: Vec::new(),
-            spans: Vec::new(),
-            rows: 0,
-            points: 0,
-            longest: 0,
-        };
-        for ordering in params.orderings {
-            plan.spans.push(Span {
-                start: plan.orders.len() as u32,
-                length: ordering.len() as u32,
-                row: plan.rows as u32,
-                point: plan.points as u32,
-            });
-            plan.orders
-                .extend(ordering.iter().map(|&neuron| place[neuron]));
-            plan.rows += ordering.len() / 32 + 1;
-            plan.points += ordering.len() + 1;
-            plan.longest = plan.longest.max(ordering.len());
-        }
-        plan
-    }
-
-    fn few(&self) -> bool {
-        self.classes <= FEW
-    }
-
-    /// The largest block of samples whose activations, hits and logits each fit a binding.
-    fn samples_at_once(&self, gpu: &Gpu) -> Result<usize> {
-        let logits = match self.few() {
-            true => 0,
-            false => self.spans.len() * self.classes,
-        };
-        let words = self.used.len().max(self.rows).max(logits);
-        gpu.fit("samples", words * 4, 1)
-    }
+/// The largest block of samples whose activations, hits and logits each fit a binding.
+fn samples_at_once(plan: &Plan, gpu: &Gpu) -> Result<usize> {
+    let words = plan.used.len().max(plan.rows).max(plan.logits());
+    gpu.fit("samples", words * 4, 1)
 }
 
 /// What stays on the device from one block of samples to the next.
@@ -223,15 +174,26 @@ struct Fixed<'a, 'p> {
     initial: Buffer<f32>,
     orders: Buffer<u32>,
     spans: Buffer<Span>,
+    pieces: Buffer<Piece>,
+}
+
+/// A block of samples on the device.
+struct Block {
+    samples: usize,
+    deviations: Buffer<f32>,
+    labels: Buffer<u32>,
+    hits: Buffer<u32>,
+    logits: Buffer<f32>,
 }
 
 impl<'a, 'p> Fixed<'a, 'p> {
     fn new(gpu: &'a Gpu, plan: &Plan, params: &Params<'p>) -> Result<Self> {
         let initial = partial(params).initial();
         let mut initial: Vec<f32> = initial.iter().map(|&logit| logit as f32).collect();
-        let width = if plan.few() { FEW } else { plan.classes };
+        let width = plan.quads().map_or(plan.classes, |quads| 4 * quads);
         initial.resize(width, NEVER);
-        let mut weights = vec![0f32; plan.used.len() * width];
+        // Where orderings list no neuron, kernels name the first all the same.
+        let mut weights = vec![0f32; plan.used.len().max(1) * width];
         for (row, &neuron) in weights.chunks_exact_mut(width).zip(&plan.used) {
             for (to, weight) in row.iter_mut().zip(params.weights.column(neuron)) {
                 *to = *weight;
@@ -244,70 +206,98 @@ impl<'a, 'p> Fixed<'a, 'p> {
             initial: gpu.upload("biases", &initial)?,
             orders: gpu.upload("orderings", &plan.orders)?,
             spans: gpu.upload("spans", &plan.spans)?,
+            pieces: gpu.upload("pieces", &plan.pieces)?,
         })
     }
 
-    /// One bit a point of every ordering and sample: whether it is right. `rows` are the samples.
-    fn hits(
+    /// Takes a block of samples, the rows of X, to the device.
+    fn block(
         &self,
         plan: &Plan,
         x: ArrayView2<'_, f32>,
         labels: &Labels,
         rows: &[u32],
-    ) -> Result<Buffer<u32>> {
+    ) -> Result<Block> {
         let (gpu, samples) = (self.gpu, rows.len());
-        // Neuron by neuron, so that neighbouring threads read neighbouring words.
         let mut deviations = vec![0f32; plan.used.len() * samples];
+        // Neuron by neuron, so that neighbouring threads of the device read neighbouring words; a few neurons at once, so
+        // that a line of X in the cache is used for all of its values.
         deviations
-            .par_chunks_exact_mut(samples)
-            .zip(&plan.used)
-            .for_each(|(to, &neuron)| {
-                let replaced = self.ablated[neuron];
-                let column = x.column(neuron);
-                for (to, &row) in to.iter_mut().zip(rows) {
-                    *to = column[row as usize] - replaced;
+            .par_chunks_mut(BESIDE * samples)
+            .zip(plan.used.par_chunks(BESIDE))
+            .for_each(|(to, neurons)| {
+                for (at, &row) in rows.iter().enumerate() {
+                    let x = x.row(row as usize);
+                    for (place, &neuron) in neurons.iter().enumerate() {
+                        to[place * samples + at] = x[neuron] - self.ablated[neuron];
+                    }
                 }
             });
-        let deviations = gpu.upload("samples", &deviations)?;
         let labels: Vec<u32> = rows.iter().map(|&row| labels.ids()[row as usize]).collect();
-        let labels = gpu.upload("labels", &labels)?;
-        let hits = gpu.zeros::<u32>("hits", plan.rows * samples)?;
-        let logits = match plan.few() {
-            true => None,
-            false => Some(gpu.zeros::<f32>("logits", plan.spans.len() * plan.classes * samples)?),
-        };
-        let slots = vec![
-            deviations.all(),
-            self.weights.all(),
-            self.initial.all(),
-            self.orders.all(),
-            self.spans.all(),
-            labels.all(),
-            hits.all(),
-        ];
+        Ok(Block {
+            samples,
+            deviations: gpu.upload("samples", &deviations)?,
+            labels: gpu.upload("labels", &labels)?,
+            hits: gpu.zeros("hits", plan.rows * samples)?,
+            logits: gpu.zeros("logits", (plan.logits() * samples).max(4))?,
+        })
+    }
+
+    /// One bit a point of every ordering and sample of a block: whether it is right.
+    fn hits(&self, plan: &Plan, block: &Block) -> Result<()> {
+        let (weights, initial) = (self.weights.all(), self.initial.all());
+        let (deviations, logits) = (block.deviations.all(), block.logits.all());
         let uniform = Uniform {
-            samples: samples as u32,
-            width: samples.div_ceil(GROUP) as u32,
+            samples: block.samples as u32,
+            width: block.samples.div_ceil(GROUP) as u32,
             classes: plan.classes as u32,
             ..Uniform::zeroed()
         };
-        let kernel = if plan.few() {
-            FEW_CLASSES
-        } else {
-            MANY_CLASSES
+        let run = |kernel, quads: usize, slots: &[Slot<'_>], (times, each): (usize, usize)| {
+            let work = (times, (GROUP * each) as f64);
+            paced(self.gpu, kernel, quads, slots, uniform, work)
         };
-        let after: Vec<_> = logits.iter().map(Buffer::all).collect();
+        let Some(quads) = plan.quads() else {
+            let slots = [
+                deviations,
+                weights,
+                initial,
+                self.orders.all(),
+                self.spans.all(),
+                block.labels.all(),
+                block.hits.all(),
+                logits,
+            ];
+            let each = 2 * plan.longest * plan.classes;
+            return run(MANY, 0, &slots, (plan.spans.len(), each));
+        };
         // As many classes as the registers hold are computed, whether they are there or not.
-        let classes = if plan.few() { FEW } else { plan.classes };
-        let each = (2 * GROUP * plan.longest * classes) as f64;
-        paced(
-            gpu,
-            kernel,
-            (&slots, &after),
-            uniform,
-            (plan.spans.len(), each),
-        )?;
-        Ok(hits)
+        let each = 2 * plan.piece() * 4 * quads;
+        let (orders, pieces) = (self.orders.all(), self.pieces.all());
+        if plan.is_cut() {
+            let slots = [
+                deviations.clone(),
+                weights.clone(),
+                orders.clone(),
+                pieces.clone(),
+                logits.clone(),
+            ];
+            run(SUMS, quads, &slots, (plan.pieces.len(), each))?;
+            let slots = [initial.clone(), self.spans.all(), logits.clone()];
+            let each = 4 * plan.pieces.len().div_ceil(plan.spans.len());
+            run(CARRY, quads, &slots, (plan.spans.len() * quads, each))?;
+        }
+        let slots = [
+            deviations,
+            weights,
+            initial,
+            orders,
+            pieces,
+            block.labels.all(),
+            block.hits.all(),
+            logits,
+        ];
+        run(FEW, quads, &slots, (plan.pieces.len(), each))
     }
 
     /// Adds the bits of a block's samples up: `counts` has a row a group.
@@ -329,17 +319,17 @@ impl<'a, 'p> Fixed<'a, 'p> {
             starts.push(groups.inside(some.end - 1, block).end as u32);
             let starts = gpu.upload("starts of groups", &starts)?;
             let found = gpu.zeros::<u32>("counts", some.len() * plan.points)?;
-            let slots = vec![hits.all(), self.spans.all(), starts.all(), found.all()];
+            let slots = [hits.all(), self.spans.all(), starts.all(), found.all()];
             let uniform = Uniform {
                 samples: block.len() as u32,
-                width: (plan.longest + 1).div_ceil(GROUP) as u32,
+                width: plan.words() as u32,
                 groups: some.len() as u32,
                 points: plan.points as u32,
                 ..Uniform::zeroed()
             };
-            let each = (GROUP * block.len()) as f64 / groups.len() as f64;
-            let times = plan.spans.len() * some.len();
-            paced(gpu, COUNT, (&slots, &[]), uniform, (times, each))?;
+            let each = (COUNTERS * block.len()) as f64 / groups.len() as f64;
+            let work = (plan.spans.len() * some.len(), each);
+            paced(gpu, COUNT, 0, &slots, uniform, work)?;
             let found = gpu.download(&found)?;
             let mut counts = counts.slice_mut(s![some, ..]);
             counts.iter_mut().zip(found).for_each(|(sum, n)| *sum += n);
@@ -348,12 +338,13 @@ impl<'a, 'p> Fixed<'a, 'p> {
     }
 }
 
-/// Runs `width` workgroups for each of `times`, each of so much work, in submissions of bounded time. The parameters are bound
-/// between the two lists of slots.
-fn paced<'a>(
+/// Runs `width` workgroups for each of `times`, each of so much work, in submissions of bounded time. `quads` are what the kernel
+/// is compiled for, 0 where it does not matter.
+fn paced(
     gpu: &Gpu,
     kernel: &Kernel,
-    (slots, after): (&[Slot<'a>], &[Slot<'a>]),
+    quads: usize,
+    slots: &[Slot<'_>],
     uniform: Uniform,
     (times, each): (usize, f64),
 ) -> Result<()> {
@@ -361,8 +352,11 @@ fn paced<'a>(
     let key = match kernel.entry {
         "few" => "sweep, few classes",
         "many" => "sweep, many classes",
+        "sums" => "sweep, sums",
+        "carry" => "sweep, carry",
         _ => "sweep, counts",
     };
+    let constants = [("QUADS", quads as f64)];
     gpu.paced(key, work, |groups| {
         let uniform = Slot::params(&Uniform {
             count: groups.len() as u32,
@@ -371,10 +365,9 @@ fn paced<'a>(
         });
         let mut bound = slots.to_vec();
         bound.push(uniform);
-        bound.extend(after.iter().cloned());
         let dispatch = Dispatch {
             kernel,
-            constants: &[],
+            constants: if quads > 0 { &constants } else { &[] },
             slots: bound,
             groups: groups.len(),
         };

@@ -15,6 +15,7 @@
 
 mod cpu;
 mod gpu;
+mod plan;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
@@ -78,7 +79,7 @@ pub fn sweep(
     let groups = Groups::new(labels, params.by_class);
     let counts = surely("a sweep", backend, |backend| match backend {
         Backend::Cpu => Ok(cpu::counts(x, labels, params, &groups)),
-        Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params, &groups),
+        Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params, (&groups, x.nrows())),
         Backend::Fleet(fleet) => dealt(fleet, x, labels, params),
     })?;
     let total = labels.len() as u32;
@@ -105,7 +106,8 @@ fn dealt(
         }
         let labels = labels.part(rows.clone());
         let groups = Groups::new(&labels, params.by_class);
-        gpu::counts(gpu, x.slice(s![rows, ..]), &labels, params, &groups).map(Some)
+        let part = x.slice(s![rows, ..]);
+        gpu::counts(gpu, part, &labels, params, (&groups, x.nrows())).map(Some)
     };
     let parts = fleet.each(part, &mut |_, ()| ())?;
     let mut parts = parts.into_iter().flatten();
@@ -122,7 +124,8 @@ fn dealt(
 pub fn bytes(samples: usize, neurons: usize, classes: usize, points: usize) -> u64 {
     let (samples, neurons) = (samples as u64, neurons as u64);
     let (classes, points) = (classes.max(16) as u64, points as u64);
-    neurons * (samples + classes) * 4 + points * (samples / 8 + 8)
+    // Logits before each piece of an ordering take as much as half of its hits for every 16 classes.
+    neurons * (samples + classes) * 4 + points * (samples / 8 * (1 + classes / 8) + 8)
 }
 
 fn partial<'a>(params: &Params<'a>) -> Partial<'a> {

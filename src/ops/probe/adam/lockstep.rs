@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, CowArray, Ix2, s};
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, s};
 use rayon::prelude::*;
 
 use super::super::{Neurons, Progress};
@@ -72,16 +72,21 @@ impl Columns {
         }
     }
 
-    /// What the problem sees of some samples, |rows| × d.
+    /// What the problem sees of some samples, |rows| × d; each row is contiguous.
     pub(super) fn block<'a>(
         &self,
         x: ArrayView2<'a, f32>,
         rows: Range<usize>,
     ) -> CowArray<'a, f32, Ix2> {
         let x = x.slice_move(s![rows, ..]);
-        match self {
+        let seen: CowArray<'a, f32, Ix2> = match self {
             Self::Range(range) => x.slice_move(s![.., range.clone()]).into(),
-            Self::These(these) => x.select(ndarray::Axis(1), these).into(),
+            Self::These(these) => x.select(Axis(1), these).into(),
+        };
+        if seen.rows().into_iter().all(|row| row.to_slice().is_some()) {
+            seen
+        } else {
+            Array2::from_shape_fn(seen.dim(), |at| seen[at]).into()
         }
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn certificate(
     };
     let targets = Targets::new(&exact, x.nrows());
     let (weights, bias) = model.parameters();
-    let z = predictions(x, seen, weights, ArrayView1::from(bias));
+    let z = predictions(x, seen, weights.view(), ArrayView1::from(bias));
     let c = bias.len();
     let mut theta = Array2::zeros((weights.nrows() + 1, c));
     theta.row_mut(0).assign(&ArrayView1::from(bias));

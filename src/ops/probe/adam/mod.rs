@@ -27,6 +27,7 @@
 mod lockstep;
 mod measure;
 mod model;
+mod panel;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;

@@ -1,22 +1,21 @@
 //! One problem's weights and Adam's moments, and a step on a batch of samples.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::super::Response;
 use super::lockstep::Columns;
+use super::panel::{Panel, Rates, WIDEST};
 use super::{ABSENT_CLASS_BIAS, Params, Problem, Start, Trained};
 use crate::error::{Error, Result};
 
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
-const EPSILON: f32 = 1e-8;
 
-/// Adam's parameters: values, first and second moments, gradient of the last batch's loss.
+/// Biases and their moments, and the gradient of the last batch's loss.
 #[derive(Debug)]
-struct Weights {
+struct Biases {
     values: Vec<f32>,
     first: Vec<f32>,
     second: Vec<f32>,
@@ -41,17 +40,19 @@ pub(super) struct Model {
     /// Number of classes that the label set names.
     all_classes: usize,
     width: usize,
-    /// d × C, a neuron's weights side by side: the backward product then writes rows.
-    weights: Weights,
-    bias: Weights,
-    /// Predictions of a batch, then the derivative of its loss: batch × C.
-    residual: Array2<f32>,
+    /// d × C, a neuron's weights side by side, 64 classes a panel.
+    panels: Vec<Panel>,
+    bias: Biases,
+    /// Predictions of a sample, then the derivatives of its loss: C.
+    row: Vec<f32>,
+    /// The same of a batch, panel by panel: batch × width.
+    residual: Vec<f32>,
     l1: f32,
     l2: f64,
     steps: usize,
 }
 
-impl Weights {
+impl Biases {
     fn new(values: Vec<f32>) -> Self {
         let zeros = vec![0.0; values.len()];
         Self {
@@ -62,42 +63,26 @@ impl Weights {
         }
     }
 
-    /// One step along the gradient of loss + λ1·|w|₁ + pull/2·|w|².
-    fn step(&mut self, rates: &Rates, l1: f32, pull: f32) {
+    fn step(&mut self, rates: &Rates) {
         let parameters = self.values.iter_mut().zip(&mut self.first);
         let rest = self.second.iter_mut().zip(&self.gradient);
-        for ((w, first), (second, gradient)) in parameters.zip(rest) {
-            let sign = f32::from(u8::from(*w > 0.0)) - f32::from(u8::from(*w < 0.0));
-            let g = gradient + l1 * sign + pull * *w;
-            *first += rates.keep_first * (g - *first);
-            *second = rates.decay_second * *second + rates.keep_second * (g * g);
-            let size = second.sqrt() * rates.second_correction + EPSILON;
-            *w -= rates.size * *first / size;
+        for ((b, first), (second, gradient)) in parameters.zip(rest) {
+            rates.step(*gradient, b, first, second);
         }
     }
 }
 
-/// What is the same for all weights of a step, computed in f64 as PyTorch does.
-struct Rates {
-    keep_first: f32,
-    decay_second: f32,
-    keep_second: f32,
-    /// 1/√(1 − β₂ᵗ).
-    second_correction: f32,
-    /// Learning rate / (1 − β₁ᵗ).
-    size: f32,
-}
-
-impl Rates {
-    fn new(learning_rate: f64, step: usize) -> Self {
-        let t = step as f64;
-        Self {
-            keep_first: (1.0 - BETA_1) as f32,
-            decay_second: BETA_2 as f32,
-            keep_second: (1.0 - BETA_2) as f32,
-            second_correction: (1.0 - BETA_2.powf(t)).sqrt().recip() as f32,
-            size: (learning_rate / (1.0 - BETA_1.powf(t))) as f32,
-        }
+/// Rates without penalties, computed in f64 as PyTorch does.
+fn rates(learning_rate: f64, step: usize) -> Rates {
+    let t = step as f64;
+    Rates {
+        keep_first: (1.0 - BETA_1) as f32,
+        decay_second: BETA_2 as f32,
+        keep_second: (1.0 - BETA_2) as f32,
+        second_correction: (1.0 - BETA_2.powf(t)).sqrt().recip() as f32,
+        size: (learning_rate / (1.0 - BETA_1.powf(t))) as f32,
+        l1: 0.0,
+        pull: 0.0,
     }
 }
 
@@ -120,14 +105,21 @@ impl Model {
             Response::Values(values) => (Targets::Values(values.to_vec()), vec![0], 1),
         };
         let (weights, bias) = start(problem.start, all_classes, &classes, width)?;
+        let panel = |(at, classes): (usize, &[u32])| {
+            let weight = |neuron, class| weights[(neuron, at * WIDEST + class)];
+            Panel::new(width, classes.len(), weight)
+        };
+        let panels: Vec<Panel> = classes.chunks(WIDEST).enumerate().map(panel).collect();
+        let widths: usize = panels.iter().map(Panel::width).sum();
         Ok(Self {
             place,
             targets,
             all_classes,
             width,
-            weights: Weights::new(weights),
-            bias: Weights::new(bias),
-            residual: Array2::zeros((params.batch, classes.len())),
+            panels,
+            bias: Biases::new(bias),
+            row: vec![0.0; classes.len()],
+            residual: vec![0.0; params.batch * widths],
             classes,
             l1: problem.l1 as f32,
             l2: problem.l2,
@@ -145,49 +137,80 @@ impl Model {
     }
 
     fn step(&mut self, x: ArrayView2<'_, f32>, from: usize, learning_rate: f64) {
-        let (rows, shape) = (x.nrows(), (self.width, self.classes.len()));
-        let mut residual = self.residual.slice_mut(s![..rows, ..]);
-        let weights = ArrayView2::from_shape(shape, &self.weights.values).expect("d × C");
-        general_mat_mul(1.0, &x, &weights, 0.0, &mut residual);
+        let samples: Vec<&[f32]> = x
+            .rows()
+            .into_iter()
+            .map(|row| row.to_slice().expect("rows are contiguous"))
+            .collect();
+        let mut rest = &mut *self.residual;
+        let mut residuals = Vec::with_capacity(self.panels.len());
+        for panel in &self.panels {
+            let (own, others) = rest.split_at_mut(samples.len() * panel.width());
+            panel.logits(&samples, own);
+            residuals.push(own);
+            rest = others;
+        }
         self.bias.gradient.fill(0.0);
-        for (i, mut row) in residual.rows_mut().into_iter().enumerate() {
-            let row = row.as_slice_mut().expect("rows are contiguous");
-            for (z, b) in row.iter_mut().zip(&self.bias.values) {
+        for i in 0..samples.len() {
+            let parts = self.row.chunks_mut(WIDEST).zip(&residuals);
+            for (row, part) in parts {
+                let width = part.len() / samples.len();
+                row.copy_from_slice(&part[i * width..][..row.len()]);
+            }
+            for (z, b) in self.row.iter_mut().zip(&self.bias.values) {
                 *z += b;
             }
+            let rows = samples.len();
             match &self.targets {
-                Targets::Classes(y) => softmax_residual(row, y[from + i] as usize, rows),
-                Targets::Values(y) => row[0] = 2.0 * (row[0] - y[from + i]) / rows as f32,
+                Targets::Classes(y) => {
+                    softmax_residual(&mut self.row, y[from + i] as usize, rows);
+                }
+                Targets::Values(y) => {
+                    self.row[0] = 2.0 * (self.row[0] - y[from + i]) / rows as f32;
+                }
             }
-            for (sum, r) in self.bias.gradient.iter_mut().zip(&*row) {
+            for (sum, r) in self.bias.gradient.iter_mut().zip(&self.row) {
                 *sum += *r;
             }
+            // The padding has weights of zero, so its logits are zero already.
+            let parts = self.row.chunks(WIDEST).zip(&mut residuals);
+            for (row, part) in parts {
+                let width = part.len() / samples.len();
+                part[i * width..][..row.len()].copy_from_slice(row);
+            }
         }
-        let mut gradient =
-            ArrayViewMut2::from_shape(shape, &mut self.weights.gradient).expect("d × C");
-        general_mat_mul(1.0, &x.t(), &residual, 0.0, &mut gradient);
         self.steps += 1;
-        let rates = Rates::new(learning_rate, self.steps);
-        let norm = if self.l2 > 0.0 {
-            frobenius(&self.weights.values)
-        } else {
-            0.0
+        let of_bias = rates(learning_rate, self.steps);
+        let norm = match self.l2 > 0.0 {
+            true => frobenius(self.panels.iter().map(Panel::values)),
+            false => 0.0,
         };
         let pull = if norm > 0.0 { self.l2 / norm } else { 0.0 };
-        self.weights.step(&rates, self.l1, pull as f32);
-        self.bias.step(&rates, 0.0, 0.0);
+        let of_weights = Rates {
+            l1: self.l1,
+            pull: pull as f32,
+            ..of_bias
+        };
+        for (panel, residual) in self.panels.iter_mut().zip(&residuals) {
+            panel.step(&samples, residual, &of_weights);
+        }
+        self.bias.step(&of_bias);
     }
 
     pub(super) fn is_finite(&self) -> bool {
-        let weights = self.weights.values.iter().chain(&self.bias.values);
-        weights.copied().all(f32::is_finite)
+        let weights = self.panels.iter().flat_map(Panel::values);
+        let mut all = weights.chain(&self.bias.values).copied();
+        all.all(f32::is_finite)
     }
 
     /// Weights of the neurons that it sees (d × C) and biases (C), of the classes that occur.
-    pub(super) fn parameters(&self) -> (ArrayView2<'_, f32>, &[f32]) {
+    pub(super) fn parameters(&self) -> (Array2<f32>, &[f32]) {
+        let weight = |(neuron, class): (usize, usize)| {
+            let panel = &self.panels[class / WIDEST];
+            panel.values()[neuron * panel.width() + class % WIDEST]
+        };
         let shape = (self.width, self.classes.len());
-        let weights = ArrayView2::from_shape(shape, &self.weights.values).expect("d × C");
-        (weights, &self.bias.values)
+        (Array2::from_shape_fn(shape, weight), &self.bias.values)
     }
 
     /// Steps that Adam took.
@@ -232,20 +255,20 @@ fn softmax_residual(z: &mut [f32], own: usize, samples: usize) {
 }
 
 /// ‖W‖_F: squares in f32 over short runs, the runs in f64.
-fn frobenius(w: &[f32]) -> f64 {
+fn frobenius<'a>(parts: impl Iterator<Item = &'a [f32]>) -> f64 {
     const LANES: usize = 8;
     const RUN: usize = 64 * LANES;
     let mut sum = 0.0;
-    for run in w.chunks(RUN) {
+    for run in parts.flat_map(|w| w.chunks(RUN)) {
         let mut lanes = [0.0f32; LANES];
         let (eights, rest) = run.as_chunks::<LANES>();
+        debug_assert!(rest.is_empty(), "panels are multiples of eight wide");
         for eight in eights {
             for (lane, w) in lanes.iter_mut().zip(eight) {
                 *lane += w * w;
             }
         }
         sum += lanes.iter().map(|l| f64::from(*l)).sum::<f64>();
-        sum += rest.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>();
     }
     sum.sqrt()
 }
@@ -256,7 +279,7 @@ fn start(
     all_classes: usize,
     classes: &[u32],
     width: usize,
-) -> Result<(Vec<f32>, Vec<f32>)> {
+) -> Result<(Array2<f32>, Vec<f32>)> {
     let (weights, bias) = match start {
         Start::Given { weights, bias } => (weights.to_owned(), bias.to_owned()),
         Start::Seeded(seed) => drawn(seed, all_classes, width),
@@ -279,9 +302,12 @@ fn start(
             "Every weight and bias must be a finite number",
         ));
     }
-    let values = (0..width).flat_map(|j| classes.iter().map(move |&c| (c as usize, j)));
+    let weight = |(neuron, at): (usize, usize)| weights[(classes[at] as usize, neuron)];
     let biases = classes.iter().map(|&c| bias[c as usize]).collect();
-    Ok((values.map(|place| weights[place]).collect(), biases))
+    Ok((
+        Array2::from_shape_fn((width, classes.len()), weight),
+        biases,
+    ))
 }
 
 fn drawn(seed: u64, classes: usize, width: usize) -> (Array2<f32>, Array1<f32>) {
