@@ -216,8 +216,8 @@ fn excerpts_are_the_sentences_of_the_largest_deviations() {
                 .any(|e| tokens.words[e.rows.clone()] == *words)
         };
         // Whatever is passed over is weaker, or repeats the words of one that is shown.
-        for row in 0..200 {
-            let stronger = z[row].abs() > peaks[most - 1].0;
+        for (row, z) in z.iter().enumerate() {
+            let stronger = z.abs() > peaks[most - 1].0;
             let there = peaks.iter().any(|peak| peak.1 == tokens.sentences[row]);
             if stronger && !there {
                 let sentence: Vec<usize> = (0..200)

@@ -14,7 +14,7 @@ pub(super) fn tables(results: &Value, task: &Value, table: &mut dyn FnMut(&str, 
         let ids = list(&set["neurons"]).iter();
         let all = ids.len();
         let linked = ids.take(60).filter(is_explored).map(number).collect();
-        let rest = (all > 60).then(|| all as f64 - 60.0);
+        let rest = (all > 60).then_some(all as f64 - 60.0);
         vec![
             vec![number(&set["delta"])],
             TEXT,
