@@ -43,7 +43,7 @@ const SCRIPT: &str = concat!(
 /// differ from page to page, and have no hash. The hashes are of what stands between the tags, with the line feed before it;
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-dI3iWiZvWhXUvUU4+nzj0VdBBUQS+rN3NbJCh1O08Nw='; \
+    script-src 'sha256-ARa9Nn+Vghi1PbnY8u86Oz5yjw0v64eVNVFtJbMJ2xo='; \
     style-src-elem 'sha256-Jq+U4VFbiAM7JDc7eXXtRdnl/eDomobeW8jSmaqBBro='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 

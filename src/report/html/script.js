@@ -118,8 +118,8 @@ function axis(text, from, to) {
   const [scale, low, high, unit] = text.split(" ");
   const even = { linear: (v) => v, log: Math.log, log1p: Math.log1p }[scale];
   const place = (value) => from + ((even(value) - even(+low)) / (even(+high) - even(+low))) * (to - from);
-  const shown = { percent: (v) => (v * 100).toFixed(1) + " %", count: (v) => Math.round(v).toLocaleString("en"), number: (v) => String(+v.toPrecision(3)) }[unit];
-  return { place, shown };
+  const plain = { percent: (v) => (v * 100).toFixed(1) + " %", count: (v) => Math.round(v).toLocaleString("en"), number: (v) => String(+v.toPrecision(3)) }[unit];
+  return { place, shown: (value) => plain(value).replace(/^-/, "−") };
 }
 for (const chart of all("svg.chart")) {
   const [left, top, right, bottom] = chart.dataset.plot.split(" ").map(Number);
