@@ -1,6 +1,7 @@
 //! A whole study on the real fixture.
 
 mod certainty;
+mod explored;
 mod resume;
 mod sentences;
 mod specification;

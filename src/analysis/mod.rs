@@ -10,6 +10,7 @@
 //! | [`agreement`] | how far do orderings agree |
 //! | [`comparison`] | how do two studies differ |
 //! | [`redundancy`] | which neurons say the same |
+//! | [`correlation_map`] | how redundant are they all, at a glance and between layers |
 //! | [`components`] | the same of more neurons than their matrix fits |
 //! | [`search`] | which penalty does dev prefer |
 //! | [`selection`] | by which rule it is preferred |
@@ -31,6 +32,7 @@
 //! | [`similarity`] | how alike are whole layers |
 //! | [`chance`] | how well do the neurons of two models match by chance |
 //! | [`concepts`] | which words does a neuron fire on |
+//! | [`excerpts`] | in which sentences does it fire
 //! | [`dissection`] | which concepts does a neuron's firing cover |
 //! | [`sample_sets`] | sets of samples, a bit each |
 //! | [`overlap`] | do two sets share more than by chance |
@@ -48,10 +50,12 @@ pub mod combined;
 pub mod comparison;
 pub mod components;
 pub mod concepts;
+pub mod correlation_map;
 pub mod curves;
 pub mod description_length;
 pub mod disjoint;
 pub mod dissection;
+pub mod excerpts;
 pub mod focus;
 pub mod folds;
 pub mod forward;

@@ -88,6 +88,21 @@ impl Dendrogram {
         &self.merges
     }
 
+    /// The neurons as they stand below the tree, the first cluster of each merge left of the second: SciPy's `leaves_list`.
+    /// Members of a cluster stand side by side, at every cut.
+    pub fn leaves(&self) -> Vec<usize> {
+        let mut leaves = Vec::with_capacity(self.neurons);
+        let root = (self.neurons + self.merges.len()).checked_sub(1);
+        let mut open: Vec<usize> = root.into_iter().collect();
+        while let Some(cluster) = open.pop() {
+            match cluster.checked_sub(self.neurons) {
+                None => leaves.push(cluster),
+                Some(merge) => open.extend(self.merges[merge].clusters.iter().rev()),
+            }
+        }
+        leaves
+    }
+
     /// The clusters whose cophenetic distance is at most `threshold`: SciPy's `fcluster` with criterion `distance`.
     pub fn cut(&self, threshold: f64) -> Clusters {
         // The three linkages are monotone, so the merges up to the threshold are the first ones.

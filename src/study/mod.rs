@@ -21,6 +21,7 @@ pub mod concepts;
 mod curves;
 mod evaluate;
 mod examine;
+mod explore;
 mod judge;
 mod judged_sets;
 mod layers;

@@ -1,6 +1,7 @@
 //! From what an analysis returns to what results hold.
 
-use super::results::{self, CertificateRecord, LambdaPoint};
+use super::results::{self, CertificateRecord, ExcerptRecord, LambdaPoint};
+use crate::analysis::excerpts::Excerpt;
 use crate::analysis::search::{Candidate, Search};
 use crate::analysis::uncertainty;
 use crate::error::Result;
@@ -17,6 +18,18 @@ pub(super) fn certificate(certificate: &Certificate) -> CertificateRecord {
         converged: certificate.converged,
         certified_zeros: certificate.certified_zeros,
         certified_nonzeros: certificate.certified_nonzeros,
+    }
+}
+
+/// An excerpt as results hold it; `words` are those of all samples.
+pub(super) fn excerpt(excerpt: Excerpt, words: &[String]) -> ExcerptRecord {
+    let [cut_before, cut_after] = excerpt.cut;
+    ExcerptRecord {
+        sentence: excerpt.sentence,
+        cut_before,
+        cut_after,
+        words: words[excerpt.rows].to_vec(),
+        z: excerpt.z.iter().map(|z| (z * 1e2).round() / 1e2).collect(),
     }
 }
 

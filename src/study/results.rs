@@ -5,11 +5,13 @@
 //! δ is a share (0.01 = 1 %) of the oracle's dev accuracy.
 
 mod certainty;
+mod explored;
 mod sets;
 
 use std::collections::BTreeMap;
 
 pub use certainty::*;
+pub use explored::*;
 use serde::{Deserialize, Serialize};
 pub use sets::*;
 
@@ -45,8 +47,14 @@ pub struct StudyResults {
     pub clustering: Clustering,
     /// One cut of the one dendrogram a threshold.
     pub clusters: Vec<ClusterCut>,
+    /// How redundant all neurons are; null in results of earlier versions.
+    #[serde(default)]
+    pub redundancy: Option<Redundancy>,
     /// One entry a task.
     pub tasks: Vec<TaskResults>,
+    /// Neurons one by one; null where none were asked for, and in results of earlier versions.
+    #[serde(default)]
+    pub explored: Option<Explored>,
     /// In which family "a loss" was corrected for many comparisons.
     pub loss_claims: LossClaims,
     /// What test was used for.

@@ -8,11 +8,11 @@ use std::time::Instant;
 use super::clock::Clock;
 use super::load::load;
 use super::records::Tally;
-use super::results::{ClusterCut, DeviceUsed, SCHEMA_VERSION, StudyResults, Timing};
+use super::results::{ClusterCut, DeviceUsed, Redundancy, SCHEMA_VERSION, StudyResults, Timing};
 use super::spec::{ProbeSpec, SolverSpec, Spec};
 use super::task::{self, Common};
 use super::units::{Folder, Units};
-use super::{Progress, evaluate, stream, survey, warnings};
+use super::{Progress, evaluate, explore, stream, survey, warnings};
 use crate::analysis::frozen::Frozen;
 use crate::analysis::redundancy::{self, Clusters};
 use crate::analysis::search::{Keeper, Penalties, Prober, Search};
@@ -26,7 +26,7 @@ use crate::ops::probe::{Params, PenaltyScale, Solver, Stop};
 use crate::split::Dataset;
 
 /// Steps that do not depend on a task.
-const COMMON_STEPS: usize = 6;
+const COMMON_STEPS: usize = 7;
 
 /// Reads the data of a specification and runs the study on `backend`; `device` is how results name it.
 ///
@@ -108,17 +108,14 @@ fn on_data(
         survey::correlations(&spec.clusters, backend, train, &moments, units.as_ref())?;
     clock.step("clusters");
     let clustering = survey::clustering(&spec.clusters, &correlation, computed);
-    let (clusters, equivalent) = clusters(spec, data, &correlation)?;
+    let (clusters, redundancy, equivalent) = clusters(spec, data, &correlation)?;
     let found = (&moments, &correlation, equivalent);
     let common = common(spec, data, backend, found, units.as_ref());
     clock.step("probes on all neurons");
     let oracles = common.oracles(&mut |done| clock.fraction(done))?;
     clock.step("control tasks");
     let controls = draw_controls(spec, data)?;
-    let drawn: Vec<Vec<&Labels>> = controls
-        .iter()
-        .map(|draws| draws.iter().map(|draw| &draw.train).collect())
-        .collect();
+    let drawn = of_train(&controls);
     let on_all = common.on_all(&drawn, &oracles, &mut |done| clock.fraction(done))?;
     let mut warnings = warnings::of_data(&summary, &clustering);
     let mut tally = Tally::of(on_all.iter().flatten().map(Frozen::certificate));
@@ -127,6 +124,8 @@ fn on_data(
         let controls = (&*drawn[task], &*on_all[task]);
         choices.push(common.choose(task, oracle, controls, &mut tally, &mut clock)?);
     }
+    clock.step("neurons one by one");
+    let explored = common.explore(&choices, &clusters)?;
     clock.step("test");
     let means = (backend, &*moments.mean);
     let (tasks, loss_claims, test_use) =
@@ -150,7 +149,9 @@ fn on_data(
         data: summary,
         clustering,
         clusters,
+        redundancy: Some(redundancy),
         tasks,
+        explored,
         loss_claims,
         test_use,
         warnings,
@@ -158,19 +159,22 @@ fn on_data(
     })
 }
 
-/// The cuts that are asked for, and the one whose clusters stand in for one another.
+/// The cuts that are asked for, how redundant the neurons are, and the cut whose clusters stand in for one another.
 fn clusters(
     spec: &Spec,
     data: &Dataset,
     correlation: &Correlation,
-) -> Result<(Vec<ClusterCut>, Clusters)> {
+) -> Result<(Vec<ClusterCut>, Redundancy, Clusters)> {
     let dendrogram = redundancy::dendrogram(
         correlation,
         survey::linkage(&spec.clusters),
         survey::distance(&spec.clusters),
     )?;
     let cuts = survey::cuts(&spec.clusters, data, correlation, &dendrogram)?;
-    Ok((cuts, dendrogram.cut(spec.minimal_set.equivalent)))
+    let layers = data.train().activations.layers();
+    let redundancy = explore::redundancy(correlation, &dendrogram, layers)?;
+    let equivalent = dendrogram.cut(spec.minimal_set.equivalent);
+    Ok((cuts, redundancy, equivalent))
 }
 
 /// What the choices of every task share: of the data train and dev.
@@ -261,6 +265,13 @@ fn draw_controls(spec: &Spec, data: &Dataset) -> Result<Vec<Vec<ControlTask>>> {
             .collect::<Result<Vec<_>>>()
     };
     (0..).zip(&data.train().labels).map(of_task).collect()
+}
+
+/// The labels of train of every draw.
+fn of_train(controls: &[Vec<ControlTask>]) -> Vec<Vec<&Labels>> {
+    let each = controls.iter();
+    each.map(|draws| draws.iter().map(|draw| &draw.train).collect())
+        .collect()
 }
 
 impl Common<'_> {

@@ -69,7 +69,10 @@ pub(super) fn find(
 }
 
 /// The words that each neuron fires on; none where they are not known.
-fn top_words(
+///
+/// # Errors
+/// When words and activations differ in number.
+pub(super) fn top_words(
     spec: &ConceptSpec,
     neurons: &[usize],
     train: &Split,

@@ -5,6 +5,7 @@ mod certainty;
 mod choices;
 mod comparison;
 mod dissection;
+mod explored;
 mod greedy;
 mod memory;
 mod ops;

@@ -1,5 +1,8 @@
 //! See the map in `main.rs`.
 
+mod explorer;
+pub(crate) mod figures;
+mod markup;
 mod policy;
 pub(crate) mod sample;
 mod tables;
@@ -24,7 +27,12 @@ fn attributes<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
 #[test]
 fn a_report_is_one_file_that_names_no_other() {
     let page = page(&results());
-    let own = page.replace(&html_escaped(WORD), "");
+    // Data are no markup: words may name what they like there.
+    let (before, data) = page
+        .split_once("id=\"neurons\">")
+        .expect("the explorer's data");
+    let (_, after) = data.split_once("</script>").expect("they end");
+    let own = format!("{before}{after}").replace(&html_escaped(WORD), "");
     for outside in [
         "http:", "https:", "//cdn", "url(", "@import", "<link", "<iframe", "<object", " src=",
     ] {
@@ -52,11 +60,16 @@ fn html_escaped(text: &str) -> String {
 #[test]
 fn names_and_words_from_the_data_are_escaped_everywhere() {
     let page = page(&results());
-    assert_eq!(page.matches("<script").count(), 1, "only our own script");
+    assert_eq!(
+        page.matches("<script").count(),
+        2,
+        "our own script, and data that no browser runs"
+    );
+    assert_eq!(page.matches("<script type=\"application/json\"").count(), 1);
     assert_eq!(
         page.matches("</script>").count(),
-        1,
-        "nothing ends it early"
+        2,
+        "nothing ends them early"
     );
     assert!(!page.contains("<img"), "a word became an image");
     assert!(!page.contains("<b>coarse"), "a task name became markup");
@@ -307,6 +320,15 @@ fn results_with_nothing_to_show_still_make_a_report() {
     task.salient.by_class_layer = vec![vec![1, 2, 3]];
     results.data.layer_of.clear();
     results.data.constant = vec![99];
+    let found = results.redundancy.as_mut().expect("the sample has it");
+    found.map.mean.pop();
+    let neurons = &mut results
+        .explored
+        .as_mut()
+        .expect("the sample has them")
+        .neurons;
+    neurons[0].tasks.pop();
+    neurons[1].tasks[0].counts.clear();
     let shown = page(&results);
     assert!(shown.contains("The words are not known"));
     assert!(shown.contains("asked for no clustering"));
@@ -322,14 +344,14 @@ fn writing_a_report_leaves_whole_files_and_nothing_else() {
     let results = results();
     for _ in 0..2 {
         let files = write(&results, folder.path()).expect("it is written");
-        assert_eq!(files.len(), 28);
+        assert_eq!(files.len(), 37);
         assert!(files[0].ends_with("report.html"));
         let found = std::fs::read_to_string(&files[0]).expect("it is there");
         assert_eq!(found, page(&results), "the same results, the same bytes");
         let entries = std::fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(entries, 2, "report.html and tables");
         let tables = std::fs::read_dir(folder.path().join("tables")).expect("a folder");
-        assert_eq!(tables.count(), 27);
+        assert_eq!(tables.count(), 36);
     }
     let inside = folder.path().join("report.html").join("deeper");
     let error = write(&results, &inside)

@@ -304,6 +304,75 @@ fn cut(threshold: f64) -> ClusterCut {
     }
 }
 
+fn explored() -> Explored {
+    let excerpt = |sentence, words: &[&str], z: &[f64]| ExcerptRecord {
+        sentence,
+        cut_before: sentence == 2,
+        cut_after: false,
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
+        z: z.to_vec(),
+    };
+    let neuron = |neuron: usize, layer, unit| ExploredNeuron {
+        neuron,
+        layer,
+        unit,
+        mean: 0.1 + neuron as f64,
+        sd: 0.7,
+        low: -1.5,
+        high: 2.25,
+        partners: vec![
+            Correlated {
+                neuron: 1,
+                r: -0.93,
+            },
+            Correlated { neuron: 2, r: 0.0 },
+        ],
+        top_words: vec![TopWord {
+            word: WORD.to_owned(),
+            score: 1.0,
+            z: -2.0,
+            count: 4,
+        }],
+        excerpts: vec![
+            excerpt(1, &[HOSTILE, "plain"], &[-3.25, 0.5]),
+            excerpt(2, &[WORD], &[2.5]),
+        ],
+        tasks: vec![
+            NeuronOfTask {
+                weights: vec![0.1 - neuron as f32, -0.625],
+                counts: vec![vec![1, 2, 17], vec![8, 10, 2]],
+            };
+            2
+        ],
+    };
+    Explored {
+        most: 200,
+        wanted: 2,
+        neurons: vec![neuron(3, 1, 9), neuron(0, 0, 5)],
+    }
+}
+
+fn redundancy() -> Redundancy {
+    let pair = |a, b, mean, largest| LayerPair {
+        layers: [a, b],
+        pairs: if a == b { 1 } else { 4 },
+        mean,
+        largest,
+    };
+    Redundancy {
+        map: MapRecord {
+            order: vec![0, 3, 1, 2],
+            bounds: vec![0, 1, 2, 4],
+            mean: vec![1.0, 0.62, 0.05, 1.0, 0.11, 0.48],
+        },
+        layers: vec![
+            pair(0, 0, 0.31, 0.31),
+            pair(0, 1, 0.125, 0.93),
+            pair(1, 1, 0.0, 0.0),
+        ],
+    }
+}
+
 pub fn results() -> StudyResults {
     StudyResults {
         schema_version: SCHEMA_VERSION,
@@ -335,6 +404,8 @@ pub fn results() -> StudyResults {
             pairs_at_least: vec![PairCount { r: 0.3, pairs: 2 }],
         },
         clusters: vec![cut(0.3), cut(0.5)],
+        redundancy: Some(redundancy()),
+        explored: Some(explored()),
         tasks: vec![task("fine"), task("</script><b>coarse")],
         loss_claims: LossClaims { family: 5, rows: 8 },
         test_use: TestUse {

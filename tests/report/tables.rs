@@ -56,6 +56,15 @@ fn every_table_has_a_row_for_each_figure() {
         ("cluster_sizes.csv", 10),
         ("cluster_windows.csv", 4),
         ("cluster_labels.csv", 8),
+        ("layer_redundancy.csv", 3),
+        ("correlation_map.csv", 6),
+        ("dendrogram_order.csv", 4),
+        ("neurons.csv", 2),
+        ("neuron_partners.csv", 4),
+        ("neuron_words.csv", 2),
+        ("neuron_weights.csv", 8),
+        ("neuron_histograms.csv", 24),
+        ("neuron_excerpts.csv", 6),
         ("test_use.csv", 1),
         ("timings.csv", 1),
     ] {
@@ -63,7 +72,7 @@ fn every_table_has_a_row_for_each_figure() {
     }
     assert_eq!(
         csv::tables(&results).expect("tables").len(),
-        27,
+        36,
         "all of them are counted here"
     );
 }
@@ -131,4 +140,27 @@ fn tables_keep_words_and_numbers_as_they_are() {
         .parse()
         .expect("a number");
     assert_eq!(bits.to_bits(), 0.7432_f64.to_bits());
+}
+
+#[test]
+fn tables_of_single_neurons_keep_words_and_numbers_too() {
+    let results = results();
+    let token = &rows(&results, "neuron_excerpts.csv")[2];
+    assert_eq!(
+        [
+            &token["neuron"],
+            &token["excerpt"],
+            &token["word"],
+            &token["z"]
+        ],
+        ["3", "2", WORD, "2.5"]
+    );
+    let bin = &rows(&results, "neuron_histograms.csv")[2];
+    assert_eq!(
+        [&bin["from"], &bin["to"], &bin["samples"]],
+        ["1.0", "2.25", "17"]
+    );
+    let places = rows(&results, "dendrogram_order.csv");
+    let groups: Vec<&str> = places.iter().map(|row| &*row["group"]).collect();
+    assert_eq!(groups, ["0", "1", "2", "2"]);
 }

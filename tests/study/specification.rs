@@ -65,6 +65,7 @@ fn the_defaults_are_those_that_the_documentation_lists() {
         ("concepts.min_count", spec.concepts.min_count.to_string()),
         ("concepts.top_words", spec.concepts.top_words.to_string()),
         ("concepts.neurons", spec.concepts.neurons.to_string()),
+        ("concepts.explored", spec.concepts.explored.to_string()),
     ] {
         let row = format!("| `{key}` | {shown} |");
         assert!(documentation.contains(&row), "the table has no {row}");

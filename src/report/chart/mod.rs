@@ -250,7 +250,7 @@ impl Chart {
         let mut path = String::new();
         for (x, y) in self.thinned(&series.points) {
             let step = if path.is_empty() { 'M' } else { 'L' };
-            put(&mut path, format_args!("{step}{x:.3} {y:.2}"));
+            put(&mut path, format_args!("{step}{x:.1} {y:.1}"));
         }
         let dashed = if series.style.dashed { " dashed" } else { "" };
         put(
@@ -272,14 +272,14 @@ impl Chart {
         }
     }
 
-    /// The points in units of the drawing; of those that share a third of a unit only the first, lowest, highest and
+    /// The points in units of the drawing; of those that share six tenths of a unit only the first, lowest, highest and
     /// last are kept, which looks the same.
     fn thinned(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         let mut kept: Vec<(f64, f64)> = Vec::new();
         let mut column: Vec<(f64, f64)> = Vec::new();
         for &(x, y) in points {
             let point = (self.px(x), self.py(y));
-            if column.first().is_some_and(|first| point.0 - first.0 > 0.34) {
+            if column.first().is_some_and(|first| point.0 - first.0 > 0.6) {
                 flush(&mut column, &mut kept);
             }
             column.push(point);

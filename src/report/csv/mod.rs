@@ -21,6 +21,11 @@
 //! | `certificates.csv` | task and fit |
 //! | `clusters.csv`, `cluster_sizes.csv`, `cluster_windows.csv` | threshold; with size; with layers spanned |
 //! | `cluster_labels.csv` | threshold and neuron |
+//! | `layer_redundancy.csv` | two layers: \|r\| between their neurons |
+//! | `correlation_map.csv`, `dendrogram_order.csv` | two groups of neurons: mean \|r\|; neuron, in the dendrogram's order |
+//! | `neurons.csv`, `neuron_partners.csv`, `neuron_words.csv` | neuron of the explorer; with partner; with word |
+//! | `neuron_weights.csv`, `neuron_histograms.csv` | task, neuron and class; with bin of its values in train |
+//! | `neuron_excerpts.csv` | neuron, sentence of train and token |
 //! | `test_use.csv` | task and kind of probe that was evaluated on test |
 //! | `timings.csv` | step |
 //!
@@ -28,6 +33,7 @@
 //! exist is an empty field. Words and names are as in the data: quoted where CSV needs it, never changed.
 
 mod certainty;
+mod explored;
 mod neurons;
 
 use serde::Serialize;
@@ -66,6 +72,15 @@ pub fn tables(results: &StudyResults) -> Result<Vec<(String, Vec<u8>)>> {
         neurons::cluster_sizes(results),
         neurons::cluster_windows(results),
         neurons::cluster_labels(results),
+        explored::layers(results),
+        explored::map(results),
+        explored::order(results),
+        explored::described(results),
+        explored::partners(results),
+        explored::words(results),
+        explored::weights(results),
+        explored::histograms(results),
+        explored::excerpts(results),
         certainty::test_use(results),
         timings(results),
     ]

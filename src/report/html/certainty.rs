@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::answer::{SIGNIFICANT, p_is};
-use super::tables::{Cell, Table, against, count, number, share, table, text, with_interval};
+use super::tables::{
+    Cell, Table, against, count, number, numbers, share, table, text, with_interval,
+};
 use crate::report::format;
 use crate::study::results::{
     Beside, DisjointSets, RandomSets, Stability, StudyResults, TaskResults,
@@ -115,7 +117,7 @@ fn beside(figure: Beside) -> Cell {
         format::percent(figure.observed),
         format::percent(figure.chance)
     );
-    number(shown, figure.observed)
+    numbers(shown, figure.observed, &[figure.chance])
 }
 
 fn stability(task: &TaskResults) -> Table {
@@ -203,7 +205,7 @@ fn random(task: &TaskResults) -> Table {
             format::percent_bare(of.lowest),
             format::percent_bare(of.highest)
         );
-        number(shown, of.mean)
+        numbers(shown, of.mean, &[of.lowest, of.highest])
     };
     let row = |found: &RandomSets| {
         vec![

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::values;
 use crate::report::chart::{Axis, Chart, Naming, Rule, Series, Style};
 use crate::report::format;
 use crate::study::results::{LayerPoint, StudyResults, SweepResult, TaskResults};
@@ -13,10 +14,24 @@ pub(super) struct Figure {
     pub(super) title: String,
     /// The drawing, already escaped.
     pub(super) svg: String,
+    /// The same figures, for the script.
+    pub(super) values: String,
     /// How to read it.
     pub(super) caption: String,
     /// Whether it takes the whole width.
     pub(super) wide: bool,
+}
+
+impl Figure {
+    fn of(title: &str, chart: &Chart, caption: String, wide: bool) -> Self {
+        Self {
+            title: title.to_owned(),
+            svg: chart.svg(),
+            values: values::lines(chart),
+            caption,
+            wide,
+        }
+    }
 }
 
 const WIDE: (f64, f64) = (820.0, 420.0);
@@ -117,24 +132,19 @@ pub(super) fn layers(results: &StudyResults, task: &TaskResults) -> Vec<Figure> 
             }));
         }
         let rules = vec![oracle_rule(task), majority_rule(task)];
-        Figure {
-            title: title.to_owned(),
-            svg: Chart {
-                title: format!("{title}: accuracy of task {}", task.name),
-                width: HALF.0,
-                height: HALF.1,
-                right: 126.0,
-                x: Axis::layers(axis, &results.data.layers),
-                y: Axis::shares("accuracy", heights(&series, &rules)),
-                rules,
-                mark: None,
-                series,
-                naming: Naming::AtEnd,
-            }
-            .svg(),
-            caption: caption.to_owned(),
-            wide: false,
-        }
+        let chart = Chart {
+            title: format!("{title}: accuracy of task {}", task.name),
+            width: HALF.0,
+            height: HALF.1,
+            right: 126.0,
+            x: Axis::layers(axis, &results.data.layers),
+            y: Axis::shares("accuracy", heights(&series, &rules)),
+            rules,
+            mark: None,
+            series,
+            naming: Naming::AtEnd,
+        };
+        Figure::of(title, &chart, caption.to_owned(), false)
     })
     .collect()
 }
@@ -158,9 +168,8 @@ pub(super) fn lambda_path(task: &TaskResults) -> Vec<Figure> {
         intervals: Vec::new(),
         marked: true,
     };
-    let chart = |title: &str, caption: &str, y: Axis, series: Vec<Series>| Figure {
-        title: title.to_owned(),
-        svg: Chart {
+    let chart = |title: &str, caption: &str, y: Axis, series: Vec<Series>| {
+        let chart = Chart {
             title: format!("{title} of task {}", task.name),
             width: HALF.0,
             height: HALF.1,
@@ -174,10 +183,8 @@ pub(super) fn lambda_path(task: &TaskResults) -> Vec<Figure> {
             )),
             series,
             naming: Naming::AtEnd,
-        }
-        .svg(),
-        caption: caption.to_owned(),
-        wide: false,
+        };
+        Figure::of(title, &chart, caption.to_owned(), false)
     };
     let accuracies = vec![
         line("train", dashed(3), &|at| path[at].train_accuracy),
@@ -219,10 +226,10 @@ pub(super) fn sweeps(results: &StudyResults, task: &TaskResults) -> Vec<Figure> 
     let ablations = ablations.into_iter();
     ablations
         .map(|ablation| {
-            let series: Vec<Series> = task
-                .sweeps
+            let shown = task.sweeps.iter().filter(|s| s.ablation == ablation);
+            let shown: Vec<&SweepResult> = shown.collect();
+            let series: Vec<Series> = shown
                 .iter()
-                .filter(|sweep| sweep.ablation == ablation)
                 .map(|sweep| Series {
                     name: sweep_name(sweep),
                     style: Style {
@@ -252,26 +259,25 @@ pub(super) fn sweeps(results: &StudyResults, task: &TaskResults) -> Vec<Figure> 
                 ),
                 other => (other, ""),
             };
+            let chart = Chart {
+                title: format!("Accuracy by neurons kept, {title}, task {}", task.name),
+                width: WIDE.0,
+                height: WIDE.1,
+                right: 124.0,
+                x: Axis::neurons("neurons kept", results.data.neurons),
+                y: Axis::shares("accuracy on test", heights(&series, &rules)),
+                rules,
+                mark: None,
+                series,
+                naming: Naming::Inline,
+            };
+            let caption = format!(
+                "The same probe at every number of neurons kept, not retrained: the first k of an ordering (solid) or the \
+                 last k (dashed). {effect} Grey band: 95 % interval of the oracle."
+            );
             Figure {
-                title: title.to_owned(),
-                svg: Chart {
-                    title: format!("Accuracy by neurons kept, {title}, task {}", task.name),
-                    width: WIDE.0,
-                    height: WIDE.1,
-                    right: 124.0,
-                    x: Axis::neurons("neurons kept", results.data.neurons),
-                    y: Axis::shares("accuracy on test", heights(&series, &rules)),
-                    rules,
-                    mark: None,
-                    series,
-                    naming: Naming::Inline,
-                }
-                .svg(),
-                caption: format!(
-                    "The same probe at every number of neurons kept, not retrained: the first k of an ordering (solid) or \
-                     the last k (dashed). {effect} Grey band: 95 % interval of the oracle."
-                ),
-                wide: true,
+                values: values::sweeps(&chart, &shown),
+                ..Figure::of(title, &chart, caption, true)
             }
         })
         .collect()
@@ -326,25 +332,25 @@ pub(super) fn ladders(results: &StudyResults, task: &TaskResults) -> Option<Figu
         at: dev * (1.0 - delta),
         band: None,
     }));
-    Some(Figure {
-        title: "Retrained sets".to_owned(),
-        svg: Chart {
-            title: format!("Dev accuracy of retrained neuron sets, task {}", task.name),
-            width: WIDE.0,
-            height: WIDE.1,
-            right: 124.0,
-            x: Axis::neurons("neurons, a new probe at each size", results.data.neurons),
-            y: Axis::shares("accuracy on dev", heights(&series, &rules)),
-            rules,
-            mark: None,
-            series,
-            naming: Naming::Inline,
-        }
-        .svg(),
-        caption: "Sizes that the search tried. A set is minimal when it is the first to reach the line of its δ."
-            .to_owned(),
-        wide: true,
-    })
+    let chart = Chart {
+        title: format!("Dev accuracy of retrained neuron sets, task {}", task.name),
+        width: WIDE.0,
+        height: WIDE.1,
+        right: 124.0,
+        x: Axis::neurons("neurons, a new probe at each size", results.data.neurons),
+        y: Axis::shares("accuracy on dev", heights(&series, &rules)),
+        rules,
+        mark: None,
+        series,
+        naming: Naming::Inline,
+    };
+    let caption = "Sizes that the search tried. A set is minimal when it is the first to reach the line of its δ.";
+    Some(Figure::of(
+        "Retrained sets",
+        &chart,
+        caption.to_owned(),
+        true,
+    ))
 }
 
 /// Clusters against the threshold.
@@ -360,32 +366,32 @@ pub(super) fn clusters(results: &StudyResults) -> Option<Figure> {
         return None;
     }
     let thresholds: Vec<f64> = points.iter().map(|point| point.0).collect();
-    Some(Figure {
-        title: "Clusters against the threshold".to_owned(),
-        svg: Chart {
-            title: "Number of clusters as a share of the neurons, by threshold".to_owned(),
-            width: HALF.0,
-            height: HALF.1,
-            right: 90.0,
-            x: Axis::thresholds("threshold: largest distance inside a cluster", &thresholds),
-            y: Axis::shares(
-                "clusters as a share of neurons",
-                points.iter().map(|p| p.1).chain([0.0, 1.0]),
-            ),
-            rules: Vec::new(),
-            mark: None,
-            series: vec![Series {
-                name: "clusters".to_owned(),
-                style: solid(1),
-                points,
-                intervals: Vec::new(),
-                marked: true,
-            }],
-            naming: Naming::AtEnd,
-        }
-        .svg(),
-        caption: "One dendrogram, cut at every threshold. At 100 % no two neurons were merged."
-            .to_owned(),
-        wide: false,
-    })
+    let chart = Chart {
+        title: "Number of clusters as a share of the neurons, by threshold".to_owned(),
+        width: HALF.0,
+        height: HALF.1,
+        right: 90.0,
+        x: Axis::thresholds("threshold: largest distance inside a cluster", &thresholds),
+        y: Axis::shares(
+            "clusters as a share of neurons",
+            points.iter().map(|p| p.1).chain([0.0, 1.0]),
+        ),
+        rules: Vec::new(),
+        mark: None,
+        series: vec![Series {
+            name: "clusters".to_owned(),
+            style: solid(1),
+            points,
+            intervals: Vec::new(),
+            marked: true,
+        }],
+        naming: Naming::AtEnd,
+    };
+    let caption = "One dendrogram, cut at every threshold. At 100 % no two neurons were merged.";
+    Some(Figure::of(
+        "Clusters against the threshold",
+        &chart,
+        caption.to_owned(),
+        false,
+    ))
 }

@@ -2,13 +2,19 @@
 //!
 //! The page is `template.html` filled by minijinja, which escapes every text: names of classes, words and files come
 //! from the data and may hold anything. Style and script are in the page; a content-security policy in it forbids
-//! everything else.
+//! everything else. What the script shows stands in the page as well: the figures of each drawing in `data-values` beside it,
+//! all digits of a number of a table in `data-sort` and `data-more`, the explorer's neurons as JSON that no script runs.
 
 mod answer;
 mod certainty;
+mod explorer;
 mod figures;
 mod neurons;
+mod redundancy;
 mod tables;
+mod values;
+
+use std::collections::BTreeSet;
 
 use minijinja::{Environment, value::Serde};
 use serde::Serialize;
@@ -18,21 +24,27 @@ use crate::report::format;
 use crate::study::results::{Clustering, StudyResults, TaskResults};
 use answer::Answer;
 use certainty::Certainty;
+use explorer::Explorer;
 use figures::Figure;
 use neurons::{Heat, Stack};
+use redundancy::{LayerTable, Map};
 use tables::Table;
 
 const TEMPLATE: &str = include_str!("template.html");
 const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
+const SCRIPT: &str = concat!(
+    include_str!("script.js"),
+    include_str!("map.js"),
+    include_str!("explorer.js")
+);
 
 /// What a browser allows the page: our script and our style sheet, by their hashes, and nothing else, so that a text that
 /// escaping missed would not run either. Style attributes are widths and heights that the template writes from numbers; they
 /// differ from page to page, and have no hash. The hashes are of what stands between the tags, with the line feed before it;
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-UV814icXTamGx5bVEAtZSlswBSZBVe+VIbed0Ja+3KQ='; \
-    style-src-elem 'sha256-Wm60NhYF+p6Y8wNCcJCVtKdYetADQw3Po1e7Y5ZJCJ4='; \
+    script-src 'sha256-ARa9Nn+Vghi1PbnY8u86Oz5yjw0v64eVNVFtJbMJ2xo='; \
+    style-src-elem 'sha256-Jq+U4VFbiAM7JDc7eXXtRdnl/eDomobeW8jSmaqBBro='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A name and what is to be said about it.
@@ -51,6 +63,7 @@ struct TaskView {
     sweeps: Vec<Figure>,
     ladders: Option<Figure>,
     minimal_sets: Table,
+    set_neurons: Table,
     search: String,
     certainty: Option<Certainty>,
     combined: Table,
@@ -85,6 +98,9 @@ struct Page<'a> {
     sizes: Stack,
     windows: Stack,
     cuts: Table,
+    map: Option<Map>,
+    layers: Vec<LayerTable>,
+    explorer: Option<Explorer>,
     data: Vec<Fact>,
     test_use: Table,
     test_probes: String,
@@ -92,6 +108,7 @@ struct Page<'a> {
     family: String,
     reproduce: Vec<Fact>,
     timings: Vec<(String, String, f64)>,
+    seconds: String,
 }
 
 /// The report of a study as one HTML document.
@@ -99,6 +116,7 @@ struct Page<'a> {
 /// # Errors
 /// When the template cannot be filled, which is a bug of ours.
 pub fn render(results: &StudyResults) -> Result<String> {
+    let explored = explorer::explored(results);
     let page = Page {
         policy: POLICY,
         style: STYLE,
@@ -112,7 +130,7 @@ pub fn render(results: &StudyResults) -> Result<String> {
         tasks: results
             .tasks
             .iter()
-            .map(|task| view(results, task))
+            .map(|task| view(results, task, &explored))
             .collect(),
         clustering: &results.clustering,
         pairs: pairs(results),
@@ -120,6 +138,9 @@ pub fn render(results: &StudyResults) -> Result<String> {
         sizes: neurons::cluster_sizes(&results.clusters),
         windows: neurons::cluster_windows(&results.clusters),
         cuts: neurons::cuts(results),
+        map: redundancy::map(results),
+        layers: redundancy::layers(results),
+        explorer: explorer::explorer(results),
         data: data(results),
         test_use: certainty::test_use(results),
         test_probes: format::counted(results.test_use.probes, "probe"),
@@ -127,6 +148,10 @@ pub fn render(results: &StudyResults) -> Result<String> {
         choices_after: results.test_use.choices_after,
         reproduce: reproduce(results),
         timings: timings(results),
+        seconds: values::rows(
+            &["step", "seconds"],
+            results.timings.iter().map(|t| (&t.step, t.seconds)),
+        ),
     };
     let mut templates = Environment::new();
     templates
@@ -136,7 +161,7 @@ pub fn render(results: &StudyResults) -> Result<String> {
         .map_err(|e| Error::invalid("report.html", format!("{e:#}"), "This is a bug: report it"))
 }
 
-fn view(results: &StudyResults, task: &TaskResults) -> TaskView {
+fn view(results: &StudyResults, task: &TaskResults, explored: &BTreeSet<usize>) -> TaskView {
     TaskView {
         name: task.name.clone(),
         above_chance: task.above_chance,
@@ -148,6 +173,7 @@ fn view(results: &StudyResults, task: &TaskResults) -> TaskView {
         sweeps: figures::sweeps(results, task),
         ladders: figures::ladders(results, task),
         minimal_sets: tables::minimal_sets(results, task),
+        set_neurons: tables::set_neurons(task, explored),
         search: task
             .minimal_sets
             .first()
@@ -156,7 +182,7 @@ fn view(results: &StudyResults, task: &TaskResults) -> TaskView {
         combined: tables::combined(results, task),
         mass: format::delta(task.salient.mass),
         heat: neurons::heat(results, task),
-        salient: neurons::salient(task),
+        salient: neurons::salient(task, explored),
         salient_words: neurons::have_words(task),
         control: tables::control(task),
         set_selectivity: tables::set_selectivity(results, task),

@@ -1,8 +1,11 @@
 //! Salient neurons, where they sit, and clusters.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use super::tables::{Cell, Chip, Table, count, number, share, table, text};
+use super::tables::{Cell, Chip, Table, count, ids, number, share, table, text};
+use super::values;
 use crate::report::format;
 use crate::study::results::{ClusterCut, SalientNeuron, StudyResults, TaskResults};
 
@@ -12,6 +15,8 @@ pub(super) struct Stack {
     /// Name of each part, in order.
     pub(super) parts: Vec<String>,
     rows: Vec<StackRow>,
+    /// The figures, for the script.
+    values: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,14 +49,17 @@ pub(super) fn have_words(task: &TaskResults) -> bool {
 }
 
 /// The most salient neurons.
-pub(super) fn salient(task: &TaskResults) -> Table {
+pub(super) fn salient(task: &TaskResults, explored: &BTreeSet<usize>) -> Table {
     let with_words = have_words(task);
     let row = |neuron: &SalientNeuron| {
         let mut row = vec![
             count(neuron.rank),
             count(neuron.layer as usize),
             count(neuron.unit as usize),
-            count(neuron.neuron),
+            Cell {
+                sort: Some(neuron.neuron as f64),
+                ..ids(&[neuron.neuron], explored)
+            },
             class_weights(neuron),
         ];
         row.extend(with_words.then(|| words(neuron)));
@@ -104,6 +112,7 @@ fn chip(name: &str, value: f64, strength: f64) -> Chip {
     Chip {
         text: name.to_owned(),
         value: format!("{value:+.2}").replacen('-', "−", 1),
+        exact: value,
         sign: if value < 0.0 { "down" } else { "up" },
         strength: (strength.clamp(0.0, 1.0) * 34.0).round(),
     }
@@ -153,7 +162,12 @@ pub(super) fn cluster_sizes(cuts: &[ClusterCut]) -> Stack {
         let note = format::counted(cut.count, "cluster");
         stack_row(format::plain(cut.threshold), parts, note)
     });
+    let bins = cuts.iter().flat_map(|cut| {
+        let bins = cut.size_histogram.iter();
+        bins.map(|bin| (cut.threshold, &bin.size, bin.neurons, bin.clusters))
+    });
     Stack {
+        values: values::rows(&["threshold", "size", "neurons", "clusters"], bins),
         parts: cuts.first().map_or_else(Vec::new, |cut| {
             cut.size_histogram
                 .iter()
@@ -196,7 +210,15 @@ pub(super) fn cluster_windows(cuts: &[ClusterCut]) -> Stack {
             note,
         )
     });
+    let spans = cuts.iter().flat_map(|cut| {
+        let spans = (1_usize..).zip(&cut.window_histogram);
+        spans.map(|(layers, clusters)| (cut.threshold, layers, clusters))
+    });
     Stack {
+        values: values::rows(
+            &["threshold", "layers", "clusters, those of one neuron too"],
+            spans,
+        ),
         rows: rows.collect(),
         parts: (1..=shown)
             .map(|span| {

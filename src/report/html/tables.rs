@@ -1,19 +1,28 @@
 //! The tables of the report.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::answer::{Verdict, verdict, within};
 use crate::report::csv::fits;
 use crate::report::format;
-use crate::study::results::{CertificateRecord, Paired, StudyResults, TaskResults};
+use crate::study::results::{CertificateRecord, MinimalSet, Paired, StudyResults, TaskResults};
 
-/// One cell: what is shown, and what the column is sorted by.
-#[derive(Debug, Serialize)]
+/// Neurons of a set that are named.
+const NAMED: usize = 60;
+
+/// One cell: what is shown, and the same with all digits, by which the column is sorted.
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Cell {
     pub(super) text: String,
     pub(super) sort: Option<f64>,
+    /// Further numbers that the text shows: the ends of an interval, or what stands in brackets.
+    pub(super) more: Vec<f64>,
     pub(super) tone: &'static str,
     pub(super) chips: Vec<Chip>,
+    /// Neurons by id, and whether the explorer has them.
+    pub(super) neurons: Vec<(usize, bool)>,
 }
 
 /// A word or class with a signed number, the stronger the darker.
@@ -21,6 +30,8 @@ pub(super) struct Cell {
 pub(super) struct Chip {
     pub(super) text: String,
     pub(super) value: String,
+    /// The number with all digits.
+    pub(super) exact: f64,
     /// `up` or `down`.
     pub(super) sign: &'static str,
     /// Percent.
@@ -43,18 +54,22 @@ struct Column {
 pub(super) fn text(text: impl Into<String>) -> Cell {
     Cell {
         text: text.into(),
-        sort: None,
-        tone: "",
-        chips: Vec::new(),
+        ..Cell::default()
     }
 }
 
 pub(super) fn number(shown: String, sort: f64) -> Cell {
     Cell {
-        text: shown,
         sort: Some(sort),
-        tone: "",
-        chips: Vec::new(),
+        ..text(shown)
+    }
+}
+
+/// A number that is shown with others, which are `more`.
+pub(super) fn numbers(shown: String, sort: f64, more: &[f64]) -> Cell {
+    Cell {
+        more: more.to_vec(),
+        ..number(shown, sort)
     }
 }
 
@@ -68,7 +83,7 @@ fn toned(shown: &str, sort: f64, tone: &'static str) -> Cell {
 /// A test accuracy with its interval, sorted by the accuracy.
 pub(super) fn with_interval(accuracy: f64, ends: [f64; 2]) -> Cell {
     let shown = format!("{} ({})", format::percent(accuracy), format::interval(ends));
-    number(shown, accuracy)
+    numbers(shown, accuracy, &ends)
 }
 
 pub(super) fn share(value: f64) -> Cell {
@@ -90,7 +105,7 @@ fn on_dev(task: &TaskResults, accuracy: f64, delta: f64) -> Cell {
 }
 
 fn interval(ends: [f64; 2]) -> Cell {
-    number(format::interval(ends), ends[0])
+    numbers(format::interval(ends), ends[0], &ends[1..])
 }
 
 /// `*` marks columns of numbers.
@@ -208,7 +223,7 @@ pub(super) fn against(paired: &Paired, delta: f64, task: &TaskResults) -> [Cell;
         format::points_interval(paired.interval)
     );
     [
-        number(difference, paired.difference),
+        numbers(difference, paired.difference, &paired.interval),
         number(format::p_value(paired.p), paired.p),
         number(format::p_value(paired.p_holm), paired.p_holm),
         verdict_cell(paired, delta, task),
@@ -251,6 +266,36 @@ pub(super) fn minimal_sets(results: &StudyResults, task: &TaskResults) -> Table 
     )
 }
 
+/// The neurons of the minimal sets, the first ones of each.
+pub(super) fn set_neurons(task: &TaskResults, explored: &BTreeSet<usize>) -> Table {
+    let row = |set: &MinimalSet| {
+        let named = ids(&set.neurons[..set.neurons.len().min(NAMED)], explored);
+        let left = set.neurons.len().saturating_sub(NAMED);
+        vec![
+            number(format::delta(set.delta), set.delta),
+            text(format::ranking(&set.ranking)),
+            named,
+            match left {
+                0 => text(""),
+                left => number(format::count(left), left as f64),
+            },
+        ]
+    };
+    table(
+        &["*δ", "ordering", "neurons, most salient first", "*and more"],
+        task.minimal_sets.iter().map(row).collect(),
+    )
+}
+
+/// Neurons by id; those that the explorer has are linked to it.
+pub(super) fn ids(neurons: &[usize], explored: &BTreeSet<usize>) -> Cell {
+    let named = neurons.iter().map(|n| (*n, explored.contains(n)));
+    Cell {
+        neurons: named.collect(),
+        ..Cell::default()
+    }
+}
+
 /// Layer selection, clustering and ranking together.
 pub(super) fn combined(results: &StudyResults, task: &TaskResults) -> Table {
     let first = results.data.layers.first().copied().unwrap_or(0);
@@ -260,13 +305,14 @@ pub(super) fn combined(results: &StudyResults, task: &TaskResults) -> Table {
         .map(|found| {
             let mut row = vec![
                 number(format::delta(found.delta), found.delta),
-                number(
+                numbers(
                     format!(
                         "{} ({})",
                         format::layer_span(first, found.layer),
                         format::count(found.layer_neurons)
                     ),
                     f64::from(found.layer),
+                    &[found.layer_neurons as f64],
                 ),
                 number(format::plain(found.threshold), found.threshold),
                 count(found.clusters),
@@ -355,9 +401,9 @@ pub(super) fn unconverged(task: &TaskResults) -> usize {
 pub(super) fn set_selectivity(results: &StudyResults, task: &TaskResults) -> Option<Table> {
     let control = task.control.as_ref()?;
     let selective = |value: f64, ends: Option<[f64; 2]>| {
-        let ends = ends.map(|ends| format!(" ({})", format::points_interval(ends)));
-        let shown = format!("{}{}", format::points(value), ends.unwrap_or_default());
-        number(shown, value)
+        let bracket = ends.map(|ends| format!(" ({})", format::points_interval(ends)));
+        let shown = format!("{}{}", format::points(value), bracket.unwrap_or_default());
+        numbers(shown, value, ends.as_ref().map_or(&[], |ends| &ends[..]))
     };
     let sets = task.minimal_sets.iter().filter_map(|set| {
         let found = set.selectivity.as_ref()?;

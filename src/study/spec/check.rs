@@ -118,7 +118,8 @@ fn counts(spec: &Spec) -> Checked {
         1..=1_000_000,
     )?;
     count(&["concepts", "top_words"], concepts.top_words, 1..=1000)?;
-    count(&["concepts", "neurons"], concepts.neurons, 0..=100_000)
+    count(&["concepts", "neurons"], concepts.neurons, 0..=100_000)?;
+    count(&["concepts", "explored"], concepts.explored, 0..=10_000)
 }
 
 fn probe(probe: &ProbeSpec) -> Checked {

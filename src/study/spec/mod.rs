@@ -45,6 +45,7 @@
 //! | `concepts.min_count` | 3 | ≥ 1 | occurrences in train that a top word needs |
 //! | `concepts.top_words` | 8 | 1 to 1000 | words a neuron |
 //! | `concepts.neurons` | 30 | 0 to 100000 | neurons that get words |
+//! | `concepts.explored` | 200 | 0 to 10000 | neurons that the report shows one by one |
 //!
 //! What the examination of minimal sets costs, a task and ordering: `disjoint` up to n − 1 probes on what is left (for `lca`)
 //! and as many searches for a size, the last of which tries the whole ladder (about four probes on all neurons); `bootstrap`
@@ -398,6 +399,8 @@ pub struct ConceptSpec {
     pub top_words: usize,
     /// Neurons that get words.
     pub neurons: usize,
+    /// Neurons that the report shows one by one.
+    pub explored: usize,
 }
 
 impl Default for ConceptSpec {
@@ -407,6 +410,7 @@ impl Default for ConceptSpec {
             min_count: 3,
             top_words: 8,
             neurons: 30,
+            explored: 200,
         }
     }
 }
