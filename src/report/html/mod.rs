@@ -32,7 +32,7 @@ const SCRIPT: &str = include_str!("script.js");
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-UV814icXTamGx5bVEAtZSlswBSZBVe+VIbed0Ja+3KQ='; \
-    style-src-elem 'sha256-Wm60NhYF+p6Y8wNCcJCVtKdYetADQw3Po1e7Y5ZJCJ4='; \
+    style-src-elem 'sha256-JknyOAz1Smh1ZK1qqEgnpuMCy8jFOrKYmLX1RvaS/4k='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A name and what is to be said about it.
