@@ -1,5 +1,6 @@
 //! See the map in `main.rs`.
 
+mod comparison;
 mod policy;
 pub(crate) mod sample;
 mod tables;

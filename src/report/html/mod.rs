@@ -2,10 +2,11 @@
 //!
 //! The page is `template.html` filled by minijinja, which escapes every text: names of classes, words and files come
 //! from the data and may hold anything. Style and script are in the page; a content-security policy in it forbids
-//! everything else.
+//! everything else. [`comparison`] is another page in the same manner.
 
 mod answer;
 mod certainty;
+mod comparison;
 mod figures;
 mod neurons;
 mod tables;
@@ -18,10 +19,12 @@ use crate::report::format;
 use crate::study::results::{Clustering, StudyResults, TaskResults};
 use answer::Answer;
 use certainty::Certainty;
+pub use comparison::comparison;
 use figures::Figure;
 use neurons::{Heat, Stack};
 use tables::Table;
 
+const MACROS: &str = include_str!("macros.html");
 const TEMPLATE: &str = include_str!("template.html");
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -128,12 +131,18 @@ pub fn render(results: &StudyResults) -> Result<String> {
         reproduce: reproduce(results),
         timings: timings(results),
     };
+    filled("report.html", TEMPLATE, &page)
+}
+
+/// A template with its values; the name of the page is for the error.
+fn filled(name: &str, template: &str, page: &impl Serialize) -> Result<String> {
     let mut templates = Environment::new();
     templates
-        .add_template("report.html", TEMPLATE)
-        .and_then(|()| templates.get_template("report.html"))
-        .and_then(|template| template.render(Serde(&page)))
-        .map_err(|e| Error::invalid("report.html", format!("{e:#}"), "This is a bug: report it"))
+        .add_template("macros.html", MACROS)
+        .and_then(|()| templates.add_template(name, template))
+        .and_then(|()| templates.get_template(name))
+        .and_then(|template| template.render(Serde(page)))
+        .map_err(|e| Error::invalid(name, format!("{e:#}"), "This is a bug: report it"))
 }
 
 fn view(results: &StudyResults, task: &TaskResults) -> TaskView {
