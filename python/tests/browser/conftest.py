@@ -38,6 +38,7 @@ class Shown:
 
     def __init__(self, context: Any, file: Path):
         self.said: list[str] = []
+        context.set_default_timeout(120_000)  # a machine that runs tests is busy
         self.asked: list[str] = []
         self.page = context.new_page()
         self.page.on("console", lambda message: self.said.append(f"console, {message.type}: {message.text}"))

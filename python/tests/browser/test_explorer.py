@@ -22,7 +22,7 @@ def explorer(look, report):
 def becomes(shown, neuron: str) -> None:
     """The card is soon of that neuron (a change of the address is told of a little later), and says so."""
     card = shown.page.locator(f"#neuron-card[data-neuron='{neuron}']")
-    card.wait_for(timeout=5_000)
+    card.wait_for()
     assert re.search(rf"\b{neuron}\b", card.inner_text())
 
 

@@ -12,7 +12,7 @@ TASKS = "nav a:not(.to)"
 
 def opened_tasks(shown, soon: str = "task-1") -> list[str]:
     """The tasks that are shown, once that one is: a page hears of a change of its address a little later."""
-    shown.page.locator(f"#{soon}").wait_for(timeout=5_000)
+    shown.page.locator(f"#{soon}").wait_for()
     return [task.get_attribute("id") for task in shown.page.locator("article.task").all() if task.is_visible()]
 
 
