@@ -8,7 +8,7 @@ use super::output::Destination;
 use super::progress::Bar;
 use super::{answer, device, report};
 use crate::error::Result;
-use crate::report::json;
+use crate::report::{html, json};
 use crate::study::compare::results::{CompareResults, RunPair, TaskPair};
 use crate::study::compare::{Asked, DRAWS, RANDOM_SETS, Studied, compare, transfer};
 
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// A results.json that `study` wrote, or the folder that has it; two or more
     #[arg(value_name = "RUN", required = true, num_args = 2..)]
     runs: Vec<PathBuf>,
-    /// The file for the comparison, .json
+    /// The file for the comparison, .json; the same as a page for people, .html, is written beside it
     #[arg(short, long, value_name = "FILE.json")]
     output: Option<PathBuf>,
     /// Random draws behind each p of a distribution over depth
@@ -94,6 +94,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let document = json::document(&results)?;
     if let Some(output) = output {
         output.write(&document)?;
+        output.write_beside("html", html::comparison(&results)?.as_bytes())?;
     }
     answer(out, &document, arguments.json, |text| {
         summary(text, &results)

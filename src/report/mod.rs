@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`json`] | `results.json`, and reads it back: the one source of everything else here; documents of other commands |
 //! | [`csv`] | `tables/*.csv`, in long form: one row a figure, one file a kind of figure |
-//! | [`html`] | `report.html`, one file that needs nothing beside it |
+//! | [`html`] | `report.html`, and `compare.html` of `neurosieve compare`: each one file that needs nothing beside it |
 //! | [`probe`] | the weights of one probe (`neurosieve probe`) |
 //! | [`matrix`], [`pairs`] | correlations as matrices, edges and partners (`neurosieve correlate`, `cluster`) |
 //! | [`chart`] | the drawings of `report.html`, as SVG |

@@ -113,6 +113,10 @@ fn better_data_are_seen_in_the_difference() {
     let output = neurosieve(&["compare", text(&a), text(&b), "-o", text(&out)]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let found: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    let page = std::fs::read_to_string(clean.path("c.html")).expect("a page beside it");
+    assert!(page.starts_with("<!doctype html>"));
+    // One oracle is at chance, which the page says as the table does.
+    assert!(page.contains("Of run 2 against run 1 nothing follows"));
     let oracle = &found["pairs"][0]["tasks"][0]["oracle"];
     assert!(oracle["difference"].as_f64().unwrap() > 0.2, "{oracle}");
     assert!(oracle["interval"][0].as_f64().unwrap() > 0.0, "{oracle}");

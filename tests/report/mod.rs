@@ -1,5 +1,6 @@
 //! See the map in `main.rs`.
 
+mod comparison;
 mod explorer;
 pub(crate) mod figures;
 mod markup;

@@ -23,7 +23,7 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    fn of(title: &str, chart: &Chart, caption: String, wide: bool) -> Self {
+    pub(super) fn of(title: &str, chart: &Chart, caption: String, wide: bool) -> Self {
         Self {
             title: title.to_owned(),
             svg: chart.svg(),

@@ -4,9 +4,11 @@
 //! from the data and may hold anything. Style and script are in the page; a content-security policy in it forbids
 //! everything else. What the script shows stands in the page as well: the figures of each drawing in `data-values` beside it,
 //! all digits of a number of a table in `data-sort` and `data-more`, the explorer's neurons as JSON that no script runs.
+//! [`comparison`] is another page in the same manner.
 
 mod answer;
 mod certainty;
+mod comparison;
 mod explorer;
 mod figures;
 mod neurons;
@@ -24,12 +26,14 @@ use crate::report::format;
 use crate::study::results::{Clustering, StudyResults, TaskResults};
 use answer::Answer;
 use certainty::Certainty;
+pub use comparison::comparison;
 use explorer::Explorer;
 use figures::Figure;
 use neurons::{Heat, Stack};
 use redundancy::{LayerTable, Map};
 use tables::Table;
 
+const MACROS: &str = include_str!("macros.html");
 const TEMPLATE: &str = include_str!("template.html");
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = concat!(
@@ -44,7 +48,7 @@ const SCRIPT: &str = concat!(
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-ARa9Nn+Vghi1PbnY8u86Oz5yjw0v64eVNVFtJbMJ2xo='; \
-    style-src-elem 'sha256-Jq+U4VFbiAM7JDc7eXXtRdnl/eDomobeW8jSmaqBBro='; \
+    style-src-elem 'sha256-EqSQEDcn3b18GV265f8u6vf6f26bf7ZBBefBUKinhFI='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A name and what is to be said about it.
@@ -153,12 +157,18 @@ pub fn render(results: &StudyResults) -> Result<String> {
             results.timings.iter().map(|t| (&t.step, t.seconds)),
         ),
     };
+    filled("report.html", TEMPLATE, &page)
+}
+
+/// A template with its values; the name of the page is for the error.
+fn filled(name: &str, template: &str, page: &impl Serialize) -> Result<String> {
     let mut templates = Environment::new();
     templates
-        .add_template("report.html", TEMPLATE)
-        .and_then(|()| templates.get_template("report.html"))
-        .and_then(|template| template.render(Serde(&page)))
-        .map_err(|e| Error::invalid("report.html", format!("{e:#}"), "This is a bug: report it"))
+        .add_template("macros.html", MACROS)
+        .and_then(|()| templates.add_template(name, template))
+        .and_then(|()| templates.get_template(name))
+        .and_then(|template| template.render(Serde(page)))
+        .map_err(|e| Error::invalid(name, format!("{e:#}"), "This is a bug: report it"))
 }
 
 fn view(results: &StudyResults, task: &TaskResults, explored: &BTreeSet<usize>) -> TaskView {

@@ -13,7 +13,7 @@ pub use transfer::{Asked, RANDOM_SETS, transfer};
 
 use self::results::{
     ClassPair, ClusterShares, CompareResults, DepthPair, LayerPair, OraclePair, OverlapResult, Run,
-    RunPair, SCHEMA_VERSION, SelectivityPair, SetPair, TaskPair,
+    RunPair, RunTask, SCHEMA_VERSION, SelectivityPair, SetPair, TaskPair,
 };
 use super::results::{RankingResult, StudyResults, TaskResults};
 use super::stream;
@@ -87,10 +87,33 @@ fn run(study: &Studied) -> Run {
     Run {
         file: study.file.clone(),
         name: results.name.clone(),
+        neurosieve_version: results.neurosieve_version.clone(),
+        seed: results.seed,
+        device: results.device.clone(),
         neurons: results.data.neurons,
         layers: results.data.layers.len(),
         test_samples: results.data.samples.test,
         tasks: results.tasks.iter().map(|task| task.name.clone()).collect(),
+        found: results.tasks.iter().map(run_task).collect(),
+        warnings: results.warnings.clone(),
+    }
+}
+
+fn run_task(task: &TaskResults) -> RunTask {
+    let control = task.control.as_ref();
+    let by_class = task.salient.by_class_layer.iter();
+    RunTask {
+        name: task.name.clone(),
+        classes: task.classes.iter().map(|c| c.name.clone()).collect(),
+        majority_accuracy: task.majority_accuracy,
+        test_accuracy: task.oracle.test_accuracy,
+        test_interval: task.oracle.test_interval,
+        above_chance: task.above_chance,
+        selectivity: control.map(|control| control.selectivity),
+        selectivity_interval: control.and_then(|control| control.interval),
+        mass: task.salient.mass,
+        salient_by_layer: task.salient.by_layer.clone(),
+        salient_by_class: by_class.map(|row| row.iter().sum()).collect(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::study::results::Distribution;
+use crate::study::results::{DeviceUsed, Distribution};
 
 /// Version of the document's layout.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -36,6 +36,12 @@ pub struct Run {
     pub file: String,
     /// The study's name.
     pub name: String,
+    /// Version of neurosieve that ran it.
+    pub neurosieve_version: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Where it ran.
+    pub device: DeviceUsed,
     /// Neurons D.
     pub neurons: usize,
     /// Layers.
@@ -44,6 +50,37 @@ pub struct Run {
     pub test_samples: usize,
     /// Its tasks.
     pub tasks: Vec<String>,
+    /// What it found for each of them, as far as runs are compared in it.
+    pub found: Vec<RunTask>,
+    /// What it warned of.
+    pub warnings: Vec<String>,
+}
+
+/// A task of one run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunTask {
+    /// The task.
+    pub name: String,
+    /// Its classes.
+    pub classes: Vec<String>,
+    /// Test accuracy of always answering train's most frequent class.
+    pub majority_accuracy: f64,
+    /// Test accuracy of the probe on all neurons.
+    pub test_accuracy: f64,
+    /// 95 % Wilson interval of that.
+    pub test_interval: [f64; 2],
+    /// Whether it is above always answering the most frequent class.
+    pub above_chance: bool,
+    /// Accuracy minus that of the control task; null without one.
+    pub selectivity: Option<f64>,
+    /// Its 95 % interval, over test's sentences and the control task's draws; null of a single draw.
+    pub selectivity_interval: Option<[f64; 2]>,
+    /// Share of each class's weight mass that defines a salient neuron.
+    pub mass: f64,
+    /// Salient neurons of each layer, lowest first.
+    pub salient_by_layer: Vec<usize>,
+    /// Salient neurons of each class, in the order of `classes`; one neuron may be of several.
+    pub salient_by_class: Vec<usize>,
 }
 
 /// Two runs.
