@@ -57,6 +57,16 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         let (found, all) = units.found();
         drop(writeln!(err, "{found} of {all} units were there already"));
     }
+    // Not in the results: they have the bits of a run whose units were whole.
+    if let damaged @ [_, ..] = &*units.damaged() {
+        let names = damaged.join(", ");
+        let number = damaged.len();
+        drop(writeln!(
+            err,
+            "warning: {number} units were damaged and computed again ({names} in {})",
+            folder.path().join("units").display()
+        ));
+    }
     for warning in &results.warnings {
         // A closed stderr must not cost the results; the warnings are in them as well.
         drop(writeln!(err, "warning: {warning}"));
