@@ -68,6 +68,14 @@ pub enum Error {
         /// What kind of trouble that is.
         trouble: Trouble,
     },
+    /// What a device computed deviates from what the native path computes.
+    #[error(
+        "validation failed: {what}. What was written holds the native results where that is so; do not trust this device"
+    )]
+    Validation {
+        /// Which operations, with their deviations.
+        what: String,
+    },
     /// The user stopped the run.
     #[error("interrupted; what was done is kept in {}. Go on with --resume", kept.display())]
     Interrupted {
@@ -83,6 +91,8 @@ pub enum Trouble {
     Memory,
     /// It is gone: the driver was reset, or the device taken away.
     Lost,
+    /// What it gave back is wrong, as a check of it shows: nothing that it computed is to be trusted.
+    Wrong,
     /// It refused something: trying again does not help.
     Refused,
 }

@@ -30,6 +30,7 @@ fn device(kind: &str) -> DeviceUsed {
         name: "test".into(),
         driver: String::new(),
         reason: String::new(),
+        validation: Vec::new(),
     }
 }
 

@@ -91,6 +91,7 @@ fn run(bench: &Bench<'_>) -> Result<Outcome> {
             kind: String::new(),
             name: String::new(),
             driver: String::new(),
+            validation: Vec::new(),
             reason: String::new(),
         };
         study::run_on(&spec, &data, backend, device, &mut |_| {})

@@ -49,6 +49,13 @@ pub(super) struct Arguments {
     /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
+    /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_device_memory: Option<u64>,
+    /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from
+    /// the native path, and the exit code is 3. Takes the native path's time beside the device's
+    #[arg(long)]
+    validate: bool,
     /// Print the JSON document to stdout instead of a summary
     #[arg(long)]
     json: bool,
@@ -93,11 +100,16 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     };
     let file = Destination::new(&arguments.output, &["json"])?;
     file.spare(&job.inputs())?;
-    let (backend, device) = device::choose(&arguments.device)?;
+    let (backend, device) = device::choose_as(
+        &arguments.device,
+        arguments.validate,
+        arguments.max_device_memory,
+    )?;
     let mut bar = Bar::new();
     let finished = cluster(&job, &backend, device, &mut |p| bar.show(p));
     bar.clear();
-    let results = finished?;
+    let mut results = finished?;
+    device::take_validation(&backend, &mut results.device);
     let document = json::document(&results)?;
     file.write(&document)?;
     for warning in &results.warnings {
@@ -106,7 +118,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     }
     answer(out, &document, arguments.json, |text| {
         summary(text, &results)
-    })
+    })?;
+    device::validation(&results.device, err)
 }
 
 fn summary(text: &mut String, results: &ClusterResults) -> std::fmt::Result {

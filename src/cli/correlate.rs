@@ -60,6 +60,13 @@ pub(super) struct Arguments {
     /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
+    /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_device_memory: Option<u64>,
+    /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from
+    /// the native path, and the exit code is 3. Takes the native path's time beside the device's
+    #[arg(long)]
+    validate: bool,
     /// Print the JSON document to stdout instead of a summary
     #[arg(long)]
     json: bool,
@@ -80,7 +87,7 @@ fn parse_threshold(text: &str) -> std::result::Result<f32, String> {
     }
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let job = CorrelateJob {
         data: arguments.data.clone(),
         cross: arguments.cross.clone(),
@@ -111,7 +118,11 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             "Name a .safetensors file for --threshold and --top-k",
         ));
     }
-    let (backend, device) = device::choose(&arguments.device)?;
+    let (backend, device) = device::choose_as(
+        &arguments.device,
+        arguments.validate,
+        arguments.max_device_memory,
+    )?;
     let mut bar = Bar::new();
     let same = job.cross.is_none();
     let mut make =
@@ -120,7 +131,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         (!chosen).then_some(&mut make);
     let finished = correlate(&job, &backend, device, matrix, &mut |p| bar.show(p));
     bar.clear();
-    let (Correlated { results, findings }, matrix) = finished?;
+    let (mut correlated, matrix) = finished?;
+    device::take_validation(&backend, &mut correlated.results.device);
+    let Correlated { results, findings } = correlated;
     let document = json::document(&results)?;
     if let Some(matrix) = matrix {
         matrix.finish()?;
@@ -133,7 +146,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     file.write_beside("json", &document)?;
     answer(out, &document, arguments.json, |text| {
         summary(text, &results)
-    })
+    })?;
+    device::validation(&results.device, err)
 }
 
 fn summary(text: &mut String, results: &CorrelationResults) -> std::fmt::Result {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::gpu::{self, AdapterReport, Choice, Gpu};
+use crate::gpu::{self, AdapterReport, Choice, Gpu, Validated};
 use crate::ops::{Backend, Fleet};
 use crate::study::results::DeviceUsed;
 
@@ -18,6 +18,7 @@ pub(crate) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
                 name: threads(),
                 driver: String::new(),
                 reason,
+                validation: Vec::new(),
             },
         ),
         Choice::Gpu { gpu, reason } => {
@@ -27,6 +28,7 @@ pub(crate) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
                 name: report.name.clone(),
                 driver: driver(report),
                 reason,
+                validation: Vec::new(),
             };
             (Backend::Gpu(tuned(gpu)?), device)
         }
@@ -38,11 +40,83 @@ pub(crate) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
                 name: names.collect::<Vec<_>>().join(" + "),
                 driver: drivers.collect::<Vec<_>>().join(" + "),
                 reason,
+                validation: Vec::new(),
             };
             let gpus = gpus.into_iter().map(tuned).collect::<Result<_>>()?;
             (Backend::Fleet(Fleet::new(gpus)?), device)
         }
     })
+}
+
+/// As [`choose`]; where it is `validated` everything that the device computes is computed natively as well, and buffers of each
+/// GPU take no more than `memory` bytes, where that is given.
+///
+/// # Errors
+/// As [`choose`]; when there is nothing to validate.
+pub(super) fn choose_as(
+    asked: &str,
+    validated: bool,
+    memory: Option<u64>,
+) -> Result<(Backend, DeviceUsed)> {
+    let (backend, device) = choose(asked)?;
+    let within = |gpu: &Gpu| memory.map_or_else(|| gpu.clone(), |bytes| gpu.with_memory(bytes));
+    let backend = match backend {
+        Backend::Cpu => Backend::Cpu,
+        Backend::Gpu(gpu) => Backend::Gpu(within(&gpu)),
+        Backend::Fleet(fleet) => Backend::Fleet(fleet.with(within)),
+    };
+    let backend = match backend {
+        backend if !validated => backend,
+        Backend::Gpu(gpu) => Backend::Gpu(gpu.validating()),
+        Backend::Fleet(fleet) => Backend::Fleet(fleet.with(Gpu::validating)),
+        Backend::Cpu => {
+            return Err(Error::invalid(
+                "--validate",
+                format!(
+                    "everything is computed natively ({}), so there is nothing to compare with that",
+                    device.reason
+                ),
+                "Leave it out, or choose a GPU by --device",
+            ));
+        }
+    };
+    Ok((backend, device))
+}
+
+/// Takes down what was compared.
+pub(super) fn take_validation(backend: &Backend, device: &mut DeviceUsed) {
+    device.validation = backend.validated();
+}
+
+/// Says how far a device was off, and fails where that was too far: after everything is written.
+///
+/// # Errors
+/// [`Error::Validation`].
+pub(super) fn validation(device: &DeviceUsed, err: &mut dyn Write) -> Result<()> {
+    let mut off = Vec::new();
+    for compared in &device.validation {
+        let Validated {
+            operation,
+            of,
+            runs,
+            values,
+            deviation,
+            allowed,
+        } = compared;
+        let line = format!(
+            "{operation}: {of} deviates by at most {deviation:.1e} in {values} values of {runs} runs, {allowed:.1e} is allowed"
+        );
+        drop(writeln!(err, "validated {line}"));
+        if !compared.is_right() {
+            off.push(line);
+        }
+    }
+    match off.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Validation {
+            what: off.join("; "),
+        }),
+    }
 }
 
 fn driver(report: &AdapterReport) -> String {

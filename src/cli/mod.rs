@@ -1,7 +1,7 @@
 //! The command line: one subcommand per file, arguments → calls → report. No numerics.
 //!
 //! The result goes to stdout (one JSON document with `--json`), progress and errors to stderr. Exit codes: 0 ok, 1 failed,
-//! 2 usage.
+//! 2 usage, 3 a validation failed.
 
 mod bench;
 mod cluster;
@@ -65,6 +65,8 @@ enum Command {
 const DONE: u8 = 0;
 /// The exit code of one that failed.
 const FAILED: u8 = 1;
+/// The exit code of one whose device deviated from the native path.
+const INVALID: u8 = 3;
 
 /// Runs the command and returns its exit code; `out` is stdout, `err` stderr.
 pub fn main(
@@ -84,10 +86,10 @@ pub fn main(
         Command::Init(arguments) => init::run(arguments, out),
         Command::Study(arguments) => study::run(arguments, out, err),
         Command::Probe(arguments) => probe::run(arguments, out, err),
-        Command::Correlate(arguments) => correlate::run(arguments, out),
+        Command::Correlate(arguments) => correlate::run(arguments, out, err),
         Command::Cluster(arguments) => cluster::run(arguments, out, err),
         Command::Rank(arguments) => rank::run(arguments, out),
-        Command::Sweep(arguments) => sweep::run(arguments, out),
+        Command::Sweep(arguments) => sweep::run(arguments, out, err),
         Command::Concepts(arguments) => concepts::run(arguments, out),
         Command::Compare(arguments) => compare::run(arguments, out),
         Command::Report(arguments) => report::run(arguments, out),
@@ -104,6 +106,7 @@ pub fn main(
         Err(error) => {
             let code = match error {
                 Error::Interrupted { .. } => stopping::CODE,
+                Error::Validation { .. } => INVALID,
                 _ => FAILED,
             };
             // Nobody is left to tell when stderr is closed as well.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::output::OutputFolder;
+use super::output::{OutputFolder, gibibytes};
 use super::progress::Bar;
 use super::{device, say, say_json, stopping};
 use crate::error::Result;
@@ -26,6 +26,13 @@ pub(super) struct Arguments {
     /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
+    /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_device_memory: Option<u64>,
+    /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from
+    /// the native path, and the exit code is 3. Takes the native path's time beside the device's
+    #[arg(long)]
+    validate: bool,
     /// Go on with a run that was stopped or killed: what DIR/units holds is not computed again
     #[arg(long)]
     resume: bool,
@@ -41,13 +48,18 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let stopped = stopping::heed();
     let units = Folder::open(&folder.path().join("units"), arguments.resume, stopped)?;
     folder.tidy()?;
-    let (backend, device) = device::choose(&arguments.device)?;
+    let (backend, device) = device::choose_as(
+        &arguments.device,
+        arguments.validate,
+        arguments.max_device_memory,
+    )?;
     let mut bar = Bar::new();
     let finished = study::resume(&spec, &backend, device, &units, &mut |progress| {
         bar.show(progress);
     });
     bar.clear();
-    let results = finished?;
+    let mut results = finished?;
+    device::take_validation(&backend, &mut results.device);
     let mut document = Vec::new();
     report::json::write(&results, &mut document)?;
     folder.write("results.json", &document)?;
@@ -57,14 +69,25 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         let (found, all) = units.found();
         drop(writeln!(err, "{found} of {all} units were there already"));
     }
+    // Not in the results: they have the bits of a run whose units were whole.
+    if let damaged @ [_, ..] = &*units.damaged() {
+        let names = damaged.join(", ");
+        let number = damaged.len();
+        drop(writeln!(
+            err,
+            "warning: {number} units were damaged and computed again ({names} in {})",
+            folder.path().join("units").display()
+        ));
+    }
     for warning in &results.warnings {
         // A closed stderr must not cost the results; the warnings are in them as well.
         drop(writeln!(err, "warning: {warning}"));
     }
-    if arguments.json {
-        return say_json(out, &results);
+    match arguments.json {
+        true => say_json(out, &results)?,
+        false => say(out, &summary(&results, folder.path()))?,
     }
-    say(out, &summary(&results, folder.path()))
+    device::validation(&results.device, err)
 }
 
 /// The answer in a few lines.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::output::Destination;
+use super::output::{Destination, gibibytes};
 use super::progress::Bar;
 use super::{answer, device, parse_layers_units, part};
 use crate::data::ReadOptions;
@@ -82,6 +82,13 @@ pub(super) struct Arguments {
     /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
+    /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_device_memory: Option<u64>,
+    /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from
+    /// the native path, and the exit code is 3. Takes the native path's time beside the device's
+    #[arg(long)]
+    validate: bool,
     /// Print the JSON document to stdout instead of a summary
     #[arg(long)]
     json: bool,
@@ -95,7 +102,7 @@ enum AblationName {
     Zero,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let job = job(arguments);
     // Whatever can fail fails before the work starts.
     let file = Destination::new(&arguments.output, &["json"])?;
@@ -106,16 +113,22 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         .chain(&job.masks)
         .chain(&job.mean_from);
     file.spare(&inputs.collect::<Vec<_>>())?;
-    let (backend, device) = device::choose(&arguments.device)?;
+    let (backend, device) = device::choose_as(
+        &arguments.device,
+        arguments.validate,
+        arguments.max_device_memory,
+    )?;
     let mut bar = Bar::new();
     let finished = sweep(&job, &backend, device, &mut |progress| bar.show(progress));
     bar.clear();
-    let results = finished?;
+    let mut results = finished?;
+    device::take_validation(&backend, &mut results.device);
     let document = json::compact(&results)?;
     file.write(&document)?;
     answer(out, &document, arguments.json, |text| {
         summary(text, &results)
-    })
+    })?;
+    device::validation(&results.device, err)
 }
 
 fn job(arguments: &Arguments) -> SweepJob {

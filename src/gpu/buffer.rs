@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use bytemuck::Pod;
 
 use super::device::Gpu;
+use super::memory::Taken;
 use super::staging::collect;
 use crate::error::Result;
 
@@ -26,6 +27,8 @@ pub struct Buffer<T> {
     pub(super) raw: wgpu::Buffer,
     len: usize,
     values: PhantomData<T>,
+    /// Given back when it is dropped.
+    _taken: Taken,
 }
 
 /// A range of a buffer, ready to be bound, or the parameters of a dispatch.
@@ -235,6 +238,7 @@ impl Gpu {
             .get_mapped_range(..bytes)
             .map_err(|problem| self.error(READ, problem.to_string()))?;
         collect(out, &view[..out.len()]);
+        self.corrupt_on_purpose(out);
         drop(view);
         staging.unmap();
         *self.readback.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
@@ -277,6 +281,7 @@ impl Gpu {
                 ),
             ));
         }
+        let taken = self.take(label, bytes)?;
         let raw = self.scoped(label, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
@@ -289,6 +294,7 @@ impl Gpu {
             raw,
             len,
             values: PhantomData,
+            _taken: taken,
         })
     }
 }

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::budget::Pace;
 use super::kernel::Pipelines;
 use super::matrix::{MatrixShape, open_with_units, shapes};
+use super::memory::Memory;
 use super::meter::Meter;
-use super::recovery::{Failing, Recovery};
+use super::recovery::{Corrupting, Failing, Recovery};
 use super::staging::Staging;
 use super::tuning::Tuned;
+use super::validation::Ledger;
 use crate::error::{Error, Result, Trouble};
 
 /// What sort of device an adapter is.
@@ -150,6 +152,12 @@ pub struct Gpu {
     /// What submissions of each operation took so far.
     pub(super) paces: Arc<Mutex<HashMap<&'static str, Pace>>>,
     pub(super) failing: Option<Arc<Failing>>,
+    pub(super) corrupting: Option<Arc<Corrupting>>,
+    pub(super) memory: Arc<Memory>,
+    /// Whether operations check what comes back.
+    pub(super) checked: bool,
+    /// Where they are computed natively as well.
+    pub(super) ledger: Option<Ledger>,
     pub(super) recovery: Arc<Recovery>,
     report: Arc<AdapterReport>,
     faults: Arc<Faults>,
@@ -292,6 +300,10 @@ pub(super) fn open_with(
         ring: Arc::default(),
         paces: Arc::default(),
         failing: None,
+        corrupting: None,
+        memory: Memory::of(u64::MAX),
+        checked: true,
+        ledger: None,
         recovery: Arc::default(),
         binding_limit: has.binding_bytes.min(has.buffer_bytes).min(LARGEST_BINDING),
         report: Arc::new(report.clone()),
@@ -379,7 +391,9 @@ impl Gpu {
 
     /// Whether the device is gone for good, or what it computes is not to be trusted any more.
     pub(super) fn is_lost(&self) -> bool {
-        recall(&self.faults.lost).is_some() || recall(&self.faults.uncaught).is_some()
+        recall(&self.faults.lost).is_some()
+            || recall(&self.faults.uncaught).is_some()
+            || self.is_distrusted()
     }
 
     /// An error when the device is lost or has failed outside any scope.

@@ -220,14 +220,15 @@ impl Gpu {
     }
 
     /// A handle to the same device on which the shader of this stem has another text, for tests that break a kernel on
-    /// purpose and for trying variants.
+    /// purpose and for trying variants. What it gives back is not checked ([`Gpu::checked`]).
     pub fn with_shader(&self, shader: &'static str, source: String) -> Self {
         let mut other = self.clone();
         let mut shaders = (*other.shaders).clone();
         shaders.insert(shader, source);
         other.shaders = Arc::new(shaders);
         other.pipelines = Arc::default();
-        other
+        other.recovery = Arc::default();
+        other.checked(false)
     }
 
     fn folded(&self, operation: &str, groups: usize) -> Result<(u32, u32)> {

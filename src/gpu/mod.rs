@@ -15,7 +15,9 @@
 //! | `matrix` | matrix units: which there are, and opening a device with them |
 //! | `meter` | how long kernels and uploads take, by the device's own clock where it has one |
 //! | `tuning` | which variant of a kernel is fastest here, measured once |
-//! | `recovery` | what becomes of work when the device is lost |
+//! | `recovery` | what becomes of work when the device is lost, or gives back what is wrong |
+//! | `validation` | what a device computed beside what the native path does |
+//! | `memory` | how much of a device's memory buffers take, and may take |
 //! | `budget` | how much fits into one binding, cutting work into blocks, bounded submissions |
 
 mod budget;
@@ -24,11 +26,13 @@ mod choice;
 mod device;
 mod kernel;
 mod matrix;
+mod memory;
 mod meter;
 mod recovery;
 mod source;
 mod staging;
 mod tuning;
+mod validation;
 
 pub use budget::{Pace, blocks};
 pub use buffer::{Buffer, Slot};
@@ -37,5 +41,7 @@ pub use device::{AdapterKind, AdapterReport, Gpu, Limits, adapters};
 pub use kernel::{Access, Binding, Dispatch, Kernel, Layout};
 pub use matrix::{MatrixShape, MatrixUnits};
 pub use meter::{KernelTime, Metered, TimeSource, Wake};
+pub use recovery::Corruption;
 pub use staging::{Staged, Staging};
 pub use tuning::{Variants, forget, variants};
+pub use validation::Validated;

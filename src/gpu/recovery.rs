@@ -1,8 +1,8 @@
-//! What to do when a device is lost in the middle of something: the adapter is opened anew, and whoever used the lost device
-//! goes on with the new one. What happened is told.
+//! What to do when a device is lost in the middle of something, or gives back what is wrong: the adapter is opened anew, and
+//! whoever used the device goes on with the new one. What happened is told.
 
 use std::fmt;
-use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device::{Gpu, enumerate};
@@ -19,6 +19,8 @@ pub(super) struct Recovery {
     instead: Mutex<Option<Gpu>>,
     /// Its stand-ins tell it here, too.
     told: Arc<Told>,
+    /// What it gave back was wrong.
+    distrusted: AtomicBool,
 }
 
 /// What happened.
@@ -40,6 +42,27 @@ pub(super) struct Failing {
     /// Submissions until then.
     left: AtomicIsize,
     trouble: Trouble,
+}
+
+/// What becomes of values on their way from a device, on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Corruption {
+    /// Of the 32-bit word in the middle the highest bit of the exponent is another.
+    FlippedBit,
+    /// The first half is 0.
+    Zeros,
+    /// The middle half is no number, word by word.
+    NotANumber,
+}
+
+/// Values that are corrupted on purpose.
+#[derive(Debug)]
+pub(super) struct Corrupting {
+    /// Downloads until then.
+    left: AtomicIsize,
+    what: Corruption,
+    /// Whether later downloads are corrupted, too, of the device opened anew as well.
+    lasting: bool,
 }
 
 impl Gpu {
@@ -66,6 +89,11 @@ impl Gpu {
         opened.binding_limit = self.binding_limit;
         opened.tuned = self.tuned.clone();
         opened.shaders = self.shaders.clone();
+        opened.checked = self.checked;
+        opened.memory = self.memory.again();
+        opened.ledger = self.ledger.clone();
+        let lasts = |corrupting: &&Arc<Corrupting>| corrupting.lasting;
+        opened.corrupting = self.corrupting.as_ref().filter(lasts).cloned();
         Ok(opened)
     }
 
@@ -96,6 +124,29 @@ impl Gpu {
         let instead = self.recovery.instead.lock();
         *instead.unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
         Ok(new)
+    }
+
+    /// Whether operations check what this handle's device gives back, as they do by default ([`crate::ops`] says what).
+    pub fn checked(&self, checked: bool) -> Self {
+        let mut other = self.clone();
+        other.checked = checked;
+        other
+    }
+
+    /// Whether operations check what comes back.
+    pub fn is_checked(&self) -> bool {
+        self.checked
+    }
+
+    /// Nothing that the device computes is trusted any more, since what it gave back is wrong: the error that says so.
+    pub fn distrust(&self, operation: &str, problem: &str) -> Error {
+        self.recovery.distrusted.store(true, Ordering::Relaxed);
+        let problem = format!("what it gave back is wrong ({problem})");
+        self.trouble(operation, problem, Trouble::Wrong)
+    }
+
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.recovery.distrusted.load(Ordering::Relaxed)
     }
 
     /// Tells of trouble that did not end the work. Who listens hears of the same trouble once.
@@ -132,6 +183,43 @@ impl Gpu {
         }));
         other.recovery = Arc::default();
         other
+    }
+
+    /// A handle to the same device whose download of this number, counted from 0, comes back corrupted; where it is `lasting`
+    /// so do all later ones, those of the device opened anew as well. For tests of whether it is noticed.
+    pub fn corrupting(&self, download: usize, what: Corruption, lasting: bool) -> Self {
+        let mut other = self.clone();
+        other.corrupting = Some(Arc::new(Corrupting {
+            left: AtomicIsize::new(download.try_into().unwrap_or(isize::MAX)),
+            what,
+            lasting,
+        }));
+        other.recovery = Arc::default();
+        other
+    }
+
+    /// Corrupts what was downloaded, where it is time.
+    pub(super) fn corrupt_on_purpose(&self, bytes: &mut [u8]) {
+        let Some(corrupting) = &self.corrupting else {
+            return;
+        };
+        let left = corrupting.left.fetch_sub(1, Ordering::Relaxed);
+        if left > 0 || (left < 0 && !corrupting.lasting) {
+            return;
+        }
+        let words = bytes.len() / 4;
+        let mut set = |word: usize, change: &dyn Fn(u32) -> u32| {
+            let at = 4 * word..4 * word + 4;
+            let old = u32::from_le_bytes(bytes[at.clone()].try_into().expect("four bytes"));
+            bytes[at].copy_from_slice(&change(old).to_le_bytes());
+        };
+        match corrupting.what {
+            Corruption::FlippedBit => set(words / 2, &|word| word ^ (1 << 30)),
+            Corruption::Zeros => (0..words / 2).for_each(|word| set(word, &|_| 0)),
+            Corruption::NotANumber => {
+                (words / 4..words - words / 4).for_each(|word| set(word, &|_| f32::NAN.to_bits()));
+            }
+        }
     }
 
     /// The trouble on purpose, where it is time.

@@ -148,6 +148,14 @@ impl Fleet {
         })
     }
 
+    /// Other handles to the same devices.
+    pub fn with(&self, of: impl Fn(&Gpu) -> Gpu) -> Self {
+        Self {
+            devices: self.devices.iter().map(of).collect(),
+            ..self.clone()
+        }
+    }
+
     /// As [`Gpu::fitting`]: where one device is out of memory, all go on with smaller bindings.
     ///
     /// # Errors

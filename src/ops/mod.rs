@@ -1,7 +1,8 @@
 //! The numerical operations, each with a contract, a fast CPU path and a GPU path.
 //!
 //! One operation is one folder: `mod.rs` is the contract, `cpu.rs` the native path, `gpu.rs` the host side of
-//! `shaders/<op>.wgsl`. An operation takes plain arrays, never reads files and knows nothing of studies. Only `probe` calls
+//! `shaders/<op>.wgsl`. What a GPU gave back is checked (`verify.rs`), and done again where it is wrong or a device was lost
+//! (`recovery.rs`). An operation takes plain arrays, never reads files and knows nothing of studies. Only `probe` calls
 //! another one: `quadratic`, for its Newton steps.
 
 pub mod ablation;
@@ -15,7 +16,9 @@ pub mod quadratic;
 mod recovery;
 pub mod roofs;
 pub mod sweep;
+mod validate;
 pub(crate) mod vector;
+mod verify;
 
 pub use fleet::Fleet;
 

@@ -35,6 +35,41 @@ impl Partial<'_> {
             .collect()
     }
 
+    /// Samples whose decision rounding in f32 may change: the label's logit and the largest other one differ by less than
+    /// `tolerance` times the sizes of all terms that enter them.
+    pub(super) fn undecided(
+        &self,
+        x: ArrayView2<'_, f32>,
+        labels: &Labels,
+        kept: &[bool],
+        tolerance: f64,
+    ) -> usize {
+        let logit = |row: ArrayView1<'_, f32>, class: usize| {
+            let bias = f64::from(self.bias[class]);
+            let weights = self.weights.row(class);
+            let neurons = weights.iter().zip(self.ablated).zip(row).zip(kept);
+            let mut sums = (bias, bias.abs());
+            for (((weight, ablated), x), kept) in neurons {
+                let [weight, ablated, x] = [*weight, *ablated, *x].map(f64::from);
+                sums.0 += weight * if *kept { x } else { ablated };
+                sums.1 += weight.abs() * (ablated.abs() + (x - ablated).abs());
+            }
+            sums
+        };
+        let undecided = |(row, label): (ArrayView1<'_, f32>, &u32)| {
+            let own = logit(row, *label as usize);
+            let others = (0..self.bias.len()).filter(|class| *class != *label as usize);
+            let others = others.map(|class| logit(row, class));
+            let near = others.filter(|other| {
+                // Any that may be the largest other one: those far below the label's decide nothing.
+                (own.0 - other.0).abs() <= tolerance * (own.1 + other.1)
+            });
+            near.count() > 0
+        };
+        let samples = x.outer_iter().zip(labels.ids());
+        samples.filter(|sample| undecided(*sample)).count()
+    }
+
     /// Refuses samples, labels and a probe that do not fit one another; `what` names the operation.
     pub(super) fn check(&self, what: &str, x: ArrayView2<'_, f32>, labels: &Labels) -> Result<()> {
         let (samples, neurons) = x.dim();

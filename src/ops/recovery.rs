@@ -1,5 +1,6 @@
-//! Work that a device leaves undone is done all the same: once more on the device opened anew where it was lost, and
-//! natively where it is lost again, or its memory is used up however small the blocks are. A line for the results says so.
+//! Work that a device leaves undone is done all the same: once more on the device opened anew where it was lost or what it
+//! gave back is wrong ([`super::verify`]), and natively where that happens again, or its memory is used up however small the
+//! blocks are. A line for the results says so.
 
 use super::Backend;
 use crate::error::{Error, Result, Trouble};
@@ -51,7 +52,7 @@ pub(super) fn surely<T>(
     let Some(lead) = backend.gpu() else {
         return Err(error);
     };
-    if error.trouble() == Some(Trouble::Lost) {
+    if matches!(error.trouble(), Some(Trouble::Lost | Trouble::Wrong)) {
         let again = backend.recovered().and_then(|new| work(&new));
         match again {
             Err(next) if is_overcome_natively(&next) => error = next,
@@ -71,8 +72,10 @@ pub(super) fn surely<T>(
 
 fn is_overcome_natively(error: &Error) -> bool {
     // A device that cannot be opened again is gone, too.
-    matches!(error.trouble(), Some(Trouble::Lost | Trouble::Memory))
-        || matches!(error, Error::Device { .. })
+    matches!(
+        error.trouble(),
+        Some(Trouble::Lost | Trouble::Wrong | Trouble::Memory)
+    ) || matches!(error, Error::Device { .. })
 }
 
 fn told(error: &Error) -> String {

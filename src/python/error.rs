@@ -10,7 +10,7 @@ pub(super) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
         Error::Io { .. } => "FileError",
         Error::File { .. } | Error::Invalid { .. } => "InvalidInputError",
-        Error::Device { .. } | Error::Gpu { .. } => "DeviceError",
+        Error::Device { .. } | Error::Gpu { .. } | Error::Validation { .. } => "DeviceError",
         Error::Interrupted { .. } => "Error",
     };
     exception(py, class, &error.to_string(), error).unwrap_or_else(|failed| failed)

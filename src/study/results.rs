@@ -19,6 +19,7 @@ use super::spec::Spec;
 
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
+use crate::gpu::Validated;
 use crate::ops::correlation::Computed;
 
 /// Version of the layout of `results.json`.
@@ -76,6 +77,9 @@ pub struct DeviceUsed {
     pub driver: String,
     /// Why this device was taken.
     pub reason: String,
+    /// What was computed natively as well, where `--validate` asked for that: one entry an operation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<Validated>,
 }
 
 /// The activations.

@@ -31,6 +31,7 @@ mod sweep;
 mod together;
 mod transfer;
 mod tuning;
+mod validation;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

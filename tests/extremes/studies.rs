@@ -55,6 +55,7 @@ fn run(parts: Vec<Split>) -> Result<StudyResults> {
         name: "test".into(),
         driver: String::new(),
         reason: String::new(),
+        validation: Vec::new(),
     };
     let spec = Spec::parse(SPEC, Path::new("study.toml"))?;
     let results = study::run_on(&spec, &data, &Backend::Cpu, device, &mut |_| {})?;

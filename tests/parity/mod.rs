@@ -3,6 +3,8 @@
 mod ablation;
 mod correlation;
 mod fleet;
+mod garbage;
+mod memory;
 mod moments;
 mod probe;
 mod products;
@@ -10,3 +12,4 @@ mod quadratic;
 mod recovery;
 mod roofs;
 mod sweep;
+mod validation;

@@ -385,6 +385,7 @@ pub fn results() -> StudyResults {
             name: format!("adapter {HOSTILE}"),
             driver: "driver 1.2".to_owned(),
             reason: "asked for".to_owned(),
+            validation: Vec::new(),
         },
         data: DataSummary {
             samples: parts(40, 20, 30),

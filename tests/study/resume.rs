@@ -7,6 +7,7 @@ use neurosieve::study::results::StudyResults;
 use neurosieve::study::units::Folder;
 use neurosieve::study::{self, Spec};
 use neurosieve::{Backend, Error, Result};
+use rand::RngExt;
 
 use super::{device, quick};
 
@@ -72,12 +73,52 @@ fn what_is_missing_is_computed_again_and_nothing_else_and_every_bit_is_the_same(
     let (found, (there, of)) = run(&spec, &second).unwrap();
     assert_eq!(found, document(&alone));
     assert_eq!((there, of), (all - 5, all));
+    // What is gone, or was never finished, is not damaged.
+    let name = |file: &std::path::PathBuf| file.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(second.damaged(), [name(&files[1]), name(&files[2])]);
     second.finish().unwrap();
     assert_eq!(units(&path).len(), all);
     drop(second);
     // A finished run may be begun anew.
     drop(open(&path, false).unwrap());
     assert_eq!(units(&path).len(), 0);
+}
+
+#[test]
+fn a_flipped_bit_in_any_unit_is_noticed_and_the_unit_computed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("units");
+    let spec = quick();
+    let first = open(&path, false).unwrap();
+    let (whole, (_, all)) = run(&spec, &first).unwrap();
+    assert_eq!(first.damaged(), [""; 0]);
+    first.finish().unwrap();
+    drop(first);
+    // Nothing is damaged where nothing was changed.
+    let again = open(&path, true).unwrap();
+    assert_eq!(run(&spec, &again).unwrap(), (whole.clone(), (all, all)));
+    assert_eq!(again.damaged(), [""; 0]);
+    drop(again);
+    // Each of the files gets one flipped bit, the first ones in what a file begins with and in its hash, the others anywhere.
+    let mut random = crate::support::random(5);
+    let files = units(&path);
+    for (at, file) in files.iter().enumerate() {
+        let mut bytes = std::fs::read(file).unwrap();
+        let place = match at {
+            0 => 3,
+            1 => 30,
+            _ => random.random_range(0..bytes.len()),
+        };
+        bytes[place] ^= 1 << random.random_range(0..8);
+        std::fs::write(file, &bytes).unwrap();
+    }
+    let last = open(&path, true).unwrap();
+    assert_eq!(run(&spec, &last).unwrap(), (whole, (0, all)));
+    assert_eq!(last.damaged().len(), all);
+    let _ = std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!("{all} units with a flipped bit, all computed again\n"),
+    );
 }
 
 #[test]

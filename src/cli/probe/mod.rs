@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::list::NumberList;
-use super::output::Destination;
+use super::output::{Destination, gibibytes};
 use super::progress::Bar;
 use super::{device, parse_layers_units, part, say};
 use crate::analysis::search::Penalties;
@@ -49,6 +49,13 @@ pub(super) struct Arguments {
     /// Where to compute: auto, cpu, gpu, all (every GPU), the index of an adapter or a part of its name, or several of these with commas between
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
+    /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_device_memory: Option<u64>,
+    /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from
+    /// the native path, and the exit code is 3. Takes the native path's time beside the device's
+    #[arg(long)]
+    validate: bool,
     /// Print the JSON document to stdout instead of a table
     #[arg(long)]
     json: bool,
@@ -231,11 +238,16 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     // Whatever can fail fails before the work starts.
     let file = Destination::new(&arguments.output, &["safetensors"])?;
     file.spare(&inputs(&job))?;
-    let (backend, device) = device::choose(&arguments.device)?;
+    let (backend, device) = device::choose_as(
+        &arguments.device,
+        arguments.validate,
+        arguments.max_device_memory,
+    )?;
     let mut bar = Bar::new();
     let finished = run_job(&job, &backend, device, &mut |progress| bar.show(progress));
     bar.clear();
-    let probed = finished?;
+    let mut probed = finished?;
+    device::take_validation(&backend, &mut probed.results.device);
     let document = report::json::document(&probed.results)?;
     let weights = report::probe::safetensors(&probed)?;
     file.write(&weights)?;
@@ -244,10 +256,11 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         // A closed stderr must not cost the results; the warnings are in them as well.
         drop(writeln!(err, "warning: {warning}"));
     }
-    if arguments.json {
-        return say(out, &String::from_utf8_lossy(&document));
+    match arguments.json {
+        true => say(out, &String::from_utf8_lossy(&document))?,
+        false => say(out, &summary::summary(&probed.results))?,
     }
-    say(out, &summary::summary(&probed.results))
+    device::validation(&probed.results.device, err)
 }
 
 /// The files that are read.

@@ -25,7 +25,8 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::labels::Labels;
 use crate::ops::recovery::surely;
-use crate::ops::{Backend, Fleet};
+use crate::ops::validate::validated;
+use crate::ops::{Backend, Fleet, validate, verify};
 
 pub use gpu::KERNELS;
 pub use masks::Masks;
@@ -89,14 +90,53 @@ pub fn ablation(
     }
     let by_class = surely("an ablation", backend, |backend| match backend {
         Backend::Cpu => Ok(cpu::counts(x, labels, params)),
-        Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params),
-        Backend::Fleet(fleet) => dealt(fleet, x, labels, params),
+        Backend::Gpu(gpu) => {
+            let counts = gpu::counts(gpu, x, labels, params)?;
+            trusted(std::slice::from_ref(gpu), x, labels, params, counts)
+        }
+        Backend::Fleet(fleet) => {
+            let counts = dealt(fleet, x, labels, params)?;
+            trusted(fleet.devices(), x, labels, params, counts)
+        }
     })?;
+    let by_class = validated(
+        ("an ablation", "samples that are right"),
+        backend,
+        by_class,
+        || Ok(cpu::counts(x, labels, params)),
+        |found, native| deviation(x, labels, params, (found, native)),
+    )?;
     Ok(Counts {
         correct: by_class.sum_axis(Axis(1)).to_vec(),
         by_class,
         total: labels.len() as u32,
     })
+}
+
+/// How far two counts are apart under each mask, where as many samples may differ as are undecided there.
+fn deviation(
+    x: ArrayView2<'_, f32>,
+    labels: &Labels,
+    params: &Params<'_>,
+    (found, native): (&Array2<u32>, &Array2<u32>),
+) -> validate::Deviation {
+    let mut deviation = validate::Deviation::none();
+    let masks = found.outer_iter().zip(native.outer_iter());
+    for (mask, (found, native)) in masks.enumerate() {
+        let differ = found.iter().zip(native).map(|(a, b)| a.abs_diff(*b)).max();
+        let differ = differ.unwrap_or(0);
+        let undecided = match differ {
+            0 => 0,
+            _ => {
+                let kept: Vec<bool> = (0..x.ncols())
+                    .map(|neuron| params.masks.keeps(mask, neuron))
+                    .collect();
+                partial(params).undecided(x, labels, &kept, TOLERANCE)
+            }
+        };
+        deviation.take(f64::from(differ), undecided as f64);
+    }
+    deviation
 }
 
 /// Each device counts among its share of the samples.
@@ -119,6 +159,36 @@ fn dealt(
     let mut parts = parts.into_iter().flatten();
     let counts = parts.next().expect("there are samples");
     Ok(parts.fold(counts, |sum, part| sum + part))
+}
+
+/// Counts that devices gave back, where they may be what they should be.
+fn trusted(
+    devices: &[Gpu],
+    x: ArrayView2<'_, f32>,
+    labels: &Labels,
+    params: &Params<'_>,
+    counts: Array2<u32>,
+) -> Result<Array2<u32>> {
+    verify::trusted(devices, "ablation", || {
+        let sizes = labels.counts();
+        let each = counts
+            .outer_iter()
+            .flat_map(|mask| mask.into_iter().zip(&sizes));
+        if let Some((count, size)) = each
+            .into_iter()
+            .find(|(count, size)| **count as usize > **size)
+        {
+            return Ok(Some(format!("{count} of {size} samples are right")));
+        }
+        let rows = verify::drawn(x.nrows());
+        let of_rows = rows.iter().map(|&row| labels.ids()[row]).collect();
+        let labels = Labels::new(of_rows, labels.classes().to_vec())?;
+        let native = cpu::counts(x.select(Axis(0), &rows).view(), &labels, params);
+        let all = |counts: &Array2<u32>| counts.sum_axis(Axis(1)).to_vec();
+        let shares = (rows.len(), x.nrows());
+        Ok(verify::of_counts(&all(&counts), &all(&native), shares))
+    })?;
+    Ok(counts)
 }
 
 /// Bytes of memory that [`ablation`] takes beside its input on a GPU; the native path takes less.

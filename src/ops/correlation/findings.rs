@@ -57,6 +57,13 @@ impl From<Sums> for Leavings {
     }
 }
 
+impl Leavings {
+    /// Σ |r| of the pairs, where sums are kept.
+    pub(super) fn size(&self) -> Option<f64> {
+        self.sums.as_ref().map(|sums| sums.size)
+    }
+}
+
 impl From<Leavings> for OfTile {
     fn from(leavings: Leavings) -> Self {
         Self {

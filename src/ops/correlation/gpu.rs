@@ -13,10 +13,11 @@ use super::precision::{Computed, Kernels, Precision};
 use super::reduce::{self, Reducer};
 use super::run::{PLANE, Run, within};
 use super::variants::{Form, Variant, fastest};
+use super::verify::Observed;
 use super::{Findings, Params, Wanted};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, blocks};
-use crate::ops::Fleet;
+use crate::ops::{Fleet, verify};
 
 /// The largest value that rounds to a finite f16, less what rounding does to its bound.
 const LARGEST_HALF: f64 = 65_500.0;
@@ -94,14 +95,21 @@ fn attempt(
         variant,
         memory,
         stays: false,
+        observed: None,
+    };
+    let (tiles, bands) = padded.tiles(columns.is_cross());
+    let stays = columns.samples() <= PLANE && reduce::is_possible(&reduction, &padded, &tiles);
+    let checked = fleet.devices().iter().all(Gpu::is_checked);
+    let observed = checked.then(|| Observed::new(columns, &padded, computed.tolerance, stays));
+    let work = Work {
+        observed: observed.as_ref(),
+        ..work
     };
     // The diagonal comes first, since it has the norms of all neurons.
     let mut lead = work.run(fleet.lead())?;
     let Some(norm) = work.diagonal(fleet.lead(), &mut lead, &mut collected)? else {
         return Ok(None);
     };
-    let (tiles, bands) = padded.tiles(columns.is_cross());
-    let stays = columns.samples() <= PLANE && reduce::is_possible(&reduction, &padded, &tiles);
     let work = Work { stays, ..work };
     let dealt = deal(fleet, &tiles, &bands);
     // Tiles come in any order, and are added in that of the list: then no sum depends on who computed them.
@@ -132,7 +140,12 @@ fn attempt(
         work.tiles((gpu, run), &dealt[device], &norm, tell)
     };
     fleet.each(part, &mut hear)?;
-    Ok(Some(reduction.finish(collected, computed.clone())))
+    let findings = reduction.finish(collected, computed.clone());
+    verify::trusted(fleet.devices(), "correlation", || match observed {
+        Some(observed) => observed.compare(wanted, &findings),
+        None => Ok(None),
+    })?;
+    Ok(Some(findings))
 }
 
 /// What a device is to do.
@@ -172,6 +185,8 @@ struct Work<'a> {
     memory: u64,
     /// Whether tiles are reduced where they are.
     stays: bool,
+    /// What comes back is shown to it, where it is checked.
+    observed: Option<&'a Observed<'a>>,
 }
 
 impl<'a> Work<'a> {
@@ -212,16 +227,10 @@ impl<'a> Work<'a> {
                 }
             }
             if !columns.is_cross() {
-                collected.add(on_host(
-                    columns,
-                    padded,
-                    self.reduction,
-                    &norm,
-                    tiles,
-                    &products,
-                )?);
+                collected.add(self.on_host(gpu, &norm, tiles, &products)?);
             }
         }
+        self.trusted(gpu, |observed| observed.of_norms(&norm))?;
         Ok(Some(norm))
     }
 
@@ -233,11 +242,12 @@ impl<'a> Work<'a> {
         norm: &[f64],
         tell: &mut dyn FnMut((usize, Vec<OfTile>)),
     ) -> Result<()> {
-        let (columns, padded, reduction) = (self.columns, self.padded, self.reduction);
         let (on_device, back) = self.at_once(gpu)?;
         let tiles = &dealt.tiles;
         if self.stays {
-            let reducer = Reducer::new(gpu, columns, padded, reduction, norm);
+            let (columns, padded) = (self.columns, self.padded);
+            let known = (norm, self.observed);
+            let reducer = Reducer::new(gpu, columns, padded, self.reduction, known);
             for range in blocks(tiles.len(), on_device) {
                 // The bands that end inside the range, and the part of one that it ends in.
                 let inside = dealt
@@ -255,38 +265,51 @@ impl<'a> Work<'a> {
             let first = range.start;
             let tiles = &tiles[range];
             let products = run.mean_products(tiles)?;
-            let found = on_host(columns, padded, reduction, norm, tiles, &products)?;
+            let found = self.on_host(gpu, norm, tiles, &products)?;
             tell((first, found.into_iter().map(OfTile::from).collect()));
         }
         Ok(())
     }
+
+    /// What becomes of tiles whose products, divided by the number of samples, came back.
+    fn on_host(
+        &self,
+        gpu: &Gpu,
+        norm: &[f64],
+        tiles: &[[u32; 2]],
+        products: &[f64],
+    ) -> Result<Vec<Leavings>> {
+        let edge = self.padded.tile;
+        let each: Vec<_> = tiles
+            .iter()
+            .zip(products.chunks_exact(edge * edge))
+            .collect();
+        let reduced = |(tile, products): (&[u32; 2], &[f64])| {
+            let [left, right] = tile.map(|tile| &self.padded.columns[tile as usize]);
+            let products = ArrayView2::from_shape((edge, edge), products).expect("a tile");
+            self.trusted(gpu, |observed| observed.tile(*tile, products, norm))?;
+            let r = correlations(self.columns, left, right, products, norm);
+            self.reduction.tile(left, right, r.view())
+        };
+        each.into_par_iter().map(reduced).collect()
+    }
+
+    /// Nothing where a check finds nothing wrong.
+    fn trusted(
+        &self,
+        gpu: &Gpu,
+        wrong: impl FnOnce(&Observed<'_>) -> Option<String>,
+    ) -> Result<()> {
+        let problem = self.observed.and_then(wrong);
+        problem.map_or(Ok(()), |problem| Err(gpu.distrust("correlation", &problem)))
+    }
 }
 
-/// What becomes of tiles whose products, divided by the number of samples, came back.
-fn on_host(
-    columns: &Columns<'_>,
-    padded: &Padded,
-    reduction: &Reduction<'_>,
-    norm: &[f64],
-    tiles: &[[u32; 2]],
-    products: &[f64],
-) -> Result<Vec<Leavings>> {
-    let each: Vec<_> = tiles
-        .iter()
-        .zip(products.chunks_exact(padded.tile * padded.tile))
-        .collect();
-    let reduced = |([a, b], products): (&[u32; 2], &[f64])| {
-        let (left, right) = (&padded.columns[*a as usize], &padded.columns[*b as usize]);
-        let products =
-            ArrayView2::from_shape((padded.tile, padded.tile), products).expect("a tile");
-        let r = correlations(columns, left, right, products, norm);
-        reduction.tile(left, right, r.view())
-    };
-    each.into_par_iter().map(reduced).collect()
-}
-
-/// f32 holds the square of every z, so that the moments are at fault.
+/// f32 holds the square of every z, so that the moments are at fault, or the device is.
 fn unfinished(gpu: &Gpu) -> Error {
     let problem = "sums of squares are not finite: the moments are not those of these samples";
-    gpu.error("correlation", problem.to_owned())
+    match gpu.is_checked() {
+        true => gpu.distrust("correlation", problem),
+        false => gpu.error("correlation", problem.to_owned()),
+    }
 }

@@ -30,6 +30,7 @@ mod cpu;
 mod distribution;
 mod findings;
 mod gpu;
+mod kept;
 mod kernel;
 mod layers;
 mod padded;
@@ -38,7 +39,9 @@ mod reduce;
 mod run;
 mod trial;
 mod triangle;
+mod validate;
 mod variants;
+mod verify;
 
 use ndarray::{Array2, ArrayView2};
 
@@ -46,6 +49,7 @@ use self::columns::{Columns, Held};
 use self::triangle::Triangle;
 use crate::activations::{LayerMap, Rows};
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 use crate::ops::moments::Moments;
 use crate::ops::recovery::surely;
 use crate::ops::{Backend, Fleet};
@@ -304,11 +308,18 @@ pub fn scan(
     let sides: Vec<Side<'_>> = [Some(left), right].into_iter().flatten().collect();
     check(&sides, wanted)?;
     let columns = Columns::new(&sides);
-    surely("correlations", backend, |backend| match backend {
-        Backend::Cpu => cpu::scan(&columns, wanted, params),
-        Backend::Gpu(gpu) => gpu::scan(&Fleet::of(gpu), &columns, wanted, params),
-        Backend::Fleet(fleet) => gpu::scan(fleet, &columns, wanted, params),
-    })
+    let run = |wanted: &Wanted<'_>| {
+        surely("correlations", backend, |backend| match backend {
+            Backend::Cpu => cpu::scan(&columns, wanted, params),
+            Backend::Gpu(gpu) => gpu::scan(&Fleet::of(gpu), &columns, wanted, params),
+            Backend::Fleet(fleet) => gpu::scan(fleet, &columns, wanted, params),
+        })
+    };
+    if !backend.gpu().is_some_and(Gpu::is_validating) {
+        return run(wanted);
+    }
+    let native = |wanted: &Wanted<'_>| cpu::scan(&columns, wanted, params);
+    validate::validated(backend, &columns, wanted, run, native)
 }
 
 fn check(sides: &[Side<'_>], wanted: &Wanted<'_>) -> Result<()> {

@@ -37,6 +37,13 @@ impl Padded {
         }
     }
 
+    /// The tiles of the left side and of the right one, which is the same where there is one.
+    pub(super) fn sides(&self, cross: bool) -> (Range<usize>, Range<usize>) {
+        let all = self.columns.len();
+        let first = if cross { self.left } else { 0 };
+        (0..self.left, first..all)
+    }
+
     /// The number of columns with those of the padding.
     pub(super) fn width(&self) -> usize {
         self.columns.len() * self.tile

@@ -18,6 +18,7 @@ use super::distribution::{BINS, Sums};
 use super::findings::{Leavings, OfTile, Reduction, correlations};
 use super::layers::Rectangle;
 use super::padded::Padded;
+use super::verify::Observed;
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, blocks};
 
@@ -175,6 +176,7 @@ pub(super) struct Reducer<'a> {
     reduction: &'a Reduction<'a>,
     norm: &'a [f64],
     constants: [(&'static str, f64); 3],
+    observed: Option<&'a Observed<'a>>,
 }
 
 /// Tiles on the device, with what their dispatches need.
@@ -191,7 +193,7 @@ impl<'a> Reducer<'a> {
         columns: &'a Columns<'a>,
         padded: &'a Padded,
         reduction: &'a Reduction<'a>,
-        norm: &'a [f64],
+        (norm, observed): (&'a [f64], Option<&'a Observed<'a>>),
     ) -> Self {
         let side = (padded.tile / 8) as f64;
         Self {
@@ -205,7 +207,13 @@ impl<'a> Reducer<'a> {
                 ("THREADS", side * side),
                 ("EDGE", 8.0 * side),
             ],
+            observed,
         }
+    }
+
+    fn trusted(&self, wrong: impl FnOnce(&Observed<'_>) -> Option<String>) -> Result<()> {
+        let problem = self.observed.and_then(wrong);
+        problem.map_or(Ok(()), |p| Err(self.gpu.distrust("correlation", &p)))
     }
 
     /// What becomes of some tiles, whose sums of products `g` holds. `bands` are the ends of the parts in which partners
@@ -327,6 +335,8 @@ impl<'a> Reducer<'a> {
             let powers = self
                 .gpu
                 .download_range(&sums, part.start * 5..part.end * 5)?;
+            let tiles = &loaded.tiles[part.clone()];
+            self.trusted(|observed| observed.reduced(tiles, &counts[1..], &powers))?;
             self.sums(&counts[1..], &powers, found);
         }
         match counts[0] as usize {
@@ -334,6 +344,7 @@ impl<'a> Reducer<'a> {
             told if told <= capacity => {
                 for some in blocks(told, VALUES) {
                     let pairs = self.gpu.download_range(&pairs, some)?;
+                    self.trusted(|observed| observed.told(loaded.tiles, &part, &pairs))?;
                     found[0].leavings.extend(self.pairs(loaded.tiles, &pairs)?);
                 }
                 Ok(())
@@ -394,10 +405,11 @@ impl<'a> Reducer<'a> {
                 .iter()
                 .zip(sums.chunks_exact(values))
                 .collect();
-            let found = each.into_par_iter().map(|([left, right], sums)| {
-                let [left, right] = [left, right].map(|tile| &self.padded.columns[*tile as usize]);
+            let found = each.into_par_iter().map(|(tile, sums)| {
+                let [left, right] = tile.map(|tile| &self.padded.columns[tile as usize]);
                 let products: Vec<f64> = sums.iter().map(|sum| f64::from(*sum) / n).collect();
                 let products = ArrayView2::from_shape((edge, edge), &products).expect("a tile");
+                self.trusted(|observed| observed.tile(*tile, products, self.norm))?;
                 let r = correlations(self.columns, left, right, products, self.norm);
                 let leavings = self.reduction.pairs_of_tile(left, right, r.view())?;
                 Ok(self.reduction.with_strong(leavings))
@@ -445,7 +457,8 @@ impl<'a> Reducer<'a> {
         for ((tile, rectangle), sums) in rectangles.into_iter().zip(sums.as_chunks().0) {
             found[tile].rectangles.push((rectangle, *sums));
         }
-        Ok(())
+        let mut each = loaded.tiles.iter().zip(found);
+        each.try_for_each(|(tile, found)| self.trusted(|observed| observed.layers(tile, found)))
     }
 }
 

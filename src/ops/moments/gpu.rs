@@ -6,16 +6,20 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use ndarray::{Array2, ArrayView2};
 
-use super::Sums;
+use super::{Sums, TOLERANCE};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, blocks};
 use crate::labels::Labels;
+use crate::ops::verify;
 
 /// Samples whose deviations are added in f32.
 pub(super) const RUN: usize = 256;
 
 /// Neurons a workgroup.
 const GROUP: usize = 64;
+
+/// Neurons that are summed natively as well.
+const SUMMED: usize = 16;
 
 /// Samples whose mean is the provisional shift.
 const PROVISIONAL: usize = 1024;
@@ -88,15 +92,69 @@ fn attempt(gpu: &Gpu, x: ArrayView2<'_, f32>, groups: Option<&Labels>) -> Result
         .zip(&scale)
         .map(|(sum, scale)| sum / f64::from(*scale) / f64::from(*scale))
         .collect();
-    if !deviation.iter().chain(&square).all(|sum| sum.is_finite()) {
+    let finite = deviation.iter().chain(&square).all(|sum| sum.is_finite());
+    if !finite && overflows(x) {
         return Err(gpu.error("moments", "the values overflow 32-bit sums".into()));
     }
-    let shift = mean.into_iter().map(f64::from).collect();
-    Ok(Sums {
-        shift,
+    let sums = Sums {
+        shift: mean.into_iter().map(f64::from).collect(),
         deviation,
         square,
+    };
+    verify::trusted(std::slice::from_ref(gpu), "moments", || {
+        Ok(wrong(x, (&shift, &first), &sums))
+    })?;
+    Ok(sums)
+}
+
+/// Whether the range of any neuron is more than f32 holds.
+fn overflows(x: ArrayView2<'_, f32>) -> bool {
+    x.columns().into_iter().any(|column| {
+        let range = |(low, high): (f32, f32), value: &f32| (low.min(*value), high.max(*value));
+        let (low, high) = column.iter().fold((f32::MAX, f32::MIN), range);
+        !(high - low).is_finite()
     })
+}
+
+/// What is wrong with sums around the mean, by those around the provisional shift, which came back before, and by some
+/// neurons that are summed natively.
+fn wrong(x: ArrayView2<'_, f32>, (shift, first): (&[f32], &Found), sums: &Sums) -> Option<String> {
+    let (samples, neurons) = x.dim();
+    let n = samples as f64;
+    for (j, mean) in sums.shift.iter().enumerate() {
+        let rest = sums.deviation.column(j).sum();
+        let around = 1e-6 * f64::from(first.largest[j]) + 1.2e-7 * mean.abs() + 1e-37;
+        let (before, after) = (first.squares[j], sums.square[j]);
+        let expected = after + n * (mean - f64::from(shift[j])).powi(2);
+        // Squares that f32 does not hold are no evidence.
+        let known = before.is_finite() && before > 1e-30 * n;
+        let fits = rest.abs() <= n * around
+            && after.is_finite()
+            && (!known || (before - expected).abs() <= 1e-4 * before);
+        if !fits {
+            return Some(format!("sums of neuron {j} do not fit one another"));
+        }
+    }
+    let from = neurons.saturating_sub(SUMMED) / 2;
+    let some = x.slice(ndarray::s![.., from..neurons.min(from + SUMMED)]);
+    for (at, column) in some.columns().into_iter().enumerate() {
+        let j = from + at;
+        let mean = column.iter().map(|value| f64::from(*value)).sum::<f64>() / n;
+        let squares = column
+            .iter()
+            .map(|value| (f64::from(*value) - mean).powi(2));
+        let sd = (squares.sum::<f64>() / n).sqrt();
+        let residual = sums.deviation.column(j).sum() / n;
+        let found = sums.shift[j] + residual;
+        let spread = (sums.square[j] / n - residual * residual).max(0.0).sqrt();
+        let allowed = 10.0 * TOLERANCE * sd + 1e-37;
+        if (found - mean).abs() > allowed || (spread - sd).abs() > allowed {
+            return Some(format!(
+                "mean and sd of neuron {j} are {found:e} and {spread:e} instead of {mean:e} and {sd:e}"
+            ));
+        }
+    }
+    None
 }
 
 /// Mean of the first samples: near enough to the mean for f32 sums around it to be exact to the spread.

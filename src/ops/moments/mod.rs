@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::recovery::surely;
+use crate::ops::validate::{Deviation, validated};
 
 pub use crate::activations::{CONSTANT, NEARLY_CONSTANT, Spread, TINY};
 pub use gpu::KERNELS;
@@ -75,7 +76,32 @@ pub fn moments(
         None => Ok(cpu::sums(x.view(), groups)),
         Some(gpu) => gpu::sums(gpu, x.view(), groups),
     })?;
-    Ok(sums.finish(samples, groups))
+    validated(
+        ("moments", "mean or sd, in sd,"),
+        backend,
+        sums.finish(samples, groups),
+        || Ok(cpu::sums(x.view(), groups).finish(samples, groups)),
+        deviation,
+    )
+}
+
+/// How far means and standard deviations are apart, in standard deviations; a constant neuron's in f32's smallest numbers.
+fn deviation(found: &Moments, native: &Moments) -> Deviation {
+    let mut deviation = Deviation::none();
+    for (j, sd) in native.sd.iter().enumerate() {
+        let unit = sd.max(f64::from(f32::MIN_POSITIVE) / TOLERANCE);
+        let off = [found.mean[j] - native.mean[j], found.sd[j] - sd];
+        off.iter()
+            .for_each(|off| deviation.take(off / unit, TOLERANCE));
+    }
+    if let (Some(found), Some(native_means)) = (&found.group_mean, &native.group_mean) {
+        for ((at, mean), native_mean) in found.indexed_iter().zip(native_means) {
+            let apart = (native_mean - native.mean[at.1]).abs();
+            let unit = (native.sd[at.1] + apart).max(f64::from(f32::MIN_POSITIVE) / TOLERANCE);
+            deviation.take((mean - native_mean) / unit, TOLERANCE);
+        }
+    }
+    deviation
 }
 
 /// As [`moments`], of samples that are read block by block, once: natively, and to the same bits as at hand.

@@ -70,6 +70,7 @@ mod statement;
 mod stop;
 mod targets;
 mod tile;
+mod verify;
 
 pub use design::Design;
 pub use fit::{Certificate, Fit, Step};
@@ -93,6 +94,7 @@ use statement::Statement;
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::ops::recovery::surely;
+use crate::ops::validate::{Deviation, validated};
 use crate::ops::{Backend, Fleet};
 
 /// How far a batch is.
@@ -132,10 +134,37 @@ pub fn fit(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<Fit>> {
     check::batch(design, problems, params)?;
-    surely("a batch of probes", backend, |backend| match backend {
+    let fits = surely("a batch of probes", backend, |backend| match backend {
         Backend::Fleet(fleet) => dealt(fleet, design, problems, params, progress),
         one => solve(one, design, problems, params, progress),
-    })
+    })?;
+    if let Backend::Fleet(_) = backend {
+        // Each of its devices has been asked already.
+        return Ok(fits);
+    }
+    validated(
+        ("a batch of probes", "the objective, as a share of itself,"),
+        backend,
+        fits,
+        || solve(&Backend::Cpu, design, problems, params, &mut |_| ()),
+        |found, native| deviation(found, native),
+    )
+}
+
+/// How far the objectives of two lists of fits are apart; each is within its own proven gap of the optimum, and [`TOLERANCE`]
+/// times the larger one is what both together may be.
+fn deviation(found: &[Fit], native: &[Fit]) -> Deviation {
+    let mut deviation = Deviation::none();
+    for (a, b) in found.iter().zip(native) {
+        let gap = a.certificate.relative_gap.max(b.certificate.relative_gap);
+        let largest = a
+            .objective
+            .abs()
+            .max(b.objective.abs())
+            .max(f64::MIN_POSITIVE);
+        deviation.take((a.objective - b.objective) / largest, TOLERANCE * gap);
+    }
+    deviation
 }
 
 /// As [`fit`], natively or on one device.

@@ -4,9 +4,11 @@ use ndarray::{Array2, ArrayView2, Zip, s};
 use rayon::prelude::*;
 
 use super::slab::Slab;
+use super::verify::Sums;
 use super::{Inner, cpu, gpu};
 use crate::error::Result;
-use crate::ops::Backend;
+use crate::gpu::Gpu;
+use crate::ops::{Backend, verify};
 
 /// Columns of one product: enough for X to be read seldom, and what the copies beside it are bounded by.
 pub(super) const AT_ONCE: usize = 512;
@@ -17,6 +19,8 @@ pub(super) struct Passes<'a> {
     slabs: &'a [Slab<'a>],
     /// Each slab on the device, where there is one.
     residents: Option<Vec<gpu::Resident<'a>>>,
+    /// What its products are checked by.
+    sums: Vec<Sums>,
 }
 
 /// A problem's slab, and its coefficients or residuals.
@@ -33,10 +37,13 @@ impl<'a> Passes<'a> {
                     .collect::<Result<_>>()?,
             ),
         };
+        let checked = backend.gpu().is_some_and(Gpu::is_checked);
+        let checked = slabs.iter().filter(|_| checked);
         Ok(Self {
             backend,
             slabs,
             residents,
+            sums: checked.map(Sums::new).collect::<Result<_>>()?,
         })
     }
 
@@ -56,7 +63,9 @@ impl<'a> Passes<'a> {
             None => cpu::forward(&self.slabs[slab], thetas),
             Some(residents) => {
                 let weights: Vec<_> = thetas.iter().map(|t| t.slice(s![1.., ..])).collect();
-                let z = residents[slab].forward(joined(&weights).view())?;
+                let weights = joined(&weights);
+                let z = residents[slab].forward(weights.view())?;
+                self.trusted(slab, |sums| sums.of_forward(weights.view(), z.view()))?;
                 let mut parts = split(&z, thetas);
                 let each = parts.par_iter_mut().zip(thetas);
                 each.for_each(|(z, theta)| *z += &theta.row(0));
@@ -70,12 +79,21 @@ impl<'a> Passes<'a> {
         self.by_slab(residuals, |slab, residuals| match &self.residents {
             None => cpu::backward(&self.slabs[slab], residuals),
             Some(residents) => {
-                let g = residents[slab].backward(joined(residuals).view())?;
+                let r = joined(residuals);
+                let g = residents[slab].backward(r.view())?;
+                self.trusted(slab, |sums| sums.of_backward(r.view(), g.view()))?;
                 let parts = split(&g, residuals);
                 let each = residuals.par_iter().zip(parts);
                 Ok(each.map(|(r, g)| with_sums(r, &g)).collect())
             }
         })
+    }
+
+    /// Nothing where a check finds nothing wrong with what the device gave back.
+    fn trusted(&self, slab: usize, wrong: impl FnOnce(&Sums) -> Option<String>) -> Result<()> {
+        let gpu = self.backend.gpu().map_or(&[][..], std::slice::from_ref);
+        let wrong = || Ok(self.sums.get(slab).and_then(wrong));
+        verify::trusted(gpu, "a batch of probes", wrong)
     }
 
     /// One result for each problem, from products of those that see the same slab.

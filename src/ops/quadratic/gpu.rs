@@ -9,6 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Programme, Solution, cpu};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Pace, Slot};
+use crate::ops::verify;
 
 /// Vectors that every programme has on the device.
 const PLANES: usize = 10;
@@ -313,11 +314,19 @@ impl<'a> Shelf<'a> {
             left -= ticks;
             if left == 0 {
                 let problem = format!("{} of them never ended", open.len());
+                let wrong = || Ok(Some(problem.clone()));
+                verify::trusted(std::slice::from_ref(gpu), "quadratic programmes", wrong)?;
                 return Err(gpu.error("quadratic programmes", problem));
             }
         };
         let range = POINT * self.plane..(POINT + 1) * self.plane;
         let points = gpu.download_range(&self.vectors, range)?;
+        verify::trusted(std::slice::from_ref(gpu), "quadratic programmes", || {
+            let wild = points.iter().any(|value| !value.is_finite());
+            let mut spent = self.programmes.iter().zip(&states);
+            let wild = wild || spent.any(|(p, state)| state.steps as usize > p.steps + FINISH);
+            Ok(wild.then(|| "a solution is not finite, or took more steps than it may".to_owned()))
+        })?;
         let solution = |((programme, place), state): ((&&Programme<'_>, &Place), &State)| {
             let first = place.first as usize;
             let n = programme.len();

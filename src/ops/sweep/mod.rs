@@ -24,7 +24,8 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::labels::Labels;
 use crate::ops::recovery::surely;
-use crate::ops::{Backend, Fleet};
+use crate::ops::validate::validated;
+use crate::ops::{Backend, Fleet, validate, verify};
 
 pub use gpu::KERNELS;
 
@@ -79,9 +80,22 @@ pub fn sweep(
     let groups = Groups::new(labels, params.by_class);
     let counts = surely("a sweep", backend, |backend| match backend {
         Backend::Cpu => Ok(cpu::counts(x, labels, params, &groups)),
-        Backend::Gpu(gpu) => gpu::counts(gpu, x, labels, params, (&groups, x.nrows())),
-        Backend::Fleet(fleet) => dealt(fleet, x, labels, params),
+        Backend::Gpu(gpu) => {
+            let counts = gpu::counts(gpu, x, labels, params, (&groups, x.nrows()))?;
+            trusted(std::slice::from_ref(gpu), x, labels, params, counts)
+        }
+        Backend::Fleet(fleet) => {
+            let counts = dealt(fleet, x, labels, params)?;
+            trusted(fleet.devices(), x, labels, params, counts)
+        }
     })?;
+    let counts = validated(
+        ("a sweep", "samples that are right"),
+        backend,
+        counts,
+        || Ok(cpu::counts(x, labels, params, &groups)),
+        |found, native| deviation(x, labels, params, (found, native)),
+    )?;
     let total = labels.len() as u32;
     let curve = |counts: Array2<u32>| Curve {
         correct: counts.sum_axis(Axis(0)).to_vec(),
@@ -89,6 +103,33 @@ pub fn sweep(
         total,
     };
     Ok(counts.into_iter().map(curve).collect())
+}
+
+/// How far two counts are apart at each point, where as many samples may differ as are undecided there.
+fn deviation(
+    x: ArrayView2<'_, f32>,
+    labels: &Labels,
+    params: &Params<'_>,
+    (found, native): (&[Array2<u32>], &[Array2<u32>]),
+) -> validate::Deviation {
+    let mut deviation = validate::Deviation::none();
+    for ((found, native), ordering) in found.iter().zip(native).zip(params.orderings) {
+        let points = found.columns().into_iter().zip(native.columns());
+        for (k, (found, native)) in points.enumerate() {
+            let differ = found.iter().zip(native).map(|(a, b)| a.abs_diff(*b)).max();
+            let differ = differ.unwrap_or(0);
+            let undecided = match differ {
+                0 => 0,
+                _ => {
+                    let mut kept = vec![false; x.ncols()];
+                    ordering[..k].iter().for_each(|&neuron| kept[neuron] = true);
+                    partial(params).undecided(x, labels, &kept, TOLERANCE)
+                }
+            };
+            deviation.take(f64::from(differ), undecided as f64);
+        }
+    }
+    deviation
 }
 
 /// Each device counts among its share of the samples.
@@ -116,6 +157,50 @@ fn dealt(
         let each = counts.iter_mut().zip(&part);
         each.for_each(|(sum, part)| *sum += part);
     }
+    Ok(counts)
+}
+
+/// Counts that devices gave back, where they may be what they should be.
+fn trusted(
+    devices: &[Gpu],
+    x: ArrayView2<'_, f32>,
+    labels: &Labels,
+    params: &Params<'_>,
+    counts: Vec<Array2<u32>>,
+) -> Result<Vec<Array2<u32>>> {
+    verify::trusted(devices, "sweep", || {
+        let sizes = match params.by_class {
+            true => labels.counts(),
+            false => vec![labels.len()],
+        };
+        let too_many = |counts: &Array2<u32>| {
+            let groups = counts.outer_iter().zip(&sizes);
+            groups
+                .flat_map(|(counts, size)| counts.into_iter().map(move |count| (*count, *size)))
+                .find(|(count, size)| *count as usize > *size)
+        };
+        if let Some((count, size)) = counts.iter().find_map(too_many) {
+            return Ok(Some(format!("{count} of {size} samples are right")));
+        }
+        let rows = verify::drawn(x.nrows());
+        let of_rows = rows.iter().map(|&row| labels.ids()[row]).collect();
+        let labels = Labels::new(of_rows, labels.classes().to_vec())?;
+        let params = Params {
+            by_class: false,
+            ..params.clone()
+        };
+        let groups = Groups::new(&labels, false);
+        let some = x.select(Axis(0), &rows);
+        let native = cpu::counts(some.view(), &labels, &params, &groups);
+        let all = |counts: &[Array2<u32>]| -> Vec<u32> {
+            counts
+                .iter()
+                .flat_map(|counts| counts.sum_axis(Axis(0)))
+                .collect()
+        };
+        let shares = (rows.len(), x.nrows());
+        Ok(verify::of_counts(&all(&counts), &all(&native), shares))
+    })?;
     Ok(counts)
 }
 

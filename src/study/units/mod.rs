@@ -7,11 +7,11 @@
 //! of its units ends with the bits of one that found none: what is chosen from them is computed anew.
 //!
 //! Files are written under another name, synced and renamed, and hold a hash of their own: half a file, or one with a
-//! flipped bit, is no unit. One run at a time has the folder.
+//! flipped bit, is no unit. It is computed again, and counted as damaged. One run at a time has the folder.
 
 mod fits;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -48,6 +48,8 @@ pub struct Folder {
     /// The files that this run found or made.
     touched: Mutex<HashSet<String>>,
     found: AtomicUsize,
+    /// Files whose hash is not that of what they hold.
+    damaged: Mutex<BTreeSet<String>>,
     /// Files that were begun.
     parts: AtomicUsize,
 }
@@ -81,6 +83,7 @@ impl Folder {
             stopped,
             touched: Mutex::default(),
             found: AtomicUsize::new(0),
+            damaged: Mutex::default(),
             parts: AtomicUsize::new(0),
         };
         let there = folder.files()?;
@@ -107,6 +110,12 @@ impl Folder {
     pub fn found(&self) -> (usize, usize) {
         let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
         (self.found.load(Ordering::Relaxed), touched.len())
+    }
+
+    /// Names of the files that this run asked for and that were not whole, ascending: their units were computed again.
+    pub fn damaged(&self) -> Vec<String> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.iter().cloned().collect()
     }
 
     /// The run has ended well: units that it did not have are of another specification or other data, and are removed.
@@ -159,6 +168,9 @@ impl Folder {
             return Ok(None);
         };
         let Some(start) = contents(&bytes).map(|contents| bytes.len() - contents.len()) else {
+            let damaged = self.damaged.lock();
+            let mut damaged = damaged.unwrap_or_else(PoisonError::into_inner);
+            damaged.insert(name.to_owned());
             return Ok(None);
         };
         Ok(Some(bytes.split_off(start)))
