@@ -14,6 +14,7 @@ mod init;
 mod inspect;
 mod list;
 mod manual;
+mod merge;
 mod output;
 mod precision;
 mod probe;
@@ -46,6 +47,7 @@ struct Arguments {
 enum Command {
     Init(init::Arguments),
     Study(study::Arguments),
+    Merge(merge::Arguments),
     Probe(Box<probe::Arguments>),
     Correlate(correlate::Arguments),
     Cluster(cluster::Arguments),
@@ -83,6 +85,7 @@ pub fn main(
     let done = match &arguments.command {
         Command::Init(arguments) => init::run(arguments, out),
         Command::Study(arguments) => study::run(arguments, out, err),
+        Command::Merge(arguments) => merge::run(arguments, out, err),
         Command::Probe(arguments) => probe::run(arguments, out, err),
         Command::Correlate(arguments) => correlate::run(arguments, out),
         Command::Cluster(arguments) => cluster::run(arguments, out, err),

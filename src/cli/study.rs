@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::output::OutputFolder;
 use super::progress::Bar;
@@ -10,7 +10,9 @@ use super::{device, say, say_json, stopping};
 use crate::error::Result;
 use crate::report;
 use crate::study::results::{Combined, StudyResults, TaskResults};
+use crate::study::shard::{self, Shard};
 use crate::study::units::Folder;
+use crate::study::units::shards::{RECORD, Record, UNITS};
 use crate::study::{self, Spec};
 
 /// Run a whole study: redundancy, salient neurons, minimal sets, and how sure one can be.
@@ -29,6 +31,10 @@ pub(super) struct Arguments {
     /// Go on with a run that was stopped or killed: what DIR/units holds is not computed again
     #[arg(long)]
     resume: bool,
+    /// Do the i-th of n shares of the work, for `neurosieve merge`, in DIR/shard-i-of-n; what the other shards have in DIR is
+    /// not computed again
+    #[arg(long, value_name = "i/n")]
+    shard: Option<Shard>,
     /// Print results.json to stdout instead of a table
     #[arg(long)]
     json: bool,
@@ -36,6 +42,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let spec = Spec::read(&arguments.spec)?;
+    if let Some(shard) = arguments.shard {
+        return share(&spec, shard, arguments, out);
+    }
     // Whatever can fail fails before the work starts.
     let folder = OutputFolder::open(&arguments.output)?;
     let stopped = stopping::heed();
@@ -48,27 +57,87 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     });
     bar.clear();
     let results = finished?;
-    let mut document = Vec::new();
-    report::json::write(&results, &mut document)?;
-    folder.write("results.json", &document)?;
-    report::write(&results, folder.path())?;
-    units.finish()?;
+    keep(&results, &folder, &units)?;
     if arguments.resume {
         let (found, all) = units.found();
         drop(writeln!(err, "{found} of {all} units were there already"));
     }
+    tell(&results, folder.path(), arguments.json, out, err)
+}
+
+/// Writes results, report and tables; with them the run has come to its end.
+pub(super) fn keep(results: &StudyResults, folder: &OutputFolder, units: &Folder) -> Result<()> {
+    let mut document = Vec::new();
+    report::json::write(results, &mut document)?;
+    folder.write("results.json", &document)?;
+    report::write(results, folder.path())?;
+    units.finish()
+}
+
+/// Says what was found.
+pub(super) fn tell(
+    results: &StudyResults,
+    folder: &Path,
+    as_json: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
     for warning in &results.warnings {
         // A closed stderr must not cost the results; the warnings are in them as well.
         drop(writeln!(err, "warning: {warning}"));
     }
-    if arguments.json {
-        return say_json(out, &results);
+    if as_json {
+        return say_json(out, results);
     }
-    say(out, &summary(&results, folder.path()))
+    say(out, &summary(results, folder))
+}
+
+/// One shard's share, in a folder of its own.
+fn share(spec: &Spec, shard: Shard, arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
+    let all = &arguments.output;
+    let folder = OutputFolder::open(&all.join(shard.folder()))?;
+    let stopped = stopping::heed();
+    let others = shard.all().filter(|other| *other != shard);
+    let others = others.map(|other| all.join(other.folder()).join(UNITS));
+    let units = Folder::open(&folder.path().join(UNITS), arguments.resume, stopped)?
+        .reading(others.collect());
+    folder.tidy()?;
+    let chosen = device::choose(&arguments.device)?;
+    let mut bar = Bar::new();
+    let chosen = (&chosen.0, chosen.1);
+    let finished = shard::share(spec, chosen, &units, shard, &mut |progress| {
+        bar.show(progress);
+    });
+    bar.clear();
+    let record = finished?;
+    folder.write(RECORD, &report::json::document(&record)?)?;
+    units.finish()?;
+    if arguments.json {
+        return say_json(out, &record);
+    }
+    say(out, &summary_of_share(&record, folder.path(), arguments))
+}
+
+fn summary_of_share(record: &Record, folder: &Path, arguments: &Arguments) -> String {
+    format!(
+        "{}: shard {}/{} is done, on {} ({})\n  {} units, {} of them there already\n{:.1} s\n  {}\n\
+         when all shards are done: neurosieve merge {} {} -o OUT\n",
+        record.spec.name,
+        record.shard,
+        record.of,
+        record.device.kind,
+        record.device.name,
+        record.units,
+        record.found,
+        record.seconds,
+        folder.display(),
+        arguments.spec.display(),
+        arguments.output.display(),
+    )
 }
 
 /// The answer in a few lines.
-fn summary(results: &StudyResults, folder: &std::path::Path) -> String {
+fn summary(results: &StudyResults, folder: &Path) -> String {
     let mut text = format!(
         "{}: {} neurons, {} / {} / {} samples of train / dev / test, on {} ({})\n",
         results.name,

@@ -11,6 +11,7 @@
 //! | [`concepts`] | what neurons fire on |
 //! | [`compare`] | studies beside each other |
 //! | [`units`] | what a run that was stopped need not compute again |
+//! | [`shard`] | one study on several machines |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod choices;
@@ -33,6 +34,7 @@ pub mod results;
 mod run;
 mod salient;
 mod sets;
+pub mod shard;
 pub mod spec;
 mod survey;
 pub mod sweep;

@@ -8,6 +8,7 @@
 //! - `probe`         one probe: its files, what each flag changes
 //! - `rank`          orderings by every method
 //! - `sweep`         every ordering and mask with every probe
+//! - `shards`        one study in parts, and the parts together
 //! - `specification` what is wrong in the TOML is shown with its place
 //! - `init`          a specification that fits the data
 //! - `manual`        completions and manual pages
@@ -26,6 +27,7 @@ mod manual;
 mod pairs;
 mod probe;
 mod rank;
+mod shards;
 mod specification;
 mod sweep;
 mod together;

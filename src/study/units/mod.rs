@@ -10,6 +10,7 @@
 //! flipped bit, is no unit. One run at a time has the folder.
 
 mod fits;
+pub mod shards;
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
@@ -26,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::ops::Backend;
 use crate::ops::correlation::{Computed, Correlation, Precision};
 use crate::ops::moments::Moments;
-use crate::ops::probe::{Fit, Params, Response};
+use crate::ops::probe::{Fit, Neurons, Params, Problem, Response};
 
 /// What a unit's file begins with; another number where its form changes.
 const MAGIC: &[u8] = b"neurosieve unit 1\n";
@@ -41,12 +42,16 @@ const HASH: usize = blake3::OUT_LEN;
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Folders of other runs: their units are read, and left as they are.
+    others: Vec<PathBuf>,
     /// Locked until it is dropped.
     _lock: File,
     /// Told to stop: no unit is begun any more.
     stopped: &'static AtomicBool,
     /// The files that this run found or made.
     touched: Mutex<HashSet<String>>,
+    /// How many units were found in each of the other folders.
+    elsewhere: Mutex<Vec<usize>>,
     found: AtomicUsize,
     /// Files that were begun.
     parts: AtomicUsize,
@@ -77,9 +82,11 @@ impl Folder {
         }
         let folder = Self {
             path: path.to_owned(),
+            others: Vec::new(),
             _lock: file,
             stopped,
             touched: Mutex::default(),
+            elsewhere: Mutex::default(),
             found: AtomicUsize::new(0),
             parts: AtomicUsize::new(0),
         };
@@ -101,6 +108,20 @@ impl Folder {
         }
         File::create(&unfinished).map_err(|source| Error::io("create", &unfinished, source))?;
         Ok(folder)
+    }
+
+    /// Units are looked for in these folders as well, which other runs may be writing to: a unit is there whole or not at all.
+    #[must_use]
+    pub fn reading(mut self, others: Vec<PathBuf>) -> Self {
+        self.elsewhere = Mutex::new(vec![0; others.len()]);
+        self.others = others;
+        self
+    }
+
+    /// How many different units this run found in each of the folders that it was [reading](Self::reading).
+    pub fn found_elsewhere(&self) -> Vec<usize> {
+        let found = self.elsewhere.lock();
+        found.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many units this run found, of how many that it had.
@@ -143,25 +164,16 @@ impl Folder {
         fs::remove_file(&file).map_err(|source| Error::io("remove", &file, source))
     }
 
-    /// The contents of a unit, where it is there and whole.
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    /// The contents of a unit, where it is there and whole, here or in another folder; and in which of these.
+    fn read(&self, name: &str) -> Result<Option<(Place, Vec<u8>)>> {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(Error::Interrupted {
                 kept: self.path.clone(),
             });
         }
-        let file = self.path.join(name);
-        // A pipe in its place would be waited for.
-        if !fs::metadata(&file).is_ok_and(|what| what.is_file()) {
-            return Ok(None);
-        }
-        let Ok(mut bytes) = fs::read(file) else {
-            return Ok(None);
-        };
-        let Some(start) = contents(&bytes).map(|contents| bytes.len() - contents.len()) else {
-            return Ok(None);
-        };
-        Ok(Some(bytes.split_off(start)))
+        let others = (0..).zip(&self.others).map(|(at, path)| (Some(at), path));
+        let mut places = std::iter::once((None, &self.path)).chain(others);
+        Ok(places.find_map(|(place, folder)| Some((place, whole(&folder.join(name))?))))
     }
 
     /// Writes a unit; its contents come in parts, since they may be large.
@@ -191,16 +203,38 @@ impl Folder {
         Ok(())
     }
 
-    /// A unit was found and could be used.
-    fn use_found(&self, name: &str) {
-        self.touch(name);
+    /// A unit was found at this place and could be used.
+    fn use_found(&self, name: &str, place: Place) {
+        // What this run asks for again, or made itself, it did not find.
+        if !self.touch(name) {
+            return;
+        }
         self.found.fetch_add(1, Ordering::Relaxed);
+        if let Some(at) = place {
+            let elsewhere = self.elsewhere.lock();
+            elsewhere.unwrap_or_else(PoisonError::into_inner)[at] += 1;
+        }
     }
 
-    fn touch(&self, name: &str) {
+    /// Whether it is the first time.
+    fn touch(&self, name: &str) -> bool {
         let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        touched.insert(name.to_owned());
+        touched.insert(name.to_owned())
     }
+}
+
+/// Where a unit was found: here, or in one of the other folders.
+type Place = Option<usize>;
+
+/// The contents of a unit's file, where it is there and whole.
+fn whole(file: &Path) -> Option<Vec<u8>> {
+    // A pipe in its place would be waited for.
+    if !fs::metadata(file).is_ok_and(|what| what.is_file()) {
+        return None;
+    }
+    let mut bytes = fs::read(file).ok()?;
+    let start = bytes.len() - contents(&bytes)?.len();
+    Some(bytes.split_off(start))
 }
 
 /// What is in a unit's file, where the file is whole.
@@ -222,6 +256,8 @@ pub(super) struct Units<'a> {
     common: blake3::Hash,
     /// Of the data.
     neurons: usize,
+    /// Whether each fit is a unit of its own.
+    apart: bool,
 }
 
 impl<'a> Units<'a> {
@@ -254,7 +290,14 @@ impl<'a> Units<'a> {
             folder,
             common: hasher.finalize(),
             neurons: train.ncols(),
+            apart: false,
         }
+    }
+
+    /// Each fit is kept by itself from now on: another run may ask for it in another batch.
+    pub(super) fn apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// The correlations of all pairs of so many neurons, and what computed them: those of the unit, or computed now and kept.
@@ -272,14 +315,14 @@ impl<'a> Units<'a> {
         // The values first: they are as many as there are pairs.
         let parts = found
             .as_ref()
-            .and_then(|found| found.split_at_checked(4 * pairs));
+            .and_then(|(_, found)| found.split_at_checked(4 * pairs));
         let known = parts.and_then(|(values, computed)| {
             let packed = bytemuck::pod_collect_to_vec(values);
             let computed = serde_json::from_slice(computed).ok()?;
             Some((Correlation { neurons, packed }, computed))
         });
-        if let Some(known) = known {
-            self.folder.use_found(&name);
+        if let (Some(known), Some((place, _))) = (known, &found) {
+            self.folder.use_found(&name, *place);
             return Ok(known);
         }
         let (correlation, computed) = compute()?;
@@ -297,53 +340,96 @@ impl<'a> Units<'a> {
         format!("{}.unit", hasher.finalize().to_hex())
     }
 
-    fn name_of(&self, batch: &Batch<'_>) -> String {
+    /// The name of the unit of these problems together.
+    fn name_of(&self, problems: &[blake3::Hash]) -> String {
         self.name("fits", |hasher| {
-            // How much memory there is decides how many are in flight, and no bit.
-            let params = Params {
-                memory: 0,
-                ..batch.params.clone()
-            };
-            text(hasher, &format!("{params:?}"));
-            let columns: Vec<u64> = batch.columns.iter().map(|&c| c as u64).collect();
-            values(hasher, &columns);
-            for problem in batch.problems {
-                match problem.response {
-                    Response::Classes(labels) => {
-                        values(hasher, labels.ids());
-                        values(hasher, &[labels.classes().len() as u64]);
-                    }
-                    Response::Values(numbers) => values(hasher, numbers),
-                }
-                values(hasher, problem.weights.unwrap_or_default());
-                let start = problem.start.map(std::slice::from_ref).unwrap_or_default();
-                values(hasher, &fits::encode(start));
-                let (neurons, norm, goal) = (problem.neurons, problem.norm, problem.goal);
-                let l1_l2 = (problem.l1, problem.l2);
-                let weighed = problem.weights.is_some();
-                text(
-                    hasher,
-                    &format!("{neurons:?} {l1_l2:?} {norm:?} {goal:?} {weighed}"),
-                );
+            for problem in problems {
+                hasher.update(problem.as_bytes());
             }
         })
     }
-}
 
-impl Keeper for Units<'_> {
-    fn recall(&self, batch: &Batch<'_>) -> Result<Option<Vec<Fit>>> {
-        let name = self.name_of(batch);
-        let found = self.folder.read(&name)?;
-        let fits = found.and_then(|bytes| fits::decode(&bytes, self.neurons));
+    /// The fits of a unit, where it is there.
+    fn fits(&self, problems: &[blake3::Hash]) -> Result<Option<Vec<Fit>>> {
+        let name = self.name_of(problems);
+        let Some((place, bytes)) = self.folder.read(&name)? else {
+            return Ok(None);
+        };
+        let fits = fits::decode(&bytes, self.neurons).filter(|fits| fits.len() == problems.len());
         if fits.is_some() {
-            self.folder.use_found(&name);
+            self.folder.use_found(&name, place);
         }
         Ok(fits)
     }
+}
+
+/// Hashes of all that the bits of each problem's fit depend on beside the run's data and device. Its neurons are named by their
+/// ids: neither the other neurons of its design nor the other problems of its batch change a bit of it.
+fn problems_of(batch: &Batch<'_>) -> Vec<blake3::Hash> {
+    // How much memory there is decides how many are in flight, and no bit.
+    let params = Params {
+        memory: 0,
+        ..batch.params.clone()
+    };
+    let params = format!("{params:?}");
+    let one = |problem: &Problem<'_>| {
+        let mut hasher = blake3::Hasher::new();
+        text(&mut hasher, &params);
+        // A place that is none is refused when the problem is stated.
+        let id = |place: usize| batch.columns.get(place).map_or(u64::MAX, |&c| c as u64);
+        let neurons: Vec<u64> = match problem.neurons {
+            Neurons::All => (0..batch.columns.len()).map(id).collect(),
+            Neurons::Range { from, to } => (from..to).map(id).collect(),
+            Neurons::These(places) => places.iter().copied().map(id).collect(),
+        };
+        values(&mut hasher, &neurons);
+        match problem.response {
+            Response::Classes(labels) => {
+                values(&mut hasher, labels.ids());
+                values(&mut hasher, &[labels.classes().len() as u64]);
+            }
+            Response::Values(numbers) => values(&mut hasher, numbers),
+        }
+        values(&mut hasher, problem.weights.unwrap_or_default());
+        let start = problem.start.map(std::slice::from_ref).unwrap_or_default();
+        values(&mut hasher, &fits::encode(start));
+        let (norm, goal) = (problem.norm, problem.goal);
+        let l1_l2 = (problem.l1, problem.l2);
+        let weighed = problem.weights.is_some();
+        text(
+            &mut hasher,
+            &format!("{l1_l2:?} {norm:?} {goal:?} {weighed}"),
+        );
+        hasher.finalize()
+    };
+    batch.problems.iter().map(one).collect()
+}
+
+impl Keeper for Units<'_> {
+    fn recall(&self, batch: &Batch<'_>) -> Result<Vec<Option<Fit>>> {
+        let problems = problems_of(batch);
+        if let Some(fits) = self.fits(&problems)? {
+            return Ok(fits.into_iter().map(Some).collect());
+        }
+        if problems.len() == 1 {
+            return Ok(vec![None]);
+        }
+        // Runs that share the work keep parts of a batch.
+        let alone = |problem: &blake3::Hash| {
+            let fits = self.fits(std::slice::from_ref(problem))?;
+            Ok(fits.and_then(|mut fits| fits.pop()))
+        };
+        problems.iter().map(alone).collect()
+    }
 
     fn keep(&self, batch: &Batch<'_>, fits: &[Fit]) -> Result<()> {
-        self.folder
-            .write(&self.name_of(batch), &[&fits::encode(fits)])
+        let problems = problems_of(batch);
+        let together = if self.apart { 1 } else { problems.len().max(1) };
+        for (problems, fits) in problems.chunks(together).zip(fits.chunks(together)) {
+            let name = self.name_of(problems);
+            self.folder.write(&name, &[&fits::encode(fits)])?;
+        }
+        Ok(())
     }
 }
 
