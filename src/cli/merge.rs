@@ -17,6 +17,9 @@ use crate::study::units::shards::{Shards, UNITS};
 /// What `study SPEC -o DIR --shard i/n` computed is taken from its folders, which stay as they are; the rest, which is little, is
 /// computed. OUT gets what `study` writes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve merge study.toml shards -o out
+  neurosieve merge study.toml shards/shard-*-of-8 -o out --compute-missing")]
 pub(super) struct Arguments {
     /// The specification that the shards were given (TOML)
     spec: PathBuf,
@@ -58,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         &units,
         &shards,
         &mut |progress| {
-            bar.show(progress);
+            bar.show_fits(progress, units.fits());
         },
     );
     bar.clear();
@@ -66,7 +69,13 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     study::keep(&results, &folder, &units)?;
     // Nobody may be there to read it.
     drop(writeln!(err, "{}", found(&shards, &units)));
-    study::tell(&results, folder.path(), arguments.json, out, err)
+    study::tell(
+        &results,
+        (folder.path(), units.fits()),
+        arguments.json,
+        out,
+        err,
+    )
 }
 
 /// Refuses to write into a shard's folder: its units would be taken for the results' own, and removed.

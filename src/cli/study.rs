@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::OutputFolder;
 use super::progress::Bar;
-use super::{device, say, say_json, stopping};
+use super::{device, plan, say, say_json, stopping};
 use crate::error::Result;
 use crate::report;
 use crate::study::results::{Combined, StudyResults, TaskResults};
@@ -19,6 +19,11 @@ use crate::study::{self, Spec};
 ///
 /// SPEC is a TOML file; its data files are relative to its folder. DIR gets results.json, report.html and tables/*.csv.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve study study.toml -o out
+  neurosieve study study.toml -o out --dry-run
+  neurosieve study study.toml -o out --resume --device cpu
+  neurosieve study study.toml -o shards --shard 2/8 --resume")]
 pub(super) struct Arguments {
     /// The specification (TOML)
     spec: PathBuf,
@@ -35,6 +40,10 @@ pub(super) struct Arguments {
     /// not computed again
     #[arg(long, value_name = "i/n")]
     shard: Option<Shard>,
+    /// Show what would be done, from the headers and labels of the data: steps and fits, memory, time. Nothing is computed or
+    /// written
+    #[arg(long, conflicts_with = "shard")]
+    dry_run: bool,
     /// Print results.json to stdout instead of a table
     #[arg(long)]
     json: bool,
@@ -42,6 +51,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let spec = Spec::read(&arguments.spec)?;
+    if arguments.dry_run {
+        let place = (&*arguments.output, &*arguments.device);
+        return plan::show(&spec, place, arguments.json, out);
+    }
     if let Some(shard) = arguments.shard {
         return share(&spec, shard, arguments, out);
     }
@@ -53,7 +66,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let (backend, device) = device::choose(&arguments.device)?;
     let mut bar = Bar::new();
     let finished = study::resume(&spec, &backend, device, &units, &mut |progress| {
-        bar.show(progress);
+        bar.show_fits(progress, units.fits());
     });
     bar.clear();
     let results = finished?;
@@ -62,7 +75,13 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         let (found, all) = units.found();
         drop(writeln!(err, "{found} of {all} units were there already"));
     }
-    tell(&results, folder.path(), arguments.json, out, err)
+    tell(
+        &results,
+        (folder.path(), units.fits()),
+        arguments.json,
+        out,
+        err,
+    )
 }
 
 /// Writes results, report and tables; with them the run has come to its end.
@@ -77,7 +96,7 @@ pub(super) fn keep(results: &StudyResults, folder: &OutputFolder, units: &Folder
 /// Says what was found.
 pub(super) fn tell(
     results: &StudyResults,
-    folder: &Path,
+    (folder, fits): (&Path, usize),
     as_json: bool,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -89,7 +108,7 @@ pub(super) fn tell(
     if as_json {
         return say_json(out, results);
     }
-    say(out, &summary(results, folder))
+    say(out, &summary(results, folder, fits))
 }
 
 /// One shard's share, in a folder of its own.
@@ -106,7 +125,7 @@ fn share(spec: &Spec, shard: Shard, arguments: &Arguments, out: &mut dyn Write) 
     let mut bar = Bar::new();
     let chosen = (&chosen.0, chosen.1);
     let finished = shard::share(spec, chosen, &units, shard, &mut |progress| {
-        bar.show(progress);
+        bar.show_fits(progress, units.fits());
     });
     bar.clear();
     let record = finished?;
@@ -137,7 +156,7 @@ fn summary_of_share(record: &Record, folder: &Path, arguments: &Arguments) -> St
 }
 
 /// The answer in a few lines.
-fn summary(results: &StudyResults, folder: &Path) -> String {
+fn summary(results: &StudyResults, folder: &Path, fits: usize) -> String {
     let mut text = format!(
         "{}: {} neurons, {} / {} / {} samples of train / dev / test, on {} ({})\n",
         results.name,
@@ -161,7 +180,7 @@ fn summary(results: &StudyResults, folder: &Path) -> String {
         summarise(&mut text, task);
     }
     let seconds: f64 = results.timings.iter().map(|t| t.seconds).sum();
-    line(&mut text, format_args!("{seconds:.1} s"));
+    line(&mut text, format_args!("{seconds:.1} s, {fits} fits"));
     for name in ["report.html", "results.json", "tables"] {
         line(&mut text, format_args!("  {}", folder.join(name).display()));
     }

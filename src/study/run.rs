@@ -14,7 +14,7 @@ use super::task::{self, Alike, Common};
 use super::units::{Folder, Units};
 use super::{Progress, evaluate, stream, survey, warnings};
 use crate::analysis::frozen::Frozen;
-use crate::analysis::redundancy::{self, Clusters};
+use crate::analysis::redundancy;
 use crate::analysis::search::{Keeper, Penalties, Prober, Search};
 use crate::analysis::selectivity::{self, ControlTask, Words, control_probes};
 use crate::error::Result;
@@ -111,11 +111,7 @@ fn on_data(
         survey::correlations(&spec.clusters, backend, train, &moments, units.as_ref())?;
     clock.step("clusters");
     let clustering = survey::clustering(&spec.clusters, &correlation, computed);
-    let (clusters, equivalent) = clusters(spec, data, &correlation)?;
-    let alike = Alike {
-        correlation: &correlation,
-        equivalent,
-    };
+    let (clusters, alike) = clusters(spec, data, &correlation)?;
     let common = common(spec, data, backend, &moments, units.as_ref());
     clock.step("probes on all neurons");
     let oracles = common.oracles(&mut |done| clock.fraction(done))?;
@@ -166,18 +162,22 @@ fn on_data(
 }
 
 /// The cuts that are asked for, and the one whose clusters stand in for one another.
-fn clusters(
+fn clusters<'a>(
     spec: &Spec,
     data: &Dataset,
-    correlation: &Correlation,
-) -> Result<(Vec<ClusterCut>, Clusters)> {
+    correlation: &'a Correlation,
+) -> Result<(Vec<ClusterCut>, Alike<'a>)> {
     let dendrogram = redundancy::dendrogram(
         correlation,
         survey::linkage(&spec.clusters),
         survey::distance(&spec.clusters),
     )?;
     let cuts = survey::cuts(&spec.clusters, data, correlation, &dendrogram)?;
-    Ok((cuts, dendrogram.cut(spec.minimal_set.equivalent)))
+    let alike = Alike {
+        correlation,
+        equivalent: dendrogram.cut(spec.minimal_set.equivalent),
+    };
+    Ok((cuts, alike))
 }
 
 /// What the choices of every task share: of the data train and dev.

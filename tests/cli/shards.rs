@@ -7,14 +7,24 @@ use serde_json::Value;
 
 use super::kill::{ends_within, found, specification, start};
 use super::{assert_fails, code, neurosieve, stderr, stdout, text};
+use crate::support::gpu;
 
 const LONG: Duration = Duration::from_secs(600);
+
+/// These arguments, and the CPU where they name no device.
+fn natively<'a>(extra: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = extra.to_vec();
+    if !extra.contains(&"--device") {
+        arguments.extend(["--device", "cpu"]);
+    }
+    arguments
+}
 
 /// Runs one shard to its end, and gives its record.
 fn shard(spec: &Path, out: &Path, which: &str, extra: &[&str]) -> Value {
     let mut arguments = vec!["study", text(spec), "-o", text(out), "--shard", which];
-    arguments.extend(["--device", "cpu", "--json"]);
-    arguments.extend(extra);
+    arguments.push("--json");
+    arguments.extend(natively(extra));
     let output = neurosieve(&arguments);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     serde_json::from_str(&stdout(&output)).expect("one JSON document")
@@ -23,8 +33,8 @@ fn shard(spec: &Path, out: &Path, which: &str, extra: &[&str]) -> Value {
 fn merge(spec: &Path, shards: &[&Path], out: &Path, extra: &[&str]) -> std::process::Output {
     let mut arguments = vec!["merge", text(spec)];
     arguments.extend(shards.iter().map(|shard| text(shard)));
-    arguments.extend(["-o", text(out), "--device", "cpu"]);
-    arguments.extend(extra);
+    arguments.extend(["-o", text(out)]);
+    arguments.extend(natively(extra));
     neurosieve(&arguments)
 }
 
@@ -105,6 +115,36 @@ fn shards_that_cannot_see_one_another_are_put_together_as_well() {
     assert_fails(&refused, &["output folder", "it is that of shard 1/2"]);
 }
 
+/// The first adapter may be any, a software one too.
+#[test]
+fn shards_on_a_gpu_have_the_bits_of_one_run() {
+    if gpu("shards_on_a_gpu_have_the_bits_of_one_run").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let spec = specification(folder.path());
+    let few = std::fs::read_to_string(&spec).unwrap();
+    let few = few.replace(
+        "bootstrap = 4",
+        "bootstrap = 2\nrandom_sets = 3\ndisjoint = 2",
+    );
+    std::fs::write(&spec, few).unwrap();
+    let device = ["--device", "0"];
+    let whole = folder.path().join("whole");
+    let output = neurosieve(&[&["study", text(&spec), "-o", text(&whole)], &device[..]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let (shards, out) = (folder.path().join("shards"), folder.path().join("out"));
+    for which in ["1/2", "2/2"] {
+        shard(&spec, &shards, which, &device);
+    }
+    let said = merged(&spec, &[&shards], &out, &device);
+    assert!(said.contains("; 0 computed now"), "{said}");
+    assert_eq!(found(&out), found(&whole));
+    // Natively the bits are others.
+    let refused = merge(&spec, &[&shards], &folder.path().join("no"), &[]);
+    assert_fails(&refused, &["it was computed on", "its bits are others"]);
+}
+
 #[test]
 fn a_missing_shard_is_named_and_computed_when_that_is_asked_for() {
     let (folder, spec, whole) = whole();
@@ -130,7 +170,7 @@ fn a_missing_shard_is_named_and_computed_when_that_is_asked_for() {
 }
 
 #[test]
-fn damaged_units_are_computed_again_and_folders_of_another_study_are_refused() {
+fn damaged_units_are_computed_again() {
     let (folder, spec, whole) = whole();
     let (shards, out) = (folder.path().join("shards"), folder.path().join("out"));
     for which in ["1/2", "2/2"] {
@@ -146,7 +186,22 @@ fn damaged_units_are_computed_again_and_folders_of_another_study_are_refused() {
     let said = merged(&spec, &[&shards], &out, &[]);
     assert!(said.contains("; 3 computed now"), "{said}");
     assert_eq!(found(&out), whole);
+}
 
+/// Two shards that are done, with their specification.
+fn two() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = specification(folder.path());
+    let shards = folder.path().join("shards");
+    for which in ["1/2", "2/2"] {
+        shard(&spec, &shards, which, &[]);
+    }
+    (folder, spec, shards)
+}
+
+#[test]
+fn shards_of_another_specification_or_of_other_data_are_refused() {
+    let (folder, spec, shards) = two();
     let plain = std::fs::read_to_string(&spec).unwrap();
     let other = folder.path().join("other.toml");
     let against = |from: &str, to: &str, parts: &[&str]| {
@@ -171,15 +226,19 @@ fn damaged_units_are_computed_again_and_folders_of_another_study_are_refused() {
         &["other activations of dev", "shard-1-of-2"],
     );
     against(
-        "tasks = [\"coarse\", \"fine\"]",
+        "tasks = [\"coarse\"]",
         "tasks = [\"fine\"]",
         &["tasks, labels or words"],
     );
     // Another title is no other study.
     std::fs::write(&other, plain.replace("\"killed\"", "\"renamed\"")).unwrap();
     merged(&other, &[&shards], &folder.path().join("renamed"), &[]);
+}
 
-    // Records that are none, of another version, of another place, or of another processor.
+#[test]
+fn records_that_are_damaged_or_of_another_machine_are_refused() {
+    let (folder, spec, shards) = two();
+    let (second, out) = (shards.join("shard-2-of-2"), folder.path().join("out"));
     let file = second.join("shard.json");
     let record = std::fs::read_to_string(&file).unwrap();
     let altered = |change: &dyn Fn(&mut Value), parts: &[&str]| {

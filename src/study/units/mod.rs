@@ -53,6 +53,8 @@ pub struct Folder {
     /// How many units were found in each of the other folders.
     elsewhere: Mutex<Vec<usize>>,
     found: AtomicUsize,
+    /// Fits that were asked for.
+    fits: AtomicUsize,
     /// Files that were begun.
     parts: AtomicUsize,
 }
@@ -88,6 +90,7 @@ impl Folder {
             touched: Mutex::default(),
             elsewhere: Mutex::default(),
             found: AtomicUsize::new(0),
+            fits: AtomicUsize::new(0),
             parts: AtomicUsize::new(0),
         };
         let there = folder.files()?;
@@ -122,6 +125,23 @@ impl Folder {
     pub fn found_elsewhere(&self) -> Vec<usize> {
         let found = self.elsewhere.lock();
         found.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many fits this run asked for, those of units included.
+    pub fn fits(&self) -> usize {
+        self.fits.load(Ordering::Relaxed)
+    }
+
+    /// How many units are in a folder, whosever they are; 0 where there is no such folder.
+    pub fn units_in(path: &Path) -> usize {
+        let unit = |entry: &fs::DirEntry| {
+            let name = entry.file_name();
+            name.to_str().is_some_and(|name| name.ends_with(".unit"))
+        };
+        let entries = fs::read_dir(path).into_iter().flatten();
+        entries
+            .filter(|entry| entry.as_ref().is_ok_and(unit))
+            .count()
     }
 
     /// How many units this run found, of how many that it had.
@@ -408,6 +428,9 @@ fn problems_of(batch: &Batch<'_>) -> Vec<blake3::Hash> {
 impl Keeper for Units<'_> {
     fn recall(&self, batch: &Batch<'_>) -> Result<Vec<Option<Fit>>> {
         let problems = problems_of(batch);
+        self.folder
+            .fits
+            .fetch_add(problems.len(), Ordering::Relaxed);
         if let Some(fits) = self.fits(&problems)? {
             return Ok(fits.into_iter().map(Some).collect());
         }
