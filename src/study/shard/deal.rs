@@ -54,60 +54,74 @@ const RANDOM: f64 = 0.05;
 /// Of layers, clusters and ranking combined.
 const COMBINED: f64 = 0.5;
 
-/// All pieces of a study of so many tasks, with their weights: 1 is a path of probes on all neurons. Natively the correlations
-/// are one of them.
+/// What a probe takes besides its classes, in classes.
+const BESIDES: f64 = 3.0;
+
+/// All pieces of a study, with their weights; `classes` of each task occur in train. Natively the correlations are one of them.
 pub(in crate::study) fn pieces(
     spec: &Spec,
     map: &LayerMap,
-    tasks: usize,
+    classes: &[usize],
     draws: usize,
     native: bool,
 ) -> Vec<(Piece, f64)> {
-    let set = &spec.minimal_set;
-    let draws = draws as f64;
-    let share = |job: &Job| job.columns(map).len() as f64 / map.neurons() as f64;
     let mut found = Vec::new();
     if native {
         // A piece of its own only in name: it takes far less than a probe.
-        found.push((Piece::Correlations, 0.1));
+        found.push((Piece::Correlations, 0.5));
     }
-    for task in 0..tasks {
-        for job in jobs(map) {
-            let controls = match job {
-                Job::Alone(_) => CONTROL * draws,
-                Job::UpTo(_) => 0.0,
-            };
-            found.push((Piece::Layers(task, job), share(&job) * (1.0 + controls)));
-        }
-        if draws > 0.0 {
-            found.push((Piece::Controls(task), CONTROL * draws));
-        }
-        for (at, ranking) in set
-            .rankings
-            .iter()
-            .enumerate()
-            .filter(|_| !set.deltas.is_empty())
-        {
-            let refits = matches!(ranking, RankingSpec::Lca);
-            let whole = if refits { 1.0 } else { 0.0 };
-            let sets = SIZES + 0.5 * CONTROL * draws;
-            let further = set.disjoint.saturating_sub(1) as f64;
-            let disjoint = further * (whole + SIZES);
-            let resamples = set.bootstrap as f64 * RESAMPLE * whole;
-            let random = set.random_sets as f64 * RANDOM;
-            found.push((Piece::Sets(task, at), sets));
-            let asked = [
-                (Asked::Disjoint, disjoint),
-                (Asked::Resamples, resamples),
-                (Asked::RandomSets, random),
-            ];
-            let asked = asked.into_iter().filter(|(_, weight)| *weight > 0.0);
-            found.extend(asked.map(|(what, weight)| (Piece::Examined(task, at, what), weight)));
-        }
-        for layer in 0..spec.combined.deltas.len() {
-            let thresholds = 0..spec.combined.thresholds.len();
-            found.extend(thresholds.map(|at| (Piece::Combined(task, layer, at), COMBINED)));
-        }
+    for (task, &classes) in classes.iter().enumerate() {
+        let probe = BESIDES + classes as f64;
+        let pieces = of_task(spec, map, task, draws as f64);
+        found.extend(
+            pieces
+                .into_iter()
+                .map(|(piece, weight)| (piece, probe * weight)),
+        );
+    }
+    found
+}
+
+/// The pieces of one task, with their weights: 1 is a path of probes on all neurons.
+fn of_task(spec: &Spec, map: &LayerMap, task: usize, draws: f64) -> Vec<(Piece, f64)> {
+    let set = &spec.minimal_set;
+    let share = |job: &Job| job.columns(map).len() as f64 / map.neurons() as f64;
+    let mut found = Vec::new();
+    for job in jobs(map) {
+        let controls = match job {
+            Job::Alone(_) => CONTROL * draws,
+            Job::UpTo(_) => 0.0,
+        };
+        found.push((Piece::Layers(task, job), share(&job) * (1.0 + controls)));
+    }
+    if draws > 0.0 {
+        found.push((Piece::Controls(task), CONTROL * draws));
+    }
+    for (at, ranking) in set
+        .rankings
+        .iter()
+        .enumerate()
+        .filter(|_| !set.deltas.is_empty())
+    {
+        let refits = matches!(ranking, RankingSpec::Lca);
+        let whole = if refits { 1.0 } else { 0.0 };
+        let sets = SIZES + 0.5 * CONTROL * draws;
+        let further = set.disjoint.saturating_sub(1) as f64;
+        let disjoint = further * (whole + SIZES);
+        let resamples = set.bootstrap as f64 * RESAMPLE * whole;
+        let random = set.random_sets as f64 * RANDOM;
+        found.push((Piece::Sets(task, at), sets));
+        let asked = [
+            (Asked::Disjoint, disjoint),
+            (Asked::Resamples, resamples),
+            (Asked::RandomSets, random),
+        ];
+        let asked = asked.into_iter().filter(|(_, weight)| *weight > 0.0);
+        found.extend(asked.map(|(what, weight)| (Piece::Examined(task, at, what), weight)));
+    }
+    for layer in 0..spec.combined.deltas.len() {
+        let thresholds = 0..spec.combined.thresholds.len();
+        found.extend(thresholds.map(|at| (Piece::Combined(task, layer, at), COMBINED)));
     }
     found
 }

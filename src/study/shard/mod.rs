@@ -2,7 +2,7 @@
 //! there.
 //!
 //! What a run computes are fits, each of which depends on its own problem alone, to the bit: not on what was fitted beside it, nor
-//! where. So a shard leads to the fits of its [pieces](deal) by the same steps as a run, keeps each in a unit of its own, and
+//! where. So a shard leads to the fits of its pieces by the same steps as a run, keeps each in a unit of its own, and
 //! a run that finds the units of all shards ends with the bits of one that computed everything. A unit that is not found, for
 //! whatever reason, is computed: merging cannot go wrong, only take longer.
 //!
@@ -119,7 +119,9 @@ pub fn share(
     let controls = run::draw_controls(spec, &data)?;
     let draws = controls.iter().map(Vec::len).max().unwrap_or(0);
     let native = backend.gpu().is_none();
-    let all = pieces(spec, train.layers(), data.tasks().len(), draws, native);
+    let labels = data.train().labels.iter();
+    let classes: Vec<usize> = labels.map(|labels| labels.present().len()).collect();
+    let all = pieces(spec, train.layers(), &classes, draws, native);
     let mine = deal(&all, shard);
     let labels: Vec<Vec<&Labels>> = controls
         .iter()
