@@ -149,7 +149,7 @@ const LONGEST: usize = 800;
 
 /// Without the control characters that a quoted value may hold, which a terminal would obey; lines stay lines. Cut off where it is
 /// too long to be read.
-fn printable(text: String) -> String {
+pub(crate) fn printable(text: String) -> String {
     let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     let mut text = match text.contains(obeyed) {
         true => text.replace(obeyed, "\u{fffd}"),

@@ -81,15 +81,8 @@ pub fn check_parts(tasks: &[String], parts: &[(&str, &Split)]) -> Result<()> {
     for (name, part) in parts {
         check_part(name, part, tasks)?;
         if part.activations.layers() != train.activations.layers() {
-            return Err(Error::invalid(
-                *name,
-                format!(
-                    "it has {} neurons, train has {}, or their layers differ",
-                    part.activations.neurons(),
-                    train.activations.neurons()
-                ),
-                "Dump all parts from the same layers and units of the same model",
-            ));
+            let neurons = (part.activations.neurons(), train.activations.neurons());
+            return Err(other_layers(name, neurons));
         }
         for (task, (ours, theirs)) in tasks.iter().zip(part.labels.iter().zip(&train.labels)) {
             if ours.classes() != theirs.classes() {
@@ -107,14 +100,28 @@ pub fn check_parts(tasks: &[String], parts: &[(&str, &Split)]) -> Result<()> {
     }
     for (task, labels) in tasks.iter().zip(&train.labels) {
         if labels.present().len() < 2 {
-            return Err(Error::invalid(
-                format!("train, task \"{task}\""),
-                format!("all {} samples are of one class", labels.len()),
-                "A probe needs at least two classes in train",
-            ));
+            return Err(one_class(task, labels.len()));
         }
     }
     Ok(())
+}
+
+/// A part has other layers than train: so many neurons here, so many there.
+pub(crate) fn other_layers(part: &str, (here, train): (usize, usize)) -> Error {
+    Error::invalid(
+        part,
+        format!("it has {here} neurons, train has {train}, or their layers differ"),
+        "Dump all parts from the same layers and units of the same model",
+    )
+}
+
+/// Train has one class of a task.
+pub(crate) fn one_class(task: &str, samples: usize) -> Error {
+    Error::invalid(
+        format!("train, task \"{task}\""),
+        format!("all {samples} samples are of one class"),
+        "A probe needs at least two classes in train",
+    )
 }
 
 fn check_part(name: &str, part: &Split, tasks: &[String]) -> Result<()> {

@@ -42,38 +42,18 @@ pub fn probe_layers(
     oracle: &Search,
     progress: &mut dyn FnMut(f64),
 ) -> Result<LayerProbes> {
-    let numbers = layers.layers();
+    let (numbers, jobs) = (layers.layers(), jobs(layers));
     let last = numbers.len() - 1;
-    let upto = |layer: u32| 0..layers.columns(layer).end;
-    let alone: Vec<_> = numbers.iter().map(|&l| (l, layers.columns(l))).collect();
-    // Of the first layer they are the layer alone.
-    let ahead: Vec<_> = (1..last)
-        .map(|at| (numbers[at], upto(numbers[at])))
+    let mut found: BTreeMap<Job, LayerProbe> = (jobs.iter().copied())
+        .zip(probe_jobs(
+            prober, layers, &jobs, target, penalties, progress,
+        )?)
         .collect();
-    let neurons = |jobs: &[Job]| jobs.iter().map(|(_, columns)| columns.len()).sum::<usize>();
-    let total = neurons(&alone) + neurons(&ahead);
-    let mut found = BTreeMap::new();
-    let mut done = 0;
-    // Half of what probes may take is for copies of the activations: as much as the activations where that is more.
-    let mut prober = prober.clone();
-    prober.params.memory /= 2;
-    let copies = prober.params.memory / (4 * prober.train.nrows().max(1) as u64);
-    let room = layers.neurons().max(copies as usize);
-    for group in groups(&alone, &ahead, room) {
-        let probes = prober.each(
-            &group,
-            |prober, (layer, columns)| probe(prober, *layer, columns, target, penalties),
-            &mut |at| {
-                done += group[at].1.len();
-                progress(done as f64 / total as f64);
-            },
-        )?;
-        found.extend(group.into_iter().map(key).zip(probes));
-    }
-    let mut take = |job: Job| found.remove(&key(job)).expect("each was in a group");
-    let independent: Vec<LayerProbe> = alone.into_iter().map(&mut take).collect();
+    let mut take = |job: &Job| found.remove(job).expect("each was probed");
+    let (alone, ahead) = jobs.split_at(numbers.len());
+    let independent: Vec<LayerProbe> = alone.iter().map(&mut take).collect();
     let mut cumulative: Vec<LayerProbe> = independent[..last.min(1)].to_vec();
-    cumulative.extend(ahead.into_iter().map(&mut take));
+    cumulative.extend(ahead.iter().map(&mut take));
     cumulative.push(LayerProbe {
         layer: numbers[last],
         neurons: layers.neurons(),
@@ -85,27 +65,92 @@ pub fn probe_layers(
     })
 }
 
-/// A layer, or the last of those up to it, and its neurons.
-type Job = (u32, Range<usize>);
+/// The layers that one probe sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Job {
+    /// This one.
+    Alone(u32),
+    /// All up to this one.
+    UpTo(u32),
+}
 
-fn key((layer, columns): Job) -> (u32, usize) {
-    (layer, columns.start)
+impl Job {
+    /// The layer, or the last of them.
+    pub fn layer(self) -> u32 {
+        match self {
+            Self::Alone(layer) | Self::UpTo(layer) => layer,
+        }
+    }
+
+    /// The neurons of the layers.
+    pub fn columns(self, layers: &LayerMap) -> Range<usize> {
+        match self {
+            Self::Alone(layer) => layers.columns(layer),
+            Self::UpTo(layer) => 0..layers.columns(layer).end,
+        }
+    }
+}
+
+/// The probes that are fitted: each layer alone, then the layers up to each but the first, which is a layer alone, and the
+/// last, which is the oracle.
+pub fn jobs(layers: &LayerMap) -> Vec<Job> {
+    let numbers = layers.layers();
+    let alone = numbers.iter().copied().map(Job::Alone);
+    let ahead = (1..numbers.len().max(1) - 1).map(|at| Job::UpTo(numbers[at]));
+    alone.chain(ahead).collect()
+}
+
+/// Fits some of the probes, each at the penalty that dev prefers there. `progress` hears the share that is done, 0 to 1,
+/// counting a probe by its neurons.
+///
+/// # Errors
+/// As [`Prober::search`].
+pub fn probe_jobs(
+    prober: &Prober<'_>,
+    layers: &LayerMap,
+    jobs: &[Job],
+    target: Target<'_>,
+    penalties: &Penalties,
+    progress: &mut dyn FnMut(f64),
+) -> Result<Vec<LayerProbe>> {
+    let width = |job: &Job| job.columns(layers).len();
+    let total: usize = jobs.iter().map(width).sum();
+    let mut found = BTreeMap::new();
+    let mut done = 0;
+    // Half of what probes may take is for copies of the activations: as much as the activations where that is more.
+    let mut prober = prober.clone();
+    prober.params.memory /= 2;
+    let copies = prober.params.memory / (4 * prober.train.nrows().max(1) as u64);
+    let room = layers.neurons().max(copies as usize);
+    for group in groups(jobs, width, room) {
+        let probes = prober.each(
+            &group,
+            |prober, job| probe(prober, *job, layers, target, penalties),
+            &mut |at| {
+                done += width(&group[at]);
+                progress(done as f64 / total as f64);
+            },
+        )?;
+        found.extend(group.into_iter().zip(probes));
+    }
+    let each = jobs.iter().filter_map(|job| found.remove(job));
+    Ok(each.collect())
 }
 
 /// What is fitted at once: probes that have no more neurons together than there is room for; the largest first, so that
 /// none of them is left to run by itself at the end.
-fn groups(alone: &[Job], ahead: &[Job], room: usize) -> Vec<Vec<Job>> {
-    let mut jobs: Vec<&Job> = alone.iter().chain(ahead).collect();
-    jobs.sort_by_key(|(_, columns)| std::cmp::Reverse(columns.len()));
+fn groups(jobs: &[Job], width: impl Fn(&Job) -> usize, room: usize) -> Vec<Vec<Job>> {
+    let mut jobs = jobs.to_vec();
+    jobs.sort_by_key(|job| std::cmp::Reverse(width(job)));
     let mut groups: Vec<(usize, Vec<Job>)> = Vec::new();
     for job in jobs {
-        let neurons = job.1.len();
+        let neurons = width(&job);
         match groups.iter_mut().find(|(taken, _)| taken + neurons <= room) {
             Some((taken, group)) => {
                 *taken += neurons;
-                group.push(job.clone());
+                group.push(job);
             }
-            None => groups.push((neurons, vec![job.clone()])),
+            None => groups.push((neurons, vec![job])),
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()
@@ -113,14 +158,14 @@ fn groups(alone: &[Job], ahead: &[Job], room: usize) -> Vec<Vec<Job>> {
 
 fn probe(
     prober: &Prober<'_>,
-    layer: u32,
-    columns: &Range<usize>,
+    job: Job,
+    layers: &LayerMap,
     target: Target<'_>,
     penalties: &Penalties,
 ) -> Result<LayerProbe> {
-    let columns: Vec<usize> = columns.clone().collect();
+    let columns: Vec<usize> = job.columns(layers).collect();
     Ok(LayerProbe {
-        layer,
+        layer: job.layer(),
         neurons: columns.len(),
         search: prober.search(&columns, target, penalties, &mut |_| {})?,
     })

@@ -1,7 +1,10 @@
 //! Search: which penalty does dev prefer. Probes are fitted on train and chosen on dev; test is not known here.
 
 mod each;
+mod keeper;
 mod sets;
+
+pub use keeper::{Batch, Keeper};
 
 use ndarray::{Array1, Array2, ArrayView2};
 
@@ -40,32 +43,6 @@ pub struct Prober<'a> {
     pub dev_sentences: Option<&'a [u32]>,
     /// What was fitted before, and where to keep what is fitted now.
     pub keeper: Option<&'a dyn Keeper>,
-}
-
-/// Fits that are asked for together.
-#[derive(Debug, Clone, Copy)]
-pub struct Batch<'a> {
-    /// The neurons of the design.
-    pub columns: &'a [usize],
-    /// What is to be solved.
-    pub problems: &'a [Problem<'a>],
-    /// How.
-    pub params: &'a Params,
-}
-
-/// Keeps fits from one run to the next.
-pub trait Keeper: std::fmt::Debug + Sync {
-    /// The fits of a batch that was finished before; `None` where there are none.
-    ///
-    /// # Errors
-    /// When the run is to end here.
-    fn recall(&self, batch: &Batch<'_>) -> Result<Option<Vec<Fit>>>;
-
-    /// Keeps the fits of a batch that was finished now.
-    ///
-    /// # Errors
-    /// When they cannot be kept.
-    fn keep(&self, batch: &Batch<'_>, fits: &[Fit]) -> Result<()>;
 }
 
 /// The labels of one task, or of one draw of a control task.
@@ -302,38 +279,6 @@ impl Prober<'_> {
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Fit>> {
         self.fit(self.design(columns)?.as_ref(), problems, progress)
-    }
-
-    pub(super) fn fit(
-        &self,
-        design: Option<&Design>,
-        problems: &[Problem<'_>],
-        progress: &mut dyn FnMut(f64),
-    ) -> Result<Vec<Fit>> {
-        let Some(design) = design else {
-            let alone = |problem| intercept_only(problem, self.train.ncols());
-            return Ok(problems.iter().map(alone).collect());
-        };
-        let batch = Batch {
-            columns: design.columns(),
-            problems,
-            params: &self.params,
-        };
-        if let Some(keeper) = self.keeper
-            && let Some(fits) = keeper.recall(&batch)?
-        {
-            progress(1.0);
-            return Ok(fits);
-        }
-        let told = self.backend.told().len();
-        let fits = probe::fit(self.backend, design, problems, &self.params, &mut |p| {
-            progress(p.finished as f64 / p.problems as f64);
-        })?;
-        // What a device's trouble made run elsewhere would come out otherwise without it.
-        if let Some(keeper) = self.keeper.filter(|_| self.backend.told().len() == told) {
-            keeper.keep(&batch, &fits)?;
-        }
-        Ok(fits)
     }
 
     fn choose(&self, columns: &[usize], mut fits: Vec<Fit>, target: Target<'_>) -> Result<Search> {

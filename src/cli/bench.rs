@@ -20,6 +20,10 @@ use crate::report;
 /// every operation's answer are compared with a reference in f64, and the study has its own certificates: a row that fails is
 /// INVALID and shows no time.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve bench --size small
+  neurosieve bench --device cpu --json > cpu.json
+  neurosieve bench --compare old.json new.json")]
 pub(super) struct Arguments {
     /// What to measure: auto (the default), cpu, gpu, the index of an adapter or a part of its name
     #[arg(long, value_name = "D")]

@@ -22,6 +22,9 @@ use crate::study::pairs::{ClusterJob, cluster};
 /// All pairs are needed for average and complete linkage. Where they do not fit --memory the clusters are the connected
 /// components of the near pairs (single linkage), and the result says so.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve cluster train.safetensors --threshold 0.3,0.5 -o clusters.json
+  neurosieve cluster train.npy --threshold 0.5 --linkage complete --device cpu -o clusters.json")]
 pub(super) struct Arguments {
     /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,

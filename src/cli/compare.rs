@@ -24,6 +24,9 @@ const SHOWN: f64 = 0.05;
 /// With --transfer, minimal sets of the earlier run are retrained on the data of the later one, which are read from where its
 /// study read them.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve compare base tuned -o compare.json
+  neurosieve compare base tuned --transfer --delta 0.01 -o compare.json")]
 pub(super) struct Arguments {
     /// A results.json that `study` wrote, or the folder that has it; two or more
     #[arg(value_name = "RUN", required = true, num_args = 2..)]

@@ -27,6 +27,10 @@ const SHOWN: [usize; 3] = [24, 3, 5];
 /// its best neurons of all; of which classes the first neurons of each ordering are; and how a probe spreads each class
 /// over the neurons.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve concepts train.safetensors --neurons 3,17-20 -o concepts.json
+  neurosieve concepts train.safetensors --rankings rankings.json --top 30 -o concepts.json
+  neurosieve concepts train.safetensors --concept 'digit=[0-9]+' -o concepts.json")]
 pub(super) struct Arguments {
     /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,

@@ -23,6 +23,10 @@ use crate::study::pairs::{Baseline, CorrelateJob, Correlated, correlate};
 /// --top-k ask for (.safetensors: i, j, r). FILE.json beside it gets the distribution of r, each neuron's best match and, by
 /// pair of layers, mean and largest |r| and linear CKA.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve correlate train.safetensors -o r.npy
+  neurosieve correlate train.safetensors --top-k 5 -o partners.safetensors
+  neurosieve correlate base.npy --cross tuned.npy --threshold 0.9 -o pairs.safetensors")]
 pub(super) struct Arguments {
     /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,

@@ -13,6 +13,10 @@ use crate::study::results::DeviceUsed;
 
 /// List the compute devices, their limits, and which one `auto` takes and why; or what was measured of their kernels.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve devices
+  neurosieve devices --json
+  neurosieve devices --tuning")]
 pub(super) struct Arguments {
     /// Print one JSON document
     #[arg(long)]

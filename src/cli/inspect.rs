@@ -7,11 +7,19 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{parse_layers_units, say, say_json};
-use crate::data::{self, Inspection, LabelColumn, ReadOptions};
-use crate::error::Result;
+use crate::data::{self, ClassCount, Inspection, LabelColumn, ReadOptions, TaskSummary};
+use crate::error::{Result, printable};
+use crate::report::format::{count, number};
+
+/// Classes of a task that are shown.
+const CLASSES: usize = 30;
 
 /// Show what a file holds: shape, type, layers, constant neurons, non-finite values, classes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve inspect train.safetensors
+  neurosieve inspect train.hdf5 --labels train.label
+  neurosieve inspect matrix.npy --layers-units 13x768 --json")]
 pub(super) struct Arguments {
     /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,
@@ -68,18 +76,14 @@ fn read_labels(path: &Path) -> Result<(String, LabelColumn)> {
 fn describe(text: &mut String, file: &str, found: &Inspection) -> std::fmt::Result {
     writeln!(
         text,
-        "{file}: {} samples × {} neurons, {}",
-        found.samples, found.neurons, found.dtype
+        "{}: {} samples × {} neurons, {}",
+        printable(file.to_owned()),
+        count(found.samples),
+        count(found.neurons),
+        found.dtype
     )?;
-    for layer in &found.layers {
-        write!(text, "  layer {}: {} neurons", layer.layer, layer.units)?;
-        match layer.constant {
-            constant if constant == layer.units => writeln!(text, ", all constant")?,
-            0 => writeln!(text)?,
-            constant => writeln!(text, ", {constant} constant")?,
-        }
-    }
-    writeln!(text, "  non-finite values: {}", found.non_finite)?;
+    layers(text, found)?;
+    writeln!(text, "  non-finite values: {}", count(found.non_finite))?;
     for at in &found.first_non_finite {
         writeln!(
             text,
@@ -87,18 +91,90 @@ fn describe(text: &mut String, file: &str, found: &Inspection) -> std::fmt::Resu
             at.sample, at.neuron, at.value
         )?;
     }
+    if found.non_finite > found.first_non_finite.len() {
+        writeln!(text, "    …")?;
+    }
     let constant: Vec<usize> = found.constant.iter().map(|c| c.neuron).collect();
     writeln!(text, "  constant neurons: {}", list(&constant))?;
     writeln!(text, "  nearly constant: {}", list(&found.nearly_constant))?;
     match found.sentences {
-        Some(sentences) => writeln!(text, "  words: yes, in {sentences} sentences")?,
-        None => writeln!(text, "  words: no")?,
+        Some(sentences) => writeln!(
+            text,
+            "  words: in {} sentences, the first: {}",
+            count(sentences),
+            printable(found.first_words.join(" "))
+        )?,
+        None => writeln!(text, "  words: none in the file or beside it")?,
+    }
+    if found.tasks.is_empty() {
+        writeln!(
+            text,
+            "  labels: none in the file; --labels counts those of a file"
+        )?;
     }
     for task in &found.tasks {
-        writeln!(text, "  task {}: {} classes", task.name, task.classes.len())?;
-        for class in &task.classes {
-            writeln!(text, "    {:<20} {:>8}", class.name, class.samples)?;
+        classes(text, task, found.samples)?;
+    }
+    Ok(())
+}
+
+/// A line a layer.
+fn layers(text: &mut String, found: &Inspection) -> std::fmt::Result {
+    writeln!(
+        text,
+        "  layer  neurons       mean         sd   smallest    largest"
+    )?;
+    for layer in &found.layers {
+        write!(
+            text,
+            "  {:>5} {:>8} {:>10} {:>10} {:>10} {:>10}",
+            layer.layer,
+            count(layer.units),
+            number(layer.mean),
+            number(layer.sd),
+            number(layer.minimum.into()),
+            number(layer.maximum.into()),
+        )?;
+        match layer.constant {
+            constant if constant == layer.units => writeln!(text, "  all constant")?,
+            0 => writeln!(text)?,
+            constant => writeln!(text, "  {} constant", count(constant))?,
         }
+    }
+    if let [only] = &*found.layers
+        && only.layer == 0
+    {
+        writeln!(
+            text,
+            "  where the neurons are of several layers, say so by --layers-units"
+        )?;
+    }
+    Ok(())
+}
+
+/// A line a class, the most frequent first.
+fn classes(text: &mut String, task: &TaskSummary, samples: usize) -> std::fmt::Result {
+    let name = printable(task.name.clone());
+    writeln!(text, "  task {name}: {} classes", count(task.classes.len()))?;
+    let mut classes: Vec<&ClassCount> = task.classes.iter().collect();
+    classes.sort_by_key(|class| std::cmp::Reverse(class.samples));
+    for class in classes.iter().take(CLASSES) {
+        let share = 100.0 * class.samples as f64 / samples.max(1) as f64;
+        let name = printable(class.name.clone());
+        writeln!(
+            text,
+            "    {name:<20} {:>8} {share:>6.1} %",
+            count(class.samples)
+        )?;
+    }
+    if let Some(rest) = classes.get(CLASSES..).filter(|rest| !rest.is_empty()) {
+        let samples = rest.iter().map(|class| class.samples).sum();
+        writeln!(
+            text,
+            "    and {} more, of {} samples together; --json has them all",
+            count(rest.len()),
+            count(samples)
+        )?;
     }
     Ok(())
 }

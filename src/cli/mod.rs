@@ -14,7 +14,9 @@ mod init;
 mod inspect;
 mod list;
 mod manual;
+mod merge;
 mod output;
+mod plan;
 mod precision;
 mod probe;
 mod progress;
@@ -36,7 +38,16 @@ use crate::study::spec::layers_units;
 
 /// A neuron-probing study of a language model as one fast, reproducible job on any GPU or CPU.
 #[derive(Debug, Parser)]
-#[command(name = "neurosieve", version, arg_required_else_help = true)]
+#[command(
+    name = "neurosieve",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  neurosieve init data/
+  neurosieve study study.toml -o out
+  neurosieve inspect data/train.safetensors
+Every command's --help ends with its own."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +57,7 @@ struct Arguments {
 enum Command {
     Init(init::Arguments),
     Study(study::Arguments),
+    Merge(merge::Arguments),
     Probe(Box<probe::Arguments>),
     Correlate(correlate::Arguments),
     Cluster(cluster::Arguments),
@@ -85,6 +97,7 @@ pub fn main(
     let done = match &arguments.command {
         Command::Init(arguments) => init::run(arguments, out),
         Command::Study(arguments) => study::run(arguments, out, err),
+        Command::Merge(arguments) => merge::run(arguments, out, err),
         Command::Probe(arguments) => probe::run(arguments, out, err),
         Command::Correlate(arguments) => correlate::run(arguments, out, err),
         Command::Cluster(arguments) => cluster::run(arguments, out, err),
@@ -114,6 +127,12 @@ pub fn main(
             code
         }
     }
+}
+
+/// What is wrong with how a command is used; `None` where nothing is. The command is not run.
+pub fn usage_error(arguments: impl Iterator<Item = OsString>) -> Option<String> {
+    let parsed = Arguments::try_parse_from(arguments);
+    parsed.err().map(|error| error.to_string())
 }
 
 /// The error, and below it each cause that its text does not already say.

@@ -20,6 +20,10 @@ const SHOWN: usize = 8;
 /// FILE.json gets every ordering, complete, with scores and an ordering for each class where the method has them, how far each
 /// two agree, and their vote (Borda).
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve rank train.safetensors -o rankings.json
+  neurosieve rank train.npy --labels train.label --method anova,auroc -o rankings.json
+  neurosieve rank train.safetensors --method lca --probe probe.safetensors -o rankings.json")]
 pub(super) struct Arguments {
     /// Activations: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,

@@ -12,6 +12,8 @@ use crate::study::results::StudyResults;
 
 /// Rebuild report.html and tables/*.csv of a finished study from its results.json.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve report out")]
 pub(super) struct Arguments {
     /// The folder that `study` wrote
     #[arg(value_name = "DIR")]

@@ -2,21 +2,28 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::output::{OutputFolder, gibibytes};
 use super::progress::Bar;
-use super::{device, say, say_json, stopping};
+use super::{device, plan, say, say_json, stopping};
 use crate::error::Result;
 use crate::report;
 use crate::study::results::{Combined, StudyResults, TaskResults};
+use crate::study::shard::{self, Shard};
 use crate::study::units::Folder;
+use crate::study::units::shards::{RECORD, Record, UNITS};
 use crate::study::{self, Spec};
 
 /// Run a whole study: redundancy, salient neurons, minimal sets, and how sure one can be.
 ///
 /// SPEC is a TOML file; its data files are relative to its folder. DIR gets results.json, report.html and tables/*.csv.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve study study.toml -o out
+  neurosieve study study.toml -o out --dry-run
+  neurosieve study study.toml -o out --resume --device cpu
+  neurosieve study study.toml -o shards --shard 2/8 --resume")]
 pub(super) struct Arguments {
     /// The specification (TOML)
     spec: PathBuf,
@@ -36,6 +43,14 @@ pub(super) struct Arguments {
     /// Go on with a run that was stopped or killed: what DIR/units holds is not computed again
     #[arg(long)]
     resume: bool,
+    /// Do the i-th of n shares of the work, for `neurosieve merge`, in DIR/shard-i-of-n; what the other shards have in DIR is
+    /// not computed again
+    #[arg(long, value_name = "i/n")]
+    shard: Option<Shard>,
+    /// Show what would be done, from the headers and labels of the data: steps and fits, memory, time. Nothing is computed or
+    /// written
+    #[arg(long, conflicts_with = "shard")]
+    dry_run: bool,
     /// Print results.json to stdout instead of a table
     #[arg(long)]
     json: bool,
@@ -43,6 +58,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let spec = Spec::read(&arguments.spec)?;
+    if arguments.dry_run {
+        let place = (&*arguments.output, &*arguments.device);
+        return plan::show(&spec, place, arguments.json, out);
+    }
+    if let Some(shard) = arguments.shard {
+        return share(&spec, shard, arguments, out, err);
+    }
     // Whatever can fail fails before the work starts.
     let folder = OutputFolder::open(&arguments.output)?;
     let stopped = stopping::heed();
@@ -55,43 +77,124 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     )?;
     let mut bar = Bar::new();
     let finished = study::resume(&spec, &backend, device, &units, &mut |progress| {
-        bar.show(progress);
+        bar.show_fits(progress, units.fits());
     });
     bar.clear();
     let mut results = finished?;
     device::take_validation(&backend, &mut results.device);
-    let mut document = Vec::new();
-    report::json::write(&results, &mut document)?;
-    folder.write("results.json", &document)?;
-    report::write(&results, folder.path())?;
-    units.finish()?;
+    keep(&results, &folder, &units)?;
     if arguments.resume {
         let (found, all) = units.found();
         drop(writeln!(err, "{found} of {all} units were there already"));
     }
-    // Not in the results: they have the bits of a run whose units were whole.
+    warn_of_damage(&units, err);
+    tell(
+        &results,
+        (folder.path(), units.fits()),
+        arguments.json,
+        out,
+        err,
+    )?;
+    device::validation(&results.device, err)
+}
+
+/// Not in the results: they have the bits of a run whose units were whole.
+pub(super) fn warn_of_damage(units: &Folder, err: &mut dyn Write) {
     if let damaged @ [_, ..] = &*units.damaged() {
-        let names = damaged.join(", ");
-        let number = damaged.len();
+        let (number, names) = (damaged.len(), damaged.join(", "));
         drop(writeln!(
             err,
-            "warning: {number} units were damaged and computed again ({names} in {})",
-            folder.path().join("units").display()
+            "warning: {number} units were damaged and computed again ({names})"
         ));
     }
+}
+
+/// Writes results, report and tables; with them the run has come to its end.
+pub(super) fn keep(results: &StudyResults, folder: &OutputFolder, units: &Folder) -> Result<()> {
+    let mut document = Vec::new();
+    report::json::write(results, &mut document)?;
+    folder.write("results.json", &document)?;
+    report::write(results, folder.path())?;
+    units.finish()
+}
+
+/// Says what was found.
+pub(super) fn tell(
+    results: &StudyResults,
+    (folder, fits): (&Path, usize),
+    as_json: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
     for warning in &results.warnings {
         // A closed stderr must not cost the results; the warnings are in them as well.
         drop(writeln!(err, "warning: {warning}"));
     }
-    match arguments.json {
-        true => say_json(out, &results)?,
-        false => say(out, &summary(&results, folder.path()))?,
+    if as_json {
+        return say_json(out, results);
     }
-    device::validation(&results.device, err)
+    say(out, &summary(results, folder, fits))
+}
+
+/// One shard's share, in a folder of its own.
+fn share(
+    spec: &Spec,
+    shard: Shard,
+    arguments: &Arguments,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
+    let all = &arguments.output;
+    let folder = OutputFolder::open(&all.join(shard.folder()))?;
+    let stopped = stopping::heed();
+    let others = shard.all().filter(|other| *other != shard);
+    let others = others.map(|other| all.join(other.folder()).join(UNITS));
+    let units = Folder::open(&folder.path().join(UNITS), arguments.resume, stopped)?
+        .reading(others.collect());
+    folder.tidy()?;
+    let (backend, device) = device::choose_as(
+        &arguments.device,
+        arguments.validate,
+        arguments.max_device_memory,
+    )?;
+    let mut bar = Bar::new();
+    let chosen = (&backend, device);
+    let finished = shard::share(spec, chosen, &units, shard, &mut |progress| {
+        bar.show_fits(progress, units.fits());
+    });
+    bar.clear();
+    let mut record = finished?;
+    device::take_validation(&backend, &mut record.device);
+    folder.write(RECORD, &report::json::document(&record)?)?;
+    units.finish()?;
+    warn_of_damage(&units, err);
+    match arguments.json {
+        true => say_json(out, &record)?,
+        false => say(out, &summary_of_share(&record, folder.path(), arguments))?,
+    }
+    device::validation(&record.device, err)
+}
+
+fn summary_of_share(record: &Record, folder: &Path, arguments: &Arguments) -> String {
+    format!(
+        "{}: shard {}/{} is done, on {} ({})\n  {} units, {} of them there already\n{:.1} s\n  {}\n\
+         when all shards are done: neurosieve merge {} {} -o OUT\n",
+        record.spec.name,
+        record.shard,
+        record.of,
+        record.device.kind,
+        record.device.name,
+        record.units,
+        record.found,
+        record.seconds,
+        folder.display(),
+        arguments.spec.display(),
+        arguments.output.display(),
+    )
 }
 
 /// The answer in a few lines.
-fn summary(results: &StudyResults, folder: &std::path::Path) -> String {
+fn summary(results: &StudyResults, folder: &Path, fits: usize) -> String {
     let mut text = format!(
         "{}: {} neurons, {} / {} / {} samples of train / dev / test, on {} ({})\n",
         results.name,
@@ -115,7 +218,7 @@ fn summary(results: &StudyResults, folder: &std::path::Path) -> String {
         summarise(&mut text, task);
     }
     let seconds: f64 = results.timings.iter().map(|t| t.seconds).sum();
-    line(&mut text, format_args!("{seconds:.1} s"));
+    line(&mut text, format_args!("{seconds:.1} s, {fits} fits"));
     for name in ["report.html", "results.json", "tables"] {
         line(&mut text, format_args!("  {}", folder.join(name).display()));
     }

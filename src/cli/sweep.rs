@@ -26,6 +26,9 @@ const SHOWN: usize = 20;
 /// k from none to all. Removing is keeping read backwards: without the k best there are the others, which the curve of the
 /// worst has.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve sweep test.safetensors --probe probe.safetensors --rankings order.json -o sweep.json
+  neurosieve sweep test.safetensors --probe probe.safetensors --masks masks.json -o sweep.json")]
 pub(super) struct Arguments {
     /// Activations that are predicted: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,

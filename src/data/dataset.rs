@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::classes::{self, LabelColumn};
 use super::text;
 use super::{ReadOptions, Source, labels, open};
-use crate::activations::Activations;
+use crate::activations::{Activations, LayerMap};
 use crate::error::{Error, Result};
 use crate::labels::Labels;
-use crate::split::{Dataset, Split, Tokens};
+use crate::split::{Dataset, Split, Tokens, one_class, other_layers};
 
 /// The files of one part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +61,31 @@ pub fn read_splits(
     tasks: &[String],
     options: &ReadOptions,
 ) -> Result<(Vec<String>, Vec<Split>)> {
+    let (tasks, parts) = described(parts, tasks, options)?;
+    let mut splits = Vec::new();
+    for part in parts {
+        splits.push(Split {
+            activations: part.source.activations()?,
+            labels: part.labels,
+            tokens: part.tokens,
+        });
+    }
+    Ok((tasks, splits))
+}
+
+/// A part whose activations are not read yet.
+struct Described {
+    source: Source,
+    labels: Vec<Labels>,
+    tokens: Option<Tokens>,
+}
+
+/// Opens the parts, and reads what is said of their samples.
+fn described(
+    parts: &[&PartFiles],
+    tasks: &[String],
+    options: &ReadOptions,
+) -> Result<(Vec<String>, Vec<Described>)> {
     let sources = parts
         .iter()
         .map(|part| open(&part.activations, options))
@@ -73,17 +98,60 @@ pub fn read_splits(
         columns.push(part_columns);
         tokens.push(part_tokens);
     }
-    let mut labels = by_part(&tasks, columns)?.into_iter();
-    let mut tokens = tokens.into_iter();
-    let mut splits = Vec::new();
-    for source in &sources {
-        splits.push(Split {
-            activations: source.activations()?,
-            labels: labels.next().expect("one list of labels a part"),
-            tokens: tokens.next().expect("one entry a part"),
-        });
+    let labels = by_part(&tasks, columns)?;
+    let each = sources.into_iter().zip(labels).zip(tokens);
+    let described = each.map(|((source, labels), tokens)| Described {
+        source,
+        labels,
+        tokens,
+    });
+    Ok((tasks, described.collect()))
+}
+
+/// What is known of a data set before its activations are read.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    /// Names of the tasks.
+    pub tasks: Vec<String>,
+    /// Samples of train, dev and test.
+    pub samples: [usize; 3],
+    /// How the elements of train, dev and test are stored.
+    pub dtypes: [&'static str; 3],
+    /// The layers of the neurons.
+    pub layers: LayerMap,
+    /// How many classes of each task occur in train.
+    pub classes: Vec<usize>,
+    /// Whether the words of all parts are known.
+    pub words: bool,
+}
+
+/// Reads headers, labels and words of a data set, but no activations.
+///
+/// # Errors
+/// As [`read_dataset`], but for what activations alone show.
+pub fn outline(files: &DatasetFiles) -> Result<Outline> {
+    let parts = [&files.train, &files.dev, &files.test];
+    let (tasks, parts) = described(&parts, &files.tasks, &files.options)?;
+    let [train, dev, test] = <[Described; 3]>::try_from(parts).ok().expect("three parts");
+    for (name, part) in [("dev", &dev), ("test", &test)] {
+        if part.source.layers() != train.source.layers() {
+            let neurons = (part.source.neurons(), train.source.neurons());
+            return Err(other_layers(name, neurons));
+        }
     }
-    Ok((tasks, splits))
+    let classes: Vec<usize> = train.labels.iter().map(|l| l.present().len()).collect();
+    if let Some(at) = classes.iter().position(|&classes| classes < 2) {
+        return Err(one_class(&tasks[at], train.source.samples()));
+    }
+    let parts = [&train, &dev, &test];
+    Ok(Outline {
+        tasks,
+        samples: parts.map(|part| part.source.samples()),
+        dtypes: parts.map(|part| part.source.dtype().name()),
+        layers: train.source.layers().clone(),
+        classes,
+        words: parts.iter().all(|part| part.tokens.is_some()),
+    })
 }
 
 /// One part with a number for every sample instead of classes.

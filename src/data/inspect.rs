@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// How many values that are not finite are listed with their place.
 const LISTED: usize = 10;
 
+/// How many words of the first sentence are kept.
+const WORDS: usize = 12;
+
 /// What [`inspect`] finds in one file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
@@ -36,6 +39,8 @@ pub struct Inspection {
     pub tasks: Vec<TaskSummary>,
     /// Number of sentences; `None` when the words are not known.
     pub sentences: Option<usize>,
+    /// The first words of the first sentence.
+    pub first_words: Vec<String>,
 }
 
 /// One layer. Statistics are over all finite values of its neurons; 0 when there are none.
@@ -114,11 +119,15 @@ pub fn inspect(source: &Source, extra: &[(String, super::LabelColumn)]) -> Resul
     for (name, column) in extra {
         tasks.push(task(source, name, column)?);
     }
-    let sentences = source.tokens()?.map(|tokens| {
+    let (mut sentences, mut first_words) = (None, Vec::new());
+    if let Some(tokens) = source.tokens()? {
         let mut numbers = tokens.sentences;
+        let of_first = numbers.iter().take_while(|s| **s == numbers[0]).count();
+        let shown = of_first.min(WORDS);
+        first_words = tokens.words.into_iter().take(shown).collect();
         numbers.dedup();
-        numbers.len()
-    });
+        sentences = Some(numbers.len());
+    }
     let columns = Columns::read(source)?;
     let map = source.layers();
     let spread = &columns.spread();
@@ -154,6 +163,7 @@ pub fn inspect(source: &Source, extra: &[(String, super::LabelColumn)]) -> Resul
         first_non_finite: columns.first_non_finite,
         tasks,
         sentences,
+        first_words,
     })
 }
 

@@ -40,7 +40,7 @@ use ndarray::Array2;
 
 pub use self::classes::{LabelColumn, Naming};
 pub use self::dataset::{
-    DatasetFiles, PartFiles, ValuedPart, read_dataset, read_splits, read_valued,
+    DatasetFiles, Outline, PartFiles, ValuedPart, outline, read_dataset, read_splits, read_valued,
 };
 pub use self::elements::Dtype;
 pub use self::inspect::{

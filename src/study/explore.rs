@@ -110,6 +110,7 @@ impl Common<'_> {
         &self,
         choices: &[Choices<'_>],
         cuts: &[ClusterCut],
+        correlation: &Correlation,
     ) -> Result<Option<Explored>> {
         let spec = self.spec;
         let most = spec.concepts.explored;
@@ -148,7 +149,7 @@ impl Common<'_> {
                         .collect(),
                 });
             }
-            let others = partners(self.correlation, neuron, PARTNERS).into_iter();
+            let others = partners(correlation, neuron, PARTNERS).into_iter();
             Ok(ExploredNeuron {
                 neuron,
                 layer: map.layer(neuron),

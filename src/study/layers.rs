@@ -60,7 +60,7 @@ pub(super) fn curves(
     })
 }
 
-fn freeze(probe: &LayerProbe) -> ChosenLayer {
+pub(super) fn freeze(probe: &LayerProbe) -> ChosenLayer {
     ChosenLayer {
         layer: probe.layer,
         neurons: probe.neurons,

@@ -11,6 +11,8 @@
 //! | [`concepts`] | what neurons fire on |
 //! | [`compare`] | studies beside each other |
 //! | [`units`] | what a run that was stopped need not compute again |
+//! | [`plan`](plan()) | what a run would do, before it does |
+//! | [`shard`] | one study on several machines |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
 mod choices;
@@ -27,6 +29,7 @@ mod judged_sets;
 mod layers;
 mod load;
 pub mod pairs;
+pub mod plan;
 pub mod probe;
 pub mod rank;
 mod records;
@@ -34,6 +37,7 @@ pub mod results;
 mod run;
 mod salient;
 mod sets;
+pub mod shard;
 pub mod spec;
 mod survey;
 pub mod sweep;
@@ -42,6 +46,7 @@ pub mod units;
 mod warnings;
 
 pub use load::load;
+pub use plan::plan;
 pub use run::{resume, run, run_on};
 pub use spec::Spec;
 

@@ -10,11 +10,11 @@ use super::load::load;
 use super::records::Tally;
 use super::results::{ClusterCut, DeviceUsed, Redundancy, SCHEMA_VERSION, StudyResults, Timing};
 use super::spec::{ProbeSpec, SolverSpec, Spec};
-use super::task::{self, Common};
+use super::task::{self, Alike, Common};
 use super::units::{Folder, Units};
 use super::{Progress, evaluate, explore, stream, survey, warnings};
 use crate::analysis::frozen::Frozen;
-use crate::analysis::redundancy::{self, Clusters};
+use crate::analysis::redundancy;
 use crate::analysis::search::{Keeper, Penalties, Prober, Search};
 use crate::analysis::selectivity::{self, ControlTask, Words, control_probes};
 use crate::error::Result;
@@ -38,7 +38,7 @@ pub fn run(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
-    read_and_run(spec, backend, device, None, observer)
+    read_and_run(spec, (backend, device), None, observer, |_, _| Ok(()))
 }
 
 /// As [`run`], with units: those that are in the folder are not computed again, and those that are computed are kept there.
@@ -53,18 +53,21 @@ pub fn resume(
     folder: &Folder,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
-    read_and_run(spec, backend, device, Some(folder), observer)
+    let any = |_: &Dataset, _: &DeviceUsed| Ok(());
+    read_and_run(spec, (backend, device), Some(folder), observer, any)
 }
 
-fn read_and_run(
+/// `check` may refuse the data.
+pub(super) fn read_and_run(
     spec: &Spec,
-    backend: &Backend,
-    device: DeviceUsed,
+    (backend, device): (&Backend, DeviceUsed),
     folder: Option<&Folder>,
     observer: &mut dyn FnMut(&Progress<'_>),
+    check: impl FnOnce(&Dataset, &DeviceUsed) -> Result<()>,
 ) -> Result<StudyResults> {
     let started = Instant::now();
     let data = load(spec)?;
+    check(&data, &device)?;
     let read = Timing {
         step: "read".into(),
         seconds: started.elapsed().as_secs_f64(),
@@ -108,9 +111,8 @@ fn on_data(
         survey::correlations(&spec.clusters, backend, train, &moments, units.as_ref())?;
     clock.step("clusters");
     let clustering = survey::clustering(&spec.clusters, &correlation, computed);
-    let (clusters, redundancy, equivalent) = clusters(spec, data, &correlation)?;
-    let found = (&moments, &correlation, equivalent);
-    let common = common(spec, data, backend, found, units.as_ref());
+    let (clusters, redundancy, alike) = clusters(spec, data, &correlation)?;
+    let common = common(spec, data, backend, &moments, units.as_ref());
     clock.step("probes on all neurons");
     let oracles = common.oracles(&mut |done| clock.fraction(done))?;
     clock.step("control tasks");
@@ -122,10 +124,11 @@ fn on_data(
     let mut choices = Vec::new();
     for (task, oracle) in oracles.iter().enumerate() {
         let controls = (&*drawn[task], &*on_all[task]);
-        choices.push(common.choose(task, oracle, controls, &mut tally, &mut clock)?);
+        let chosen = common.choose(task, oracle, controls, &alike, &mut tally, &mut clock)?;
+        choices.push(chosen);
     }
     clock.step("neurons one by one");
-    let explored = common.explore(&choices, &clusters)?;
+    let explored = common.explore(&choices, &clusters, &correlation)?;
     clock.step("test");
     let means = (backend, &*moments.mean);
     let (tasks, loss_claims, test_use) =
@@ -160,11 +163,11 @@ fn on_data(
 }
 
 /// The cuts that are asked for, how redundant the neurons are, and the cut whose clusters stand in for one another.
-fn clusters(
+fn clusters<'a>(
     spec: &Spec,
     data: &Dataset,
-    correlation: &Correlation,
-) -> Result<(Vec<ClusterCut>, Redundancy, Clusters)> {
+    correlation: &'a Correlation,
+) -> Result<(Vec<ClusterCut>, Redundancy, Alike<'a>)> {
     let dendrogram = redundancy::dendrogram(
         correlation,
         survey::linkage(&spec.clusters),
@@ -173,16 +176,19 @@ fn clusters(
     let cuts = survey::cuts(&spec.clusters, data, correlation, &dendrogram)?;
     let layers = data.train().activations.layers();
     let redundancy = explore::redundancy(correlation, &dendrogram, layers)?;
-    let equivalent = dendrogram.cut(spec.minimal_set.equivalent);
-    Ok((cuts, redundancy, equivalent))
+    let alike = Alike {
+        correlation,
+        equivalent: dendrogram.cut(spec.minimal_set.equivalent),
+    };
+    Ok((cuts, redundancy, alike))
 }
 
 /// What the choices of every task share: of the data train and dev.
-fn common<'a>(
+pub(super) fn common<'a>(
     spec: &'a Spec,
     data: &'a Dataset,
     backend: &'a Backend,
-    (moments, correlation, equivalent): (&'a Moments, &'a Correlation, Clusters),
+    moments: &'a Moments,
     units: Option<&'a Units<'a>>,
 ) -> Common<'a> {
     let dev = data.dev();
@@ -203,8 +209,6 @@ fn common<'a>(
         tasks: data.tasks(),
         train: data.train(),
         dev,
-        correlation,
-        equivalent,
         penalties: penalties(&spec.probe),
         prober,
         control_prober,
@@ -246,7 +250,7 @@ pub(super) fn penalties(spec: &ProbeSpec) -> Penalties {
 }
 
 /// The draws of the control task for each task; none where the words are not known.
-fn draw_controls(spec: &Spec, data: &Dataset) -> Result<Vec<Vec<ControlTask>>> {
+pub(super) fn draw_controls(spec: &Spec, data: &Dataset) -> Result<Vec<Vec<ControlTask>>> {
     let parts = [data.train(), data.dev(), data.test()];
     let [Some(train), Some(dev), Some(test)] = parts.map(|part| part.tokens.as_ref()) else {
         return Ok(data.tasks().iter().map(|_| Vec::new()).collect());

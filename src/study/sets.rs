@@ -155,74 +155,113 @@ pub(super) fn control(
 
 /// Layer selection, then correlation clustering, then LCA, then a minimal set: one result for each selected layer and
 /// threshold. The minimal set's δ is a share of the dev accuracy on the representatives, as in Dalvi et al. 2020.
-///
-/// Layers none of whose neurons varies give none.
-///
-/// # Errors
-/// When a fit fails.
-pub(super) fn combine(
-    prober: &Prober<'_>,
-    (spec, clusters, sizes): (&CombinedSpec, &ClusterSpec, &SizeSearch),
-    (map, correlation): (&LayerMap, &Correlation),
-    (selections, cumulative): (&[SelectedLayer], &[ChosenLayer]),
-    goal: Goal<'_>,
-    tally: &mut Tally,
-    progress: &mut dyn FnMut(f64),
-) -> Result<Vec<ChosenCombined>> {
-    let plan = Plan {
-        correlation,
-        linkage: survey::linkage(clusters),
-        distance: survey::distance(clusters),
-        thresholds: &spec.thresholds,
-        penalties: goal.penalties,
-        neighbours: NEIGHBOURS,
-        sizes,
-        base: Base::Representatives,
-        set_delta: spec.set_delta,
-    };
-    // Several δ often select the same layer.
-    let mut places: Vec<usize> = selections.iter().map(|s| s.place).collect();
-    places.sort_unstable();
-    places.dedup();
-    let columns = |place: usize| 0..map.columns(cumulative[place].layer).end;
-    let varies = |n: usize| prober.moments.spread[n] == Spread::Varies;
-    places.retain(|&place| columns(place).any(varies));
-    let mut each = Vec::with_capacity(places.len());
-    // As many at once as there are threads: each holds the correlations of its neurons.
-    for some in places.chunks(rayon::current_num_threads()) {
-        let before = each.len();
-        let mut done = 0;
-        each.extend(prober.each(
-            some,
-            |prober, &place| {
-                let columns: Vec<usize> = columns(place).collect();
-                combined::combine(prober, goal.target, &columns, &plan, &mut |_| {})
-            },
-            &mut |_| {
-                done += 1;
-                progress((before + done) as f64 / places.len() as f64);
-            },
-        )?);
+#[derive(Clone, Copy)]
+pub(super) struct Pipeline<'a, 'p> {
+    /// Fits and judges.
+    pub prober: &'a Prober<'p>,
+    /// δs and thresholds.
+    pub spec: &'a CombinedSpec,
+    /// Linkage and distance.
+    pub clusters: &'a ClusterSpec,
+    /// How sizes are looked for.
+    pub sizes: &'a SizeSearch,
+    /// Layers of the neurons.
+    pub map: &'a LayerMap,
+    /// The task.
+    pub goal: Goal<'a>,
+}
+
+impl Pipeline<'_, '_> {
+    /// Every selected layer and threshold. Layers none of whose neurons varies give none.
+    ///
+    /// # Errors
+    /// When a fit fails.
+    pub(super) fn combine(
+        &self,
+        correlation: &Correlation,
+        (selections, cumulative): (&[SelectedLayer], &[ChosenLayer]),
+        tally: &mut Tally,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<ChosenCombined>> {
+        let places = self.places(selections, cumulative);
+        let mut each = Vec::with_capacity(places.len());
+        // As many at once as there are threads: each holds the correlations of its neurons.
+        for some in places.chunks(rayon::current_num_threads()) {
+            let before = each.len();
+            let mut done = 0;
+            each.extend(self.prober.each(
+                some,
+                |prober, &place| {
+                    let upto = cumulative[place].layer;
+                    self.upto(prober, upto, &self.spec.thresholds, correlation)
+                },
+                &mut |_| {
+                    done += 1;
+                    progress((before + done) as f64 / places.len() as f64);
+                },
+            )?);
+        }
+        for one in each.iter().flatten() {
+            tally.add(&one.clusters);
+            tally.add(&one.set);
+        }
+        let mut found = Vec::new();
+        for selection in selections {
+            let Some(at) = places.iter().position(|&place| place == selection.place) else {
+                continue;
+            };
+            let chosen = &cumulative[selection.place];
+            found.extend(each[at].iter().map(|one| ChosenCombined {
+                delta: selection.delta,
+                threshold: one.threshold,
+                layer: chosen.layer,
+                layer_neurons: chosen.neurons,
+                clusters: one.representatives.len(),
+                clusters_dev_accuracy: one.clusters.dev_accuracy,
+                set: Retrained::of(&one.neurons, &one.set),
+            }));
+        }
+        Ok(found)
     }
-    for one in each.iter().flatten() {
-        tally.add(&one.clusters);
-        tally.add(&one.set);
+
+    /// The selected places among the cumulative layers, ascending, each once: several δ often select the same layer.
+    pub(super) fn places(
+        &self,
+        selections: &[SelectedLayer],
+        cumulative: &[ChosenLayer],
+    ) -> Vec<usize> {
+        let mut places: Vec<usize> = selections.iter().map(|s| s.place).collect();
+        places.sort_unstable();
+        places.dedup();
+        let varies = |n: usize| self.prober.moments.spread[n] == Spread::Varies;
+        let columns = |place: &usize| 0..self.map.columns(cumulative[*place].layer).end;
+        places.retain(|place| columns(place).any(varies));
+        places
     }
-    let mut found = Vec::new();
-    for selection in selections {
-        let Some(at) = places.iter().position(|&place| place == selection.place) else {
-            continue;
+
+    /// The layers up to one, at these thresholds.
+    ///
+    /// # Errors
+    /// When a fit fails.
+    pub(super) fn upto(
+        &self,
+        prober: &Prober<'_>,
+        layer: u32,
+        thresholds: &[f64],
+        correlation: &Correlation,
+    ) -> Result<Vec<combined::Combined>> {
+        let plan = Plan {
+            correlation,
+            linkage: survey::linkage(self.clusters),
+            distance: survey::distance(self.clusters),
+            thresholds,
+            penalties: self.goal.penalties,
+            neighbours: NEIGHBOURS,
+            sizes: self.sizes,
+            base: Base::Representatives,
+            set_delta: self.spec.set_delta,
         };
-        let chosen = &cumulative[selection.place];
-        found.extend(each[at].iter().map(|one| ChosenCombined {
-            delta: selection.delta,
-            threshold: one.threshold,
-            layer: chosen.layer,
-            layer_neurons: chosen.neurons,
-            clusters: one.representatives.len(),
-            clusters_dev_accuracy: one.clusters.dev_accuracy,
-            set: Retrained::of(&one.neurons, &one.set),
-        }));
+        let columns: Vec<usize> = (0..self.map.columns(layer).end).collect();
+        combined::combine(prober, self.goal.target, &columns, &plan, &mut |_| {})
     }
-    Ok(found)
 }

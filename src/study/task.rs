@@ -3,7 +3,7 @@
 use super::choices::{Choices, ChosenSet, Rankings};
 use super::clock::Clock;
 use super::records::Tally;
-use super::sets::{self, Goal, size_search};
+use super::sets::{self, Goal, Pipeline, size_search};
 use super::spec::Spec;
 use super::{curves, layers, salient};
 use crate::Backend;
@@ -29,16 +29,20 @@ pub(super) struct Common<'a> {
     pub train: &'a Split,
     /// Choices are made on it.
     pub dev: &'a Split,
-    /// Correlations of the neurons on train.
-    pub correlation: &'a Correlation,
-    /// Neurons that stand in for one another.
-    pub equivalent: Clusters,
     /// The penalties that probes choose from.
     pub penalties: Penalties,
     /// Fits probes on train and judges them on dev.
     pub prober: Prober<'a>,
     /// The same for control tasks.
     pub control_prober: Prober<'a>,
+}
+
+/// Which neurons say the same, on train.
+pub(super) struct Alike<'a> {
+    /// Their correlations.
+    pub correlation: &'a Correlation,
+    /// Neurons that stand in for one another.
+    pub equivalent: Clusters,
 }
 
 impl Common<'_> {
@@ -61,6 +65,7 @@ impl Common<'_> {
         task: usize,
         oracle: &'b Search,
         controls: (&[&Labels], &'b [Frozen]),
+        alike: &Alike<'_>,
         tally: &mut Tally,
         clock: &mut Clock<'_>,
     ) -> Result<Choices<'b>> {
@@ -81,21 +86,22 @@ impl Common<'_> {
         let rankings = self.rankings(oracle, target.train)?;
         let minimal_sets = self.minimal_sets(name, goal, &rankings, controls, tally, clock)?;
         clock.step(format!("{name}: how sure the minimal sets are"));
-        let known = (&rankings, &*minimal_sets);
+        let known = (&rankings, &*minimal_sets, &alike.equivalent);
         let examined = self.examine(task, goal, known, tally, &mut |done| clock.fraction(done))?;
         clock.step(format!("{name}: layers, clusters and ranking combined"));
         let select =
             |deltas: &[f64]| layers::select(deltas, &layers.cumulative, oracle.dev_accuracy);
-        let combined = sets::combine(
-            &self.prober,
-            (
-                &spec.combined,
-                &spec.clusters,
-                &size_search(&spec.minimal_set),
-            ),
-            (map, self.correlation),
-            (&select(&spec.combined.deltas), &layers.cumulative),
+        let pipeline = Pipeline {
+            prober: &self.prober,
+            spec: &spec.combined,
+            clusters: &spec.clusters,
+            sizes: &size_search(&spec.minimal_set),
+            map,
             goal,
+        };
+        let combined = pipeline.combine(
+            alike.correlation,
+            (&select(&spec.combined.deltas), &layers.cumulative),
             tally,
             &mut |done| clock.fraction(done),
         )?;
@@ -150,7 +156,8 @@ impl Common<'_> {
         Ok(found)
     }
 
-    fn rankings(&self, oracle: &Search, labels: &Labels) -> Result<Rankings> {
+    /// Orderings of all neurons.
+    pub(super) fn rankings(&self, oracle: &Search, labels: &Labels) -> Result<Rankings> {
         let train = self.train.activations.view();
         let by_class = moments::moments(&Backend::Cpu, train, Some(labels))?;
         curves::rankings(&oracle.fit, &by_class, labels)

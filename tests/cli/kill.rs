@@ -29,9 +29,14 @@ pub(super) fn specification(folder: &Path) -> std::path::PathBuf {
 }
 
 fn study(spec: &Path, out: &Path, resume: bool) -> Child {
+    start(spec, out, resume, &[])
+}
+
+/// Begins a study, or goes on with it.
+pub(super) fn start(spec: &Path, out: &Path, resume: bool, extra: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_neurosieve"));
     command.arg("study").arg(spec).arg("-o").arg(out);
-    command.args(["--device", "cpu"]);
+    command.args(["--device", "cpu"]).args(extra);
     if resume {
         command.arg("--resume");
     }
@@ -40,7 +45,7 @@ fn study(spec: &Path, out: &Path, resume: bool) -> Child {
 }
 
 /// Whether it ended well in so much time; killed otherwise.
-fn ends_within(mut child: Child, time: Duration) -> bool {
+pub(super) fn ends_within(mut child: Child, time: Duration) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < time {
         if let Some(status) = child.try_wait().unwrap() {

@@ -5,13 +5,16 @@
 //! - `compare`       what two studies have in common
 //! - `concepts`      words, concepts and classes of neurons
 //! - `pairs`         correlations and clusters: files, flags, folders of shards
+//! - `plan`          what a study would do
 //! - `probe`         one probe: its files, what each flag changes
 //! - `rank`          orderings by every method
 //! - `sweep`         every ordering and mask with every probe
+//! - `shards`        one study in parts, and the parts together
 //! - `specification` what is wrong in the TOML is shown with its place
 //! - `init`          a specification that fits the data
 //! - `manual`        completions and manual pages
 //! - `kill`          runs that are killed or stopped, full disks, and going on
+//! - `terminal`      manners: examples, pipes, colours, progress
 //! - `together`      several studies at once
 //! - `transfer`      minimal sets of one run on another's data
 //! - `tuning`        which kernels were measured to be fastest: shown, cleared, switched off
@@ -24,10 +27,13 @@ mod init;
 mod kill;
 mod manual;
 mod pairs;
+mod plan;
 mod probe;
 mod rank;
+mod shards;
 mod specification;
 mod sweep;
+mod terminal;
 mod together;
 mod transfer;
 mod tuning;

@@ -8,7 +8,7 @@ use super::shell::{Shell, differences, steps};
 use super::{Block, blocks, pages, read};
 
 /// Blocks of the README that are not run here, by their first line, each with the reason.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     ("cargo test --release", "it is what runs this test"),
     (
         "python3 -m venv .venv",
@@ -17,6 +17,10 @@ const ELSEWHERE: [(&str, &str); 7] = [
     (
         "cargo run --release -- compare base/results.json fine-tuned/results.json -o out/compare.json",
         "compares two studies of the reader's; tests/cli/compare.rs runs it on two that it makes",
+    ),
+    (
+        "neurosieve study study.toml -o shards --shard 1/2",
+        "a study of the reader's; tests/cli/shards.rs, and below the scripts of docs/slurm.md",
     ),
     (
         "cargo run --release -- compare base fine-tuned --transfer -o out/compare.json",
@@ -96,6 +100,46 @@ fn what_the_readme_says_to_type_runs() {
         .flat_map(|block| run(&shell, "README.md", block))
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n\n"));
+}
+
+/// The job scripts do what they are for, with what Slurm sets.
+#[cfg(unix)]
+#[test]
+fn the_job_scripts_divide_a_study() {
+    let shell = Shell::with_fixtures(&["python-tokens"]);
+    let scripts: Vec<Block> = blocks(&read("docs/slurm.md"))
+        .into_iter()
+        .filter(|block| block.language == "bash" && block.text.contains("#SBATCH"))
+        .collect();
+    assert_eq!(scripts.len(), 2);
+    let data = |part: &str| format!("{part} = \"fixtures/python-tokens/{part}.safetensors\"\n");
+    let spec = format!(
+        "[data]\n{}{}{}tasks = [\"coarse\"]\n[probe]\nlambda_ratios = [0.1]\n[control]\ndraws = 0\n\
+         [minimal_set]\nladder = [8]\nbootstrap = 0\nrandom_sets = 0\ndisjoint = 0\n[combined]\ndeltas = []\n",
+        data("train"),
+        data("dev"),
+        data("test"),
+    );
+    shell.run(&format!("cat > study.toml <<'END'\n{spec}END\n"));
+    for job in 1..=2 {
+        let set = format!(
+            "export SLURM_ARRAY_TASK_ID={job} SLURM_ARRAY_TASK_COUNT=2 SLURM_CPUS_PER_TASK=1\n"
+        );
+        shell.run(&format!("{set}{}", scripts[0].text));
+    }
+    shell.run(&format!(
+        "export SLURM_CPUS_PER_TASK=1\n{}",
+        scripts[1].text
+    ));
+    let there = shell.run("ls shards out");
+    for name in [
+        "shard-1-of-2",
+        "shard-2-of-2",
+        "results.json",
+        "report.html",
+    ] {
+        assert!(there.out.contains(name), "{name} is not in: {}", there.out);
+    }
 }
 
 /// Commands of the other pages belong to what the tutorial and the README run.

@@ -88,7 +88,7 @@ fn blocks(text: &str) -> Vec<Block> {
 }
 
 /// Languages of blocks, and who runs those of the README and the tutorial.
-const LANGUAGES: [(&str, &str); 6] = [
+const LANGUAGES: [(&str, &str); 7] = [
     ("sh", "tests/docs/commands.rs"),
     ("console", "tests/docs/commands.rs"),
     ("toml", "tests/docs/commands.rs reads it as a specification"),
@@ -99,6 +99,10 @@ const LANGUAGES: [(&str, &str); 6] = [
     (
         "py",
         "python/tests/test_readme.py compiles it: it needs what is not here",
+    ),
+    (
+        "bash",
+        "tests/docs/commands.rs runs the job scripts of docs/slurm.md",
     ),
     ("text", "nobody: it is not code"),
 ];

@@ -32,6 +32,10 @@ const FOLDS: usize = 5;
 /// with 95 % intervals, the certificate and the penalties that were tried. Dev chooses the penalty, without dev
 /// cross-validation does.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  neurosieve probe train.safetensors --dev dev.safetensors -o probe.safetensors
+  neurosieve probe train.npy --labels train.label --folds 5 -o probe.safetensors
+  neurosieve probe train.safetensors --l1 0.001 --l2 0.001 --layers 0,3-5 -o probe.safetensors")]
 pub(super) struct Arguments {
     /// Activations to fit on: .safetensors, .npy, .npz, NeuroX .hdf5 or .json, or a folder of shards
     data: PathBuf,

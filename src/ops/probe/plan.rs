@@ -153,6 +153,24 @@ fn batch(design: &Design, shapes: &[Shape], in_flight: usize, binding: Option<u6
     kept + sum(Shape::held) + phases + threads as u64 * PANELS + LEAST
 }
 
+/// Bytes that one problem on all of so many neurons takes at most in flight, by Newton's method: samples, neurons, classes that
+/// occur. Known before there is a design.
+pub fn in_flight_bytes(samples: usize, neurons: usize, classes: usize) -> u64 {
+    let columns = if classes == 2 { 1 } else { classes };
+    let shape = Shape {
+        samples,
+        neurons,
+        rows: neurons + 1,
+        columns,
+        classes,
+        certified: classes,
+        newton: true,
+        smooth: false,
+        fista: (neurons + 1) * columns > WORKING_SET_MAX,
+    };
+    shape.flying() + shape.statement().max(shape.fit()) + shape.certificate(columns)
+}
+
 /// The size of a problem.
 struct Shape {
     samples: usize,

@@ -9,11 +9,13 @@
 //! Files are written under another name, synced and renamed, and hold a hash of their own: half a file, or one with a
 //! flipped bit, is no unit. It is computed again, and counted as damaged. One run at a time has the folder.
 
+mod file;
 mod fits;
+pub mod shards;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,30 +28,30 @@ use crate::error::{Error, Result};
 use crate::ops::Backend;
 use crate::ops::correlation::{Computed, Correlation, Precision};
 use crate::ops::moments::Moments;
-use crate::ops::probe::{Fit, Params, Response};
-
-/// What a unit's file begins with; another number where its form changes.
-const MAGIC: &[u8] = b"neurosieve unit 1\n";
+use crate::ops::probe::{Fit, Neurons, Params, Problem, Response};
 
 /// The file that is there as long as a run has not come to its end.
 const UNFINISHED: &str = "unfinished";
-
-/// Bytes of a hash.
-const HASH: usize = blake3::OUT_LEN;
 
 /// The folder of a run's units, which this process alone has.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Folders of other runs: their units are read, and left as they are.
+    others: Vec<PathBuf>,
     /// Locked until it is dropped.
     _lock: File,
     /// Told to stop: no unit is begun any more.
     stopped: &'static AtomicBool,
     /// The files that this run found or made.
     touched: Mutex<HashSet<String>>,
+    /// How many units were found in each of the other folders.
+    elsewhere: Mutex<Vec<usize>>,
     found: AtomicUsize,
     /// Files whose hash is not that of what they hold.
     damaged: Mutex<BTreeSet<String>>,
+    /// Fits that were asked for.
+    fits: AtomicUsize,
     /// Files that were begun.
     parts: AtomicUsize,
 }
@@ -79,11 +81,14 @@ impl Folder {
         }
         let folder = Self {
             path: path.to_owned(),
+            others: Vec::new(),
             _lock: file,
             stopped,
             touched: Mutex::default(),
+            elsewhere: Mutex::default(),
             found: AtomicUsize::new(0),
             damaged: Mutex::default(),
+            fits: AtomicUsize::new(0),
             parts: AtomicUsize::new(0),
         };
         let there = folder.files()?;
@@ -104,6 +109,37 @@ impl Folder {
         }
         File::create(&unfinished).map_err(|source| Error::io("create", &unfinished, source))?;
         Ok(folder)
+    }
+
+    /// Units are looked for in these folders as well, which other runs may be writing to: a unit is there whole or not at all.
+    #[must_use]
+    pub fn reading(mut self, others: Vec<PathBuf>) -> Self {
+        self.elsewhere = Mutex::new(vec![0; others.len()]);
+        self.others = others;
+        self
+    }
+
+    /// How many different units this run found in each of the folders that it was [reading](Self::reading).
+    pub fn found_elsewhere(&self) -> Vec<usize> {
+        let found = self.elsewhere.lock();
+        found.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many fits this run asked for, those of units included.
+    pub fn fits(&self) -> usize {
+        self.fits.load(Ordering::Relaxed)
+    }
+
+    /// How many units are in a folder, whosever they are; 0 where there is no such folder.
+    pub fn units_in(path: &Path) -> usize {
+        let unit = |entry: &fs::DirEntry| {
+            let name = entry.file_name();
+            name.to_str().is_some_and(|name| name.ends_with(".unit"))
+        };
+        let entries = fs::read_dir(path).into_iter().flatten();
+        entries
+            .filter(|entry| entry.as_ref().is_ok_and(unit))
+            .count()
     }
 
     /// How many units this run found, of how many that it had.
@@ -152,78 +188,74 @@ impl Folder {
         fs::remove_file(&file).map_err(|source| Error::io("remove", &file, source))
     }
 
-    /// The contents of a unit, where it is there and whole.
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    /// The contents of a unit, where it is there and whole, here or in another folder; and in which of these.
+    fn read(&self, name: &str) -> Result<Option<(Place, Vec<u8>)>> {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(Error::Interrupted {
                 kept: self.path.clone(),
             });
         }
-        let file = self.path.join(name);
-        // A pipe in its place would be waited for.
-        if !fs::metadata(&file).is_ok_and(|what| what.is_file()) {
-            return Ok(None);
+        let others = (0..).zip(&self.others).map(|(at, path)| (Some(at), path));
+        let mut is_damaged = false;
+        for (place, folder) in std::iter::once((None, &self.path)).chain(others) {
+            match file::kept(&folder.join(name)) {
+                file::Kept::Whole(contents) => return Ok(Some((place, contents))),
+                file::Kept::Damaged => is_damaged = true,
+                file::Kept::Not => (),
+            }
         }
-        let Ok(mut bytes) = fs::read(file) else {
-            return Ok(None);
-        };
-        let Some(start) = contents(&bytes).map(|contents| bytes.len() - contents.len()) else {
+        if is_damaged {
             let damaged = self.damaged.lock();
             let mut damaged = damaged.unwrap_or_else(PoisonError::into_inner);
             damaged.insert(name.to_owned());
-            return Ok(None);
-        };
-        Ok(Some(bytes.split_off(start)))
+        }
+        Ok(None)
     }
 
     /// Writes a unit; its contents come in parts, since they may be large.
     fn write(&self, name: &str, parts: &[&[u8]]) -> Result<()> {
-        let file = self.path.join(name);
+        let path = self.path.join(name);
         // The same unit may be written by two threads at once.
         let number = self.parts.fetch_add(1, Ordering::Relaxed);
-        let part = file.with_extension(format!("{number}.part"));
-        let mut hasher = blake3::Hasher::new();
-        for part in parts {
-            hasher.update(part);
-        }
+        let part = path.with_extension(format!("{number}.part"));
         let written = File::create(&part)
-            .and_then(|mut out| {
-                out.write_all(MAGIC)?;
-                out.write_all(hasher.finalize().as_bytes())?;
-                parts.iter().try_for_each(|part| out.write_all(part))?;
-                out.sync_all()
-            })
-            .and_then(|()| fs::rename(&part, &file));
+            .and_then(|mut out| file::write(&mut out, parts))
+            .and_then(|()| fs::rename(&part, &path));
         written.map_err(|source| {
             // That it could not be removed either would hide the first error.
             drop(fs::remove_file(&part));
-            Error::io("write", &file, source)
+            Error::io("write", &path, source)
         })?;
         self.touch(name);
         Ok(())
     }
 
-    /// A unit was found and could be used.
-    fn use_found(&self, name: &str) {
-        self.touch(name);
+    /// A unit was found at this place and could be used.
+    fn use_found(&self, name: &str, place: Place) {
+        // What this run asks for again, or made itself, it did not find.
+        if !self.touch(name) {
+            return;
+        }
         self.found.fetch_add(1, Ordering::Relaxed);
+        if let Some(at) = place {
+            let elsewhere = self.elsewhere.lock();
+            elsewhere.unwrap_or_else(PoisonError::into_inner)[at] += 1;
+        }
     }
 
-    fn touch(&self, name: &str) {
+    /// Whether it is the first time.
+    fn touch(&self, name: &str) -> bool {
         let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        touched.insert(name.to_owned());
+        touched.insert(name.to_owned())
     }
 }
 
-/// What is in a unit's file, where the file is whole.
-fn contents(file: &[u8]) -> Option<&[u8]> {
-    let (hash, contents) = file.strip_prefix(MAGIC)?.split_at_checked(HASH)?;
-    (blake3::hash(contents) == *hash).then_some(contents)
-}
+/// Where a unit was found: here, or in one of the other folders.
+type Place = Option<usize>;
 
 /// The fits in the file of a unit, of data of so many neurons; `None` where the file is not whole, or is something else.
 pub fn fits_of(file: &[u8], neurons: usize) -> Option<Vec<Fit>> {
-    fits::decode(contents(file)?, neurons)
+    fits::decode(file::contents(file)?, neurons)
 }
 
 /// The units of one run: of these data on this device.
@@ -234,6 +266,8 @@ pub(super) struct Units<'a> {
     common: blake3::Hash,
     /// Of the data.
     neurons: usize,
+    /// Whether each fit is a unit of its own.
+    apart: bool,
 }
 
 impl<'a> Units<'a> {
@@ -266,7 +300,14 @@ impl<'a> Units<'a> {
             folder,
             common: hasher.finalize(),
             neurons: train.ncols(),
+            apart: false,
         }
+    }
+
+    /// Each fit is kept by itself from now on: another run may ask for it in another batch.
+    pub(super) fn apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// The correlations of all pairs of so many neurons, and what computed them: those of the unit, or computed now and kept.
@@ -284,14 +325,14 @@ impl<'a> Units<'a> {
         // The values first: they are as many as there are pairs.
         let parts = found
             .as_ref()
-            .and_then(|found| found.split_at_checked(4 * pairs));
+            .and_then(|(_, found)| found.split_at_checked(4 * pairs));
         let known = parts.and_then(|(values, computed)| {
             let packed = bytemuck::pod_collect_to_vec(values);
             let computed = serde_json::from_slice(computed).ok()?;
             Some((Correlation { neurons, packed }, computed))
         });
-        if let Some(known) = known {
-            self.folder.use_found(&name);
+        if let (Some(known), Some((place, _))) = (known, &found) {
+            self.folder.use_found(&name, *place);
             return Ok(known);
         }
         let (correlation, computed) = compute()?;
@@ -309,53 +350,99 @@ impl<'a> Units<'a> {
         format!("{}.unit", hasher.finalize().to_hex())
     }
 
-    fn name_of(&self, batch: &Batch<'_>) -> String {
+    /// The name of the unit of these problems together.
+    fn name_of(&self, problems: &[blake3::Hash]) -> String {
         self.name("fits", |hasher| {
-            // How much memory there is decides how many are in flight, and no bit.
-            let params = Params {
-                memory: 0,
-                ..batch.params.clone()
-            };
-            text(hasher, &format!("{params:?}"));
-            let columns: Vec<u64> = batch.columns.iter().map(|&c| c as u64).collect();
-            values(hasher, &columns);
-            for problem in batch.problems {
-                match problem.response {
-                    Response::Classes(labels) => {
-                        values(hasher, labels.ids());
-                        values(hasher, &[labels.classes().len() as u64]);
-                    }
-                    Response::Values(numbers) => values(hasher, numbers),
-                }
-                values(hasher, problem.weights.unwrap_or_default());
-                let start = problem.start.map(std::slice::from_ref).unwrap_or_default();
-                values(hasher, &fits::encode(start));
-                let (neurons, norm, goal) = (problem.neurons, problem.norm, problem.goal);
-                let l1_l2 = (problem.l1, problem.l2);
-                let weighed = problem.weights.is_some();
-                text(
-                    hasher,
-                    &format!("{neurons:?} {l1_l2:?} {norm:?} {goal:?} {weighed}"),
-                );
+            for problem in problems {
+                hasher.update(problem.as_bytes());
             }
         })
     }
-}
 
-impl Keeper for Units<'_> {
-    fn recall(&self, batch: &Batch<'_>) -> Result<Option<Vec<Fit>>> {
-        let name = self.name_of(batch);
-        let found = self.folder.read(&name)?;
-        let fits = found.and_then(|bytes| fits::decode(&bytes, self.neurons));
+    /// The fits of a unit, where it is there.
+    fn fits(&self, problems: &[blake3::Hash]) -> Result<Option<Vec<Fit>>> {
+        let name = self.name_of(problems);
+        let Some((place, bytes)) = self.folder.read(&name)? else {
+            return Ok(None);
+        };
+        let fits = fits::decode(&bytes, self.neurons).filter(|fits| fits.len() == problems.len());
         if fits.is_some() {
-            self.folder.use_found(&name);
+            self.folder.use_found(&name, place);
         }
         Ok(fits)
     }
+}
+
+/// Hashes of all that the bits of each problem's fit depend on beside the run's data and device. Its neurons are named by their
+/// ids: neither the other neurons of its design nor the other problems of its batch change a bit of it.
+fn problems_of(batch: &Batch<'_>) -> Vec<blake3::Hash> {
+    // How much memory there is decides how many are in flight, and no bit.
+    let params = Params {
+        memory: 0,
+        ..batch.params.clone()
+    };
+    let params = format!("{params:?}");
+    let one = |problem: &Problem<'_>| {
+        let mut hasher = blake3::Hasher::new();
+        text(&mut hasher, &params);
+        // A place that is none is refused when the problem is stated.
+        let id = |place: usize| batch.columns.get(place).map_or(u64::MAX, |&c| c as u64);
+        let neurons: Vec<u64> = match problem.neurons {
+            Neurons::All => (0..batch.columns.len()).map(id).collect(),
+            Neurons::Range { from, to } => (from..to).map(id).collect(),
+            Neurons::These(places) => places.iter().copied().map(id).collect(),
+        };
+        values(&mut hasher, &neurons);
+        match problem.response {
+            Response::Classes(labels) => {
+                values(&mut hasher, labels.ids());
+                values(&mut hasher, &[labels.classes().len() as u64]);
+            }
+            Response::Values(numbers) => values(&mut hasher, numbers),
+        }
+        values(&mut hasher, problem.weights.unwrap_or_default());
+        let start = problem.start.map(std::slice::from_ref).unwrap_or_default();
+        values(&mut hasher, &fits::encode(start));
+        let (norm, goal) = (problem.norm, problem.goal);
+        let l1_l2 = (problem.l1, problem.l2);
+        let weighed = problem.weights.is_some();
+        text(
+            &mut hasher,
+            &format!("{l1_l2:?} {norm:?} {goal:?} {weighed}"),
+        );
+        hasher.finalize()
+    };
+    batch.problems.iter().map(one).collect()
+}
+
+impl Keeper for Units<'_> {
+    fn recall(&self, batch: &Batch<'_>) -> Result<Vec<Option<Fit>>> {
+        let problems = problems_of(batch);
+        self.folder
+            .fits
+            .fetch_add(problems.len(), Ordering::Relaxed);
+        if let Some(fits) = self.fits(&problems)? {
+            return Ok(fits.into_iter().map(Some).collect());
+        }
+        if problems.len() == 1 {
+            return Ok(vec![None]);
+        }
+        // Runs that share the work keep parts of a batch.
+        let alone = |problem: &blake3::Hash| {
+            let fits = self.fits(std::slice::from_ref(problem))?;
+            Ok(fits.and_then(|mut fits| fits.pop()))
+        };
+        problems.iter().map(alone).collect()
+    }
 
     fn keep(&self, batch: &Batch<'_>, fits: &[Fit]) -> Result<()> {
-        self.folder
-            .write(&self.name_of(batch), &[&fits::encode(fits)])
+        let problems = problems_of(batch);
+        let together = if self.apart { 1 } else { problems.len().max(1) };
+        for (problems, fits) in problems.chunks(together).zip(fits.chunks(together)) {
+            let name = self.name_of(problems);
+            self.folder.write(&name, &[&fits::encode(fits)])?;
+        }
+        Ok(())
     }
 }
 
