@@ -99,8 +99,11 @@ def of_report(browser: Browser, report: Path) -> None:
     for name, heading in SECTIONS.items():
         part = section(page, heading)
         kept(IMAGES / f"{name}.png", between(page, part, part))
-    part = page.locator("#clusters")
-    kept(IMAGES / "redundancy.png", between(page, part, part))
+    part = page.locator("#explorer")
+    kept(IMAGES / "explorer.png", between(page, part, part))
+    part, correlations = page.locator("#clusters"), page.locator('#clusters > h3:text-is("Correlations of all neurons")')
+    kept(IMAGES / "redundancy.png", between(page, part, page.locator('#clusters figure:has(> h4:text-is("Cuts"))')))
+    kept(IMAGES / "map.png", between(page, correlations, part))
     dark = opened(browser, report, scheme="dark")
     kept(IMAGES / "dark.png", between(dark, dark.locator("#tasks"), section(dark, SECTIONS["layers"])))
     for scheme in ("light", "dark"):

@@ -70,7 +70,7 @@ pub enum Error {
     },
     /// What a device computed deviates from what the native path computes.
     #[error(
-        "validation failed: {what}. What was written holds the native results where that is so; do not trust this device"
+        "validation failed: {what}. Where they deviate, the native results were written; do not trust this device"
     )]
     Validation {
         /// Which operations, with their deviations.

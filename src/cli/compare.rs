@@ -74,7 +74,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let output = match &arguments.output {
         Some(file) => {
             let output = Destination::new(file, &["json"])?;
-            output.spare(&files.iter().collect::<Vec<_>>())?;
+            let reports = files.iter().map(|file| file.with_file_name("report.html"));
+            let spared: Vec<PathBuf> = files.iter().cloned().chain(reports).collect();
+            output.spare(&spared.iter().collect::<Vec<_>>())?;
             Some(output)
         }
         None => None,

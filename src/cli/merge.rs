@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::output::OutputFolder;
+use super::output::{OutputFolder, gibibytes};
 use super::progress::Bar;
 use super::{device, stopping, study};
 use crate::error::{Error, Result};
@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Where to compute; the shards' device: others round otherwise
     #[arg(long, value_name = "D", default_value = "auto")]
     device: String,
+    /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_device_memory: Option<u64>,
     /// Print results.json to stdout instead of a table
     #[arg(long)]
     json: bool,
@@ -53,7 +56,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let units =
         Folder::open(&folder.path().join(UNITS), true, stopping::heed())?.reading(shards.folders());
     folder.tidy()?;
-    let (backend, device) = device::choose(&arguments.device)?;
+    let (backend, device) =
+        device::choose_as(&arguments.device, false, arguments.max_device_memory)?;
     let mut bar = Bar::new();
     let finished = shard::merge(
         &spec,

@@ -106,7 +106,7 @@ impl Destination {
                 return Err(Error::invalid(
                     format!("output file {}", file.display()),
                     format!("{} is a folder", written.display()),
-                    "Name another output; the .json beside it is written too",
+                    "Name another output; what is written beside it has its name",
                 ));
             }
         }
@@ -144,10 +144,14 @@ impl Destination {
                     "Name an output elsewhere: every file of activations in there is a shard",
                 );
             }
-            for written in [self.file.clone(), self.file.with_extension("json")] {
+            let beside = ["json", "html"].map(|kind| self.file.with_extension(kind));
+            for written in std::iter::once(self.file.clone()).chain(beside) {
                 if same(&written, input) {
                     return refused(
-                        format!("{} would be replaced, which is an input", written.display()),
+                        format!(
+                            "{} would be replaced, which is an input or the report of one",
+                            written.display()
+                        ),
                         "Name another output; the .json beside it is written too",
                     );
                 }

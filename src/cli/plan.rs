@@ -30,11 +30,12 @@ struct Document {
 /// Shows the plan of a study whose results would go to the folder, which is not made.
 pub(super) fn show(
     spec: &Spec,
-    (folder, asked): (&Path, &str),
+    folder: &Path,
+    (asked, validated, memory): (&str, bool, Option<u64>),
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let (backend, device) = device::choose(asked)?;
+    let (backend, device) = device::choose_as(asked, validated, memory)?;
     let plan = study::plan(spec, &backend)?;
     let document = Document {
         earlier_seconds: earlier(folder, &plan, &device),
@@ -137,7 +138,7 @@ fn costs(text: &mut String, document: &Document, folder: &Path) -> std::fmt::Res
         )?,
         (None, Some(seconds)) => writeln!(
             text,
-            "  time: at most about {}, an estimate: {PASSES} passes a fit at {} GFLOP/s a thread, {EACH} s each",
+            "  time: about {}, an estimate: {PASSES} passes a fit at {} GFLOP/s a thread, {EACH} s each",
             time(seconds),
             RATE / 1e9
         )?,

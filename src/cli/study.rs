@@ -59,8 +59,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let spec = Spec::read(&arguments.spec)?;
     if arguments.dry_run {
-        let place = (&*arguments.output, &*arguments.device);
-        return plan::show(&spec, place, arguments.json, out);
+        let device = (
+            &*arguments.device,
+            arguments.validate,
+            arguments.max_device_memory,
+        );
+        return plan::show(&spec, &arguments.output, device, arguments.json, out);
     }
     if let Some(shard) = arguments.shard {
         return share(&spec, shard, arguments, out, err);

@@ -17,7 +17,7 @@ pub struct Validated {
     pub runs: usize,
     /// Values that were compared.
     pub values: u64,
-    /// The deviation of the value that deviates most, as a share of what is allowed of it.
+    /// The deviation of the value that deviates most, measured by what is allowed of it.
     pub deviation: f64,
     /// How far that one may deviate, by the operation's tolerance.
     pub allowed: f64,

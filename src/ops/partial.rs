@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::parallel::prelude::*;
+use ndarray::{ArrayView1, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
 use crate::labels::Labels;
@@ -66,7 +67,7 @@ impl Partial<'_> {
             });
             near.count() > 0
         };
-        let samples = x.outer_iter().zip(labels.ids());
+        let samples = x.axis_iter(Axis(0)).into_par_iter().zip(labels.ids());
         samples.filter(|sample| undecided(*sample)).count()
     }
 

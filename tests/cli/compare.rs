@@ -167,4 +167,9 @@ fn what_cannot_be_compared_is_refused() {
     assert_eq!(code(&neurosieve(&["compare", text(&file)])), 2);
     let over = neurosieve(&["compare", text(&file), text(&file), "-o", text(&file)]);
     assert_fails(&over, &["which is an input"]);
+    // The page beside it would take the place of the study's own.
+    let report = file.with_file_name("report.json");
+    std::fs::write(file.with_file_name("report.html"), "a study's").unwrap();
+    let over = neurosieve(&["compare", text(&file), text(&file), "-o", text(&report)]);
+    assert_fails(&over, &["report.html would be replaced"]);
 }

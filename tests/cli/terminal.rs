@@ -208,7 +208,7 @@ fn a_terminal_gets_colours_unless_they_are_not_wanted_and_a_bar_that_is_gone_at_
     let shown = on_a_terminal(&line("out", ""), &[("NO_COLOR", "1")]).unwrap();
     assert!(shown.contains(" fits"), "{shown:?}");
     assert!(
-        shown.contains("/13 ") && shown.contains("coarse: "),
+        shown.contains("/14 ") && shown.contains("coarse: "),
         "steps: {shown:?}"
     );
     // Moving the cursor is no colour.

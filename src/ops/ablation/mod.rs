@@ -113,6 +113,14 @@ pub fn ablation(
     })
 }
 
+/// Samples that rounding may put on either side under a mask.
+fn undecided(x: ArrayView2<'_, f32>, labels: &Labels, params: &Params<'_>, mask: usize) -> usize {
+    let kept: Vec<bool> = (0..x.ncols())
+        .map(|neuron| params.masks.keeps(mask, neuron))
+        .collect();
+    partial(params).undecided(x, labels, &kept, TOLERANCE)
+}
+
 /// How far two counts are apart under each mask, where as many samples may differ as are undecided there.
 fn deviation(
     x: ArrayView2<'_, f32>,
@@ -127,12 +135,7 @@ fn deviation(
         let differ = differ.unwrap_or(0);
         let undecided = match differ {
             0 => 0,
-            _ => {
-                let kept: Vec<bool> = (0..x.ncols())
-                    .map(|neuron| params.masks.keeps(mask, neuron))
-                    .collect();
-                partial(params).undecided(x, labels, &kept, TOLERANCE)
-            }
+            _ => undecided(x, labels, params, mask),
         };
         deviation.take(f64::from(differ), undecided as f64);
     }
@@ -182,11 +185,14 @@ fn trusted(
         }
         let rows = verify::drawn(x.nrows());
         let of_rows = rows.iter().map(|&row| labels.ids()[row]).collect();
+        let all_labels = labels;
         let labels = Labels::new(of_rows, labels.classes().to_vec())?;
         let native = cpu::counts(x.select(Axis(0), &rows).view(), &labels, params);
         let all = |counts: &Array2<u32>| counts.sum_axis(Axis(1)).to_vec();
         let shares = (rows.len(), x.nrows());
-        Ok(verify::of_counts(&all(&counts), &all(&native), shares))
+        let undecided = |mask: usize| undecided(x, all_labels, params, mask);
+        let (found, native) = (all(&counts), all(&native));
+        Ok(verify::of_counts(&found, &native, shares, undecided))
     })?;
     Ok(counts)
 }

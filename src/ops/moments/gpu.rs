@@ -107,12 +107,12 @@ fn attempt(gpu: &Gpu, x: ArrayView2<'_, f32>, groups: Option<&Labels>) -> Result
     Ok(sums)
 }
 
-/// Whether the range of any neuron is more than f32 holds.
+/// Whether the range of any neuron, or a run of values so far apart, is more than f32 holds.
 fn overflows(x: ArrayView2<'_, f32>) -> bool {
     x.columns().into_iter().any(|column| {
         let range = |(low, high): (f32, f32), value: &f32| (low.min(*value), high.max(*value));
         let (low, high) = column.iter().fold((f32::MAX, f32::MIN), range);
-        !(high - low).is_finite()
+        !((high - low) * RUN as f32).is_finite()
     })
 }
 

@@ -17,7 +17,7 @@ const ALLOWED_ALONE: f64 = 1e-4;
 /// Rows that a thread sums at a time.
 const RUN: usize = 256;
 
-/// Rows that are computed again.
+/// Rows that are computed again, about: of few rows fewer.
 const ROWS: usize = 16;
 
 /// Sums of a slab, and some of its rows.

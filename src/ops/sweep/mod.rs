@@ -184,6 +184,7 @@ fn trusted(
         }
         let rows = verify::drawn(x.nrows());
         let of_rows = rows.iter().map(|&row| labels.ids()[row]).collect();
+        let (all_labels, asked) = (labels, params);
         let labels = Labels::new(of_rows, labels.classes().to_vec())?;
         let params = Params {
             by_class: false,
@@ -199,7 +200,20 @@ fn trusted(
                 .collect()
         };
         let shares = (rows.len(), x.nrows());
-        Ok(verify::of_counts(&all(&counts), &all(&native), shares))
+        let undecided = |mut at: usize| {
+            let mut orderings = asked.orderings.iter();
+            let ordering = orderings.find(|ordering| {
+                let inside = at <= ordering.len();
+                at -= if inside { 0 } else { ordering.len() + 1 };
+                inside
+            });
+            let mut kept = vec![false; x.ncols()];
+            let neurons = ordering.map_or(&[][..], |ordering| &ordering[..at]);
+            neurons.iter().for_each(|&neuron| kept[neuron] = true);
+            partial(asked).undecided(x, all_labels, &kept, TOLERANCE)
+        };
+        let (found, native) = (all(&counts), all(&native));
+        Ok(verify::of_counts(&found, &native, shares, undecided))
     })?;
     Ok(counts)
 }
@@ -208,8 +222,9 @@ fn trusted(
 /// native path takes less. Counting by class adds the counts, 4·C bytes a point.
 pub fn bytes(samples: usize, neurons: usize, classes: usize, points: usize) -> u64 {
     let (samples, neurons) = (samples as u64, neurons as u64);
-    let (classes, points) = (classes.max(16) as u64, points as u64);
-    // Logits before each piece of an ordering take as much as half of its hits for every 16 classes.
+    let padded = [16, 32, 64].into_iter().find(|fits| classes <= *fits);
+    let (classes, points) = (padded.unwrap_or(classes) as u64, points as u64);
+    // Logits before each piece, of 256 points, take twice as much as the piece's hits for every 16 classes.
     neurons * (samples + classes) * 4 + points * (samples / 8 * (1 + classes / 8) + 8)
 }
 

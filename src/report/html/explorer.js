@@ -116,7 +116,7 @@ for (const section of all("#explorer")) {
   document.getElementById("neuron-after").addEventListener("click", () => step(1));
   section.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!by || event.target.closest(".scroll") || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     step(by);
   });

@@ -16,8 +16,14 @@ for (const figure of all("#correlation-map")) {
     drawn.getContext("2d").putImageData(image, 0, 0);
   };
   const depths = layers.map((of) => of[1]), first = Math.min(...depths), last = Math.max(...depths);
-  paint(canvas, (g, h) => at(g, h) / most);
-  paint(figure.querySelector(".depth:not(i)"), (g) => 0.1 + 0.9 * (depths[g] - first) / (last - first || 1));
+  const draw = () => {
+    paint(canvas, (g, h) => at(g, h) / most);
+    paint(figure.querySelector(".depth:not(i)"), (g) => 0.1 + 0.9 * (depths[g] - first) / (last - first || 1));
+  };
+  draw();
+  // The ink is another one on a dark screen, and on paper.
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  matchMedia("print").addEventListener("change", draw);
   const name = (g) => {
     const [low, , high] = layers[g], size = bounds[g + 1] - bounds[g];
     const where = low === high ? "layer " + low : "layers " + low + "–" + high;

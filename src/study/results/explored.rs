@@ -11,7 +11,7 @@ use super::TopWord;
 pub struct Explored {
     /// How many were allowed (`concepts.explored`).
     pub most: usize,
-    /// How many neurons are salient with words, or in a minimal or combined set, of any task: those are described first, the
+    /// How many neurons are among the most salient of a task (its `salient`), or in a minimal or combined set of one: those are described first, the
     /// tasks taking turns; then representatives of the largest clusters.
     pub wanted: usize,
     /// The neurons, in that order.

@@ -76,9 +76,9 @@ impl Panel {
 
     fn padded(classes: usize) -> usize {
         match classes {
-            ..=8 => 8,
-            ..=16 => 16,
-            ..=32 => 32,
+            0..=8 => 8,
+            9..=16 => 16,
+            17..=32 => 32,
             _ => WIDEST,
         }
     }

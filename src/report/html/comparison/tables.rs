@@ -5,7 +5,9 @@ use serde::Serialize;
 use super::claims::{Verdict, carried, verdict};
 use super::{Task, numbers};
 use crate::report::format;
-use crate::report::html::tables::{Cell, Table, count, number, share, table, text, with_interval};
+use crate::report::html::tables::{
+    Cell, Table, count, number, numbers as number_with, share, table, text, with_interval,
+};
 use crate::study::compare::results::{ClassPair, CompareResults, DepthPair, TransferResult};
 
 /// What share of a run's salient neurons is of which class.
@@ -35,9 +37,10 @@ fn points(difference: f64) -> Cell {
 /// A difference in points with its interval.
 fn difference(value: f64, interval: Option<[f64; 2]>) -> Cell {
     let ends = interval.map(|ends| format!(" ({})", format::points_interval(ends)));
-    number(
+    number_with(
         format!("{}{}", format::points(value), ends.unwrap_or_default()),
         value,
+        interval.as_ref().map_or(&[], |ends| ends),
     )
 }
 
@@ -168,7 +171,7 @@ pub(super) fn depths(task: &Task<'_>) -> Table {
                 format::count(depth.neurons[of]),
                 format::percent(depth.share[of])
             );
-            number(shown, depth.neurons[of] as f64)
+            number_with(shown, depth.neurons[of] as f64, &[depth.share[of]])
         })
     };
     let rows = task.pairs.iter().map(|(pair, found)| {
