@@ -149,6 +149,30 @@ fn the_dead_neurons_of_the_fixture_are_found() {
 }
 
 #[test]
+fn the_parts_are_named_by_hashes_of_all_that_was_read_of_them() {
+    let of = |spec: &Spec| {
+        let hashes = run(spec, &Backend::Cpu)
+            .data
+            .hashes
+            .expect("there are some");
+        [hashes.train, hashes.dev, hashes.test]
+    };
+    let mut spec = quick();
+    let first = of(&spec);
+    let hex = |hash: &String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+    assert!(first.iter().all(hex), "{first:?}");
+    assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 3, "{first:?}");
+    // A seed is not read; another part, or other labels of the same samples, are.
+    spec.seed += 1;
+    assert_eq!(of(&spec), first);
+    spec.data.dev = spec.data.test.clone();
+    let dev = of(&spec);
+    assert_eq!([&dev[0], &dev[1]], [&first[0], &first[2]]);
+    spec.data.tasks = vec!["fine".into()];
+    assert_ne!(of(&spec)[0], first[0]);
+}
+
+#[test]
 fn orderings_are_permutations_of_the_neurons() {
     let neurons = results().data.neurons;
     for task in &results().tasks {

@@ -223,7 +223,7 @@ fn index_text(path: &Path, file: &H5File, length: u64) -> Result<String> {
             format!("its shape is {:?}, for one string", dataset.shape()),
         ));
     }
-    check_own_storage(path, INDEX, &dataset)?;
+    check_storage(path, INDEX, &dataset, length)?;
     let mut strings = dataset
         .read_strings()
         .map_err(|e| unreadable(path, INDEX, e))?;
@@ -319,7 +319,7 @@ fn describe(path: &Path, file: &H5File, name: &str, budget: &mut Budget) -> Resu
             ));
         }
     };
-    let chunked = check_own_storage(path, name, &dataset)?;
+    let chunked = check_storage(path, name, &dataset, budget.length)?;
     let bytes = elements(&extents).saturating_mul(dtype.bytes() as u64);
     if !budget.take(bytes, chunked) {
         return Err(budget.exceeded(path, place(name)));
@@ -332,8 +332,9 @@ fn describe(path: &Path, file: &H5File, name: &str, budget: &mut Budget) -> Resu
     Ok((shape, tokens))
 }
 
-/// Refuses data that lie in other files; says whether the data are in chunks, which may be compressed.
-fn check_own_storage(path: &Path, name: &str, dataset: &H5Dataset) -> Result<bool> {
+/// Refuses data that lie in other files, and chunks larger than such a file can hold, for which memory would be made; says whether the
+/// data are in chunks, which may be compressed.
+fn check_storage(path: &Path, name: &str, dataset: &H5Dataset, length: u64) -> Result<bool> {
     let layout = dataset
         .storage_layout()
         .map_err(|e| unreadable(path, name, e))?;
@@ -346,6 +347,18 @@ fn check_own_storage(path: &Path, name: &str, dataset: &H5Dataset) -> Result<boo
             place(name),
             "its values lie in other files (virtual or external storage)",
             "Copy the data set into this file",
+        ));
+    }
+    let extents = dataset.chunk_dims().unwrap_or_default();
+    let chunk = elements(&extents).saturating_mul(dataset.element_size() as u64);
+    if layout == StorageLayout::Chunked && chunk > length.saturating_mul(MOST_INFLATION) {
+        return Err(Error::file(
+            path,
+            place(name),
+            format!(
+                "its chunks are of {extents:?} values, more than a file of {length} bytes can hold"
+            ),
+            "The file is damaged: copy or dump it again",
         ));
     }
     Ok(layout == StorageLayout::Chunked)

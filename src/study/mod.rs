@@ -24,6 +24,7 @@ mod curves;
 mod evaluate;
 mod examine;
 mod explore;
+mod fingerprint;
 mod judge;
 mod judged_sets;
 mod layers;

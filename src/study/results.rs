@@ -89,6 +89,9 @@ pub struct DataSummary {
     pub samples: Parts<usize>,
     /// Files of train, dev and test.
     pub files: Parts<String>,
+    /// BLAKE3 of what was read of each part: activations as f32, layers, labels, words; not there in results of versions before.
+    #[serde(default)]
+    pub hashes: Option<Parts<String>>,
     /// Neurons D.
     pub neurons: usize,
     /// Layer numbers.

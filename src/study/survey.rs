@@ -1,5 +1,6 @@
 //! What does not depend on a task: the data, and which neurons say the same.
 
+use super::fingerprint;
 use super::results::{ClusterCut, Clustering, DataSummary, PairCount, Parts, SizeBin};
 use super::spec::{ClusterSpec, DistanceSpec, LinkageSpec, Spec};
 use super::units::Units;
@@ -39,6 +40,11 @@ pub(super) fn summarise(spec: &Spec, data: &Dataset, moments: &Moments) -> DataS
             dev: spec.data.dev.activations.display().to_string(),
             test: spec.data.test.activations.display().to_string(),
         },
+        hashes: Some(Parts {
+            train: fingerprint::whole(data.train(), data.tasks()),
+            dev: fingerprint::whole(data.dev(), data.tasks()),
+            test: fingerprint::whole(data.test(), data.tasks()),
+        }),
         neurons,
         dead_layers: layers.iter().copied().filter(dead).collect(),
         layers,

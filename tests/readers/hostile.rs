@@ -122,6 +122,10 @@ const ACTIVATIONS: &[(&str, &[&str])] = &[
     // NeuroX HDF5
     ("truncated.hdf5", &["damaged"]),
     (
+        "wide-chunks.hdf5",
+        &["data set \"0\"", "chunks are of [2, 3, 1073741824]", "copy"],
+    ),
+    (
         "matrix.hdf5",
         &["data set \"0\"", "[3, 2]", "(layers, tokens, units)"],
     ),

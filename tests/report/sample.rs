@@ -390,6 +390,7 @@ pub fn results() -> StudyResults {
         data: DataSummary {
             samples: parts(40, 20, 30),
             files: parts("a&b<c>.safetensors", "dev", "test").map_text(),
+            hashes: Some(parts("0af1", "1be2", "2cd3").map_text()),
             neurons: 4,
             layers: vec![0, 1],
             layer_of: vec![0, 0, 1, 1],

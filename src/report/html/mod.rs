@@ -358,7 +358,7 @@ fn data(results: &StudyResults) -> Vec<Fact> {
 }
 
 fn reproduce(results: &StudyResults) -> Vec<Fact> {
-    vec![
+    let mut facts = vec![
         ("Study", results.name.clone()),
         ("neurosieve", results.neurosieve_version.clone()),
         ("Seed", results.seed.to_string()),
@@ -367,7 +367,15 @@ fn reproduce(results: &StudyResults) -> Vec<Fact> {
         ("Dev", results.data.files.dev.clone()),
         ("Test", results.data.files.test.clone()),
         ("Layout of results.json", results.schema_version.to_string()),
-    ]
+    ];
+    if let Some(hashes) = &results.data.hashes {
+        facts.extend([
+            ("BLAKE3 of train", hashes.train.clone()),
+            ("BLAKE3 of dev", hashes.dev.clone()),
+            ("BLAKE3 of test", hashes.test.clone()),
+        ]);
+    }
+    facts
 }
 
 /// Steps with their seconds, and their share of the longest in percent.

@@ -458,11 +458,12 @@ fn instructions() -> &'static str {
 }
 
 /// Hashes a text with its length, so that two after one another are not taken for another two.
-fn text(hasher: &mut blake3::Hasher, text: &str) {
+pub(super) fn text(hasher: &mut blake3::Hasher, text: &str) {
     values(hasher, text.as_bytes());
 }
 
-fn values<T: bytemuck::Pod>(hasher: &mut blake3::Hasher, values: &[T]) {
+/// Hashes values with their number.
+pub(super) fn values<T: bytemuck::Pod>(hasher: &mut blake3::Hasher, values: &[T]) {
     hasher.update(&(values.len() as u64).to_le_bytes());
     hasher.update(bytemuck::cast_slice(values));
 }

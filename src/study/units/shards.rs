@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Folder, UNFINISHED, instructions};
 use crate::error::{Error, Result};
-use crate::split::{Dataset, Split};
+use crate::split::Dataset;
+use crate::study::fingerprint;
 use crate::study::results::DeviceUsed;
 use crate::study::shard::Shard;
 use crate::study::spec::Spec;
@@ -94,38 +94,14 @@ fn processor() -> String {
 
 /// Hashes of the activations of train, of those of dev, and of what is said of their samples.
 fn fingerprints(data: &Dataset) -> [String; 3] {
-    let activations = |part: &Split| {
-        let mut hasher = blake3::Hasher::new();
-        let view: ArrayView2<'_, f32> = part.activations.view();
-        super::values(&mut hasher, &[view.nrows() as u64, view.ncols() as u64]);
-        let standard = view.as_standard_layout();
-        let contiguous = standard.as_slice().expect("it has the standard layout");
-        hasher.update(bytemuck::cast_slice(contiguous));
-        hasher.finalize().to_hex().to_string()
-    };
     let mut hasher = blake3::Hasher::new();
-    let map = data.train().activations.layers();
-    let layers: Vec<u32> = (0..map.neurons()).map(|n| map.layer(n)).collect();
-    super::values(&mut hasher, &layers);
+    fingerprint::layers(&mut hasher, data.train());
     for part in [data.train(), data.dev()] {
-        for (task, labels) in data.tasks().iter().zip(&part.labels) {
-            super::text(&mut hasher, task);
-            super::values(&mut hasher, labels.ids());
-            labels
-                .classes()
-                .iter()
-                .for_each(|class| super::text(&mut hasher, class));
-        }
-        if let Some(tokens) = &part.tokens {
-            super::values(&mut hasher, &tokens.sentences);
-            tokens
-                .words
-                .iter()
-                .for_each(|word| super::text(&mut hasher, word));
-        }
+        fingerprint::said(&mut hasher, part, data.tasks());
     }
     let labels = hasher.finalize().to_hex().to_string();
-    [activations(data.train()), activations(data.dev()), labels]
+    let [train, dev] = [data.train(), data.dev()].map(fingerprint::activations);
+    [train, dev, labels]
 }
 
 /// A shard's folder that is not done.
