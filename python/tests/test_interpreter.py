@@ -45,7 +45,15 @@ def test_other_threads_run_meanwhile(engine, large):
     assert len(during) > 0.2 * (ended - started) / 0.01, "a hundred turns a second, were the lock free all the time"
 
 
-def test_ctrl_c_ends_a_computation_at_once(engine, large):
+@pytest.fixture
+def heeded():
+    """Ctrl-C is heeded, also where whoever started the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_computation_at_once(engine, large, heeded):
     x, labels = large
     sent = []
 
