@@ -197,7 +197,12 @@ fn a_terminal_gets_colours_unless_they_are_not_wanted_and_a_bar_that_is_gone_at_
     );
     let folder = tempfile::tempdir().unwrap();
     let spec = specification(folder.path());
-    let line = |out: &str, quiet: &str| {
+    // A bar is for what takes more than a second: this one takes several.
+    let long = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/python-tokens/study.toml"
+    );
+    let line = |spec: &Path, out: &str, quiet: &str| {
         let out: &Path = &folder.path().join(out);
         format!(
             "{binary} study {} -o {} --device cpu{quiet}",
@@ -205,10 +210,11 @@ fn a_terminal_gets_colours_unless_they_are_not_wanted_and_a_bar_that_is_gone_at_
             out.display()
         )
     };
-    let shown = on_a_terminal(&line("out", ""), &[("NO_COLOR", "1")]).unwrap();
+    let line_of_long = line(Path::new(long), "out", "");
+    let shown = on_a_terminal(&line_of_long, &[("NO_COLOR", "1")]).unwrap();
     assert!(shown.contains(" fits"), "{shown:?}");
     assert!(
-        shown.contains("/14 ") && shown.contains("coarse: "),
+        shown.contains("/21 ") && shown.contains("coarse: "),
         "steps: {shown:?}"
     );
     // Moving the cursor is no colour.
@@ -221,6 +227,6 @@ fn a_terminal_gets_colours_unless_they_are_not_wanted_and_a_bar_that_is_gone_at_
         !result.contains('█') && !result.contains('░'),
         "the bar is gone: {result:?}"
     );
-    let piped = on_a_terminal(&line("again", " 2>/dev/null | cat"), &[]).unwrap();
+    let piped = on_a_terminal(&line(&spec, "again", " 2>/dev/null | cat"), &[]).unwrap();
     assert_eq!(obeyed(&piped.replace('\r', "")), None, "{piped:?}");
 }
