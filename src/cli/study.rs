@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     // Whatever can fail fails before the work starts.
     let folder = OutputFolder::open(&arguments.output)?;
     let stopped = stopping::heed();
-    let units = Folder::open(&folder.path().join("units"), arguments.resume, stopped)?;
+    let units = Folder::open(&folder.path().join(UNITS), arguments.resume, stopped)?;
     folder.tidy()?;
     let (backend, device) = device::choose_as(
         &arguments.device,
