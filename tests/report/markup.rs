@@ -78,7 +78,7 @@ pub fn parse(page: &str) -> Element {
                 .expect("it ends");
             element.text = raw.to_owned();
             rest = after;
-        } else if !tag.ends_with('/') && element.name != "meta" {
+        } else if !tag.ends_with('/') && !matches!(&*element.name, "meta" | "wbr") {
             open.push(element);
             continue;
         }

@@ -48,6 +48,15 @@ def test_everything_fits_and_can_be_read(look, report, width, scheme):
         assert shown.check("overlapping") == []
 
 
+def test_words_are_whole_on_every_screen(look, report):
+    """Where a line ends depends on how long names and paths happen to be: widths stand in for those."""
+    shown = look(report)
+    shown.page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    for width in range(320, 1400, 35):
+        shown.page.set_viewport_size({"width": width, "height": 900})
+        assert (width, shown.check("broken")) == (width, [])
+
+
 def test_a_click_and_the_keyboard_change_the_task(look, report):
     shown = look(report)
     assert opened_tasks(shown) == ["task-1"]
