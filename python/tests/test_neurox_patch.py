@@ -12,6 +12,7 @@ import pytest
 import neurosieve.neurox
 from neurosieve.neurox import settings
 from neurosieve.neurox.interpretation import linear_probe as ours
+from neurosieve.neurox.interpretation._linear import torch
 
 #: What a user of NeuroX writes: probe, orderings, clusters, ablation.
 PIPELINE = """
@@ -24,7 +25,7 @@ from neurox.interpretation import ablation, clustering, gaussian_probe, iou_prob
 
 X, y, mappings = utils.create_tensors(tokens, activations, "noun")
 label2idx, idx2label, _, _ = mappings
-probe = linear_probe.train_logistic_regression_probe(X, y, lambda_l1=0.001, lambda_l2=0.001)
+probe = linear_probe.train_logistic_regression_probe(X, y, lambda_l1=0.001, lambda_l2=0.001, num_epochs=60)
 scores = linear_probe.evaluate_probe(probe, X, y, idx_to_class=idx2label)
 ordering, cutoffs = linear_probe.get_neuron_ordering(probe, label2idx)
 top, per_class = linear_probe.get_top_neurons(probe, 0.5, label2idx)
@@ -32,7 +33,7 @@ others = [probeless.get_neuron_ordering(X, y), iou_probe.get_neuron_ordering(X, 
 others += [gaussian_probe.get_neuron_ordering(gaussian_probe.train_probe(X, y), 3)]
 independent, clusters = clustering.extract_independent_neurons(X, clustering_threshold=0.5)
 kept = ablation.filter_activations_keep_neurons(X, ordering[:8])
-few = linear_probe.train_logistic_regression_probe(kept, y, lambda_l1=0.001, lambda_l2=0.001)
+few = linear_probe.train_logistic_regression_probe(kept, y, lambda_l1=0.001, lambda_l2=0.001, num_epochs=60)
 few_scores = linear_probe.evaluate_probe(few, kept, y)
 zeroed = linear_probe.evaluate_probe(probe, ablation.zero_out_activations_keep_neurons(X, ordering[:8]), y)
 words = get_top_words(tokens, activations, ordering[0])
@@ -71,8 +72,10 @@ def installed(monkeypatch):
     return module
 
 
-def test_a_pipeline_of_neurox_runs_here(corpus):
-    with neurosieve.neurox.patch(device="cpu"):
+@pytest.mark.parametrize("solver", [None, "exact"])
+def test_a_pipeline_of_neurox_runs_here(corpus, solver):
+    np.random.seed(0)
+    with neurosieve.neurox.patch(solver=solver, device="cpu"):
         found = dict(corpus)
         exec(PIPELINE, found)
     assert isinstance(found["probe"], ours.LinearProbe)
@@ -85,14 +88,33 @@ def test_a_pipeline_of_neurox_runs_here(corpus):
 
 def test_nothing_is_left_afterwards():
     before = {name for name in sys.modules if name.partition(".")[0] == "neurox"}
-    with neurosieve.neurox.patch(solver="adam", device="cpu", gap=1e-5):
+    with neurosieve.neurox.patch(solver="exact", device="cpu", gap=1e-5):
         assert importlib.import_module("neurox.interpretation.linear_probe") is ours
-        assert (settings.solver, settings.device, settings.gap) == ("adam", "cpu", 1e-5)
+        assert (settings.solver, settings.device, settings.gap) == ("exact", "cpu", 1e-5)
         neurosieve.neurox.patch(gap=1e-4)
-        assert settings.gap == 1e-4 and settings.solver == "adam"
+        assert settings.gap == 1e-4 and settings.solver == "exact"
     assert {name for name in sys.modules if name.partition(".")[0] == "neurox"} == before
     assert settings == type(settings)()
     neurosieve.neurox.unpatch()
+
+
+def test_code_that_is_patched_is_trained_as_neurox_trains(sample):
+    x, y = sample
+    labels = np.unique(y, return_inverse=True)[1]
+
+    def trained(**how):
+        np.random.seed(0)
+        if torch is not None:
+            torch.manual_seed(0)
+        probe = ours.train_logistic_regression_probe(x, labels, 0.01, 0.01, **how)
+        return probe.linear.weight.detach().numpy()
+
+    adam, exact = trained(solver="adam"), trained(solver="exact")
+    assert (trained() == exact).all(), "who imports the functions gets the optimum"
+    with neurosieve.neurox.patch():
+        assert (trained() == adam).all() and (adam != exact).any()
+    with neurosieve.neurox.patch(solver="exact"):
+        assert (trained() == exact).all()
 
 
 def test_an_imported_neurox_gets_the_functions_and_gives_them_back(installed):

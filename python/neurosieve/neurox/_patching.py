@@ -73,11 +73,15 @@ def patch(*, solver: Solver | None = None, device: str | int | None = None, gap:
     Modules of NeuroX that are imported later are those of this package; in those that are imported already, and in modules that
     took functions from them with ``from neurox… import …``, the names are replaced, and a warning says where. ``solver``,
     ``device`` and ``gap`` are the :class:`settings <Settings>` to compute by. Patching twice only changes these.
+
+    Code that knows nothing of this package gets what it got before, sooner: without a ``solver`` probes are trained as NeuroX
+    trains them (``adam``). ``solver="exact"`` gives it the optimum of NeuroX's objective instead.
     """
     global _done
     if _done is None:
         _done = _Done()
         _replace(_done)
+        settings.solver = "adam"
     for name, value in (("solver", solver), ("device", device), ("gap", gap)):
         if value is not None:
             setattr(settings, name, value)

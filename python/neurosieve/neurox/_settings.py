@@ -14,7 +14,8 @@ Solver: TypeAlias = Literal["auto", "exact", "adam"]
 
 @dataclasses.dataclass
 class Settings:
-    """What is taken where a call does not say; :func:`neurosieve.neurox.patch` sets it for code that knows nothing of it."""
+    """What is taken where a call does not say; :func:`neurosieve.neurox.patch` sets it for code that knows nothing of it, the
+    solver to ``adam`` unless it is told another."""
 
     #: ``exact``: to the optimum. ``adam``: trained as NeuroX does. ``auto``: exact with a penalty, ``adam`` without one, since
     #: there is no optimum without a penalty where the neurons tell the classes apart.
