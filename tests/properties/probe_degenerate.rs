@@ -47,6 +47,31 @@ fn one_sample_of_each_class_is_enough() {
 }
 
 #[test]
+fn badly_conditioned_probes_come_to_their_optimum_in_some_hundred_passes() {
+    let train = crate::golden::fixture().train();
+    let x = train.activations.view();
+    // Raw and nearly free weights of few neurons that many tokens share: a Hessian of too small a sample leads nowhere.
+    for (neurons, penalty) in [(12, 1e-6), (24, 1e-6), (48, 1e-5)] {
+        let x = x.slice(s![.., ..neurons]).as_standard_layout().into_owned();
+        let problem = Problem {
+            norm: probe::Norm::Frobenius,
+            ..Problem::new(&train.labels[0], penalty, penalty)
+        };
+        let params = Params {
+            scale: probe::PenaltyScale::Raw,
+            stop: probe::Stop::Gap(1e-3),
+            ..Params::default()
+        };
+        let fit = probe::fit(&Backend::Cpu, &design(&x), &[problem], &params, &mut |_| {});
+        let certificate = fit.expect("it has an optimum").remove(0).certificate;
+        assert!(
+            certificate.converged && certificate.passes < 500.0,
+            "{neurons}: {certificate:?}"
+        );
+    }
+}
+
+#[test]
 fn separable_classes_and_more_neurons_than_samples_have_an_optimum_under_a_tiny_penalty() {
     let (x, y) = learnable(40, 90, 43);
     let design = design(&x);

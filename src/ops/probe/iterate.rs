@@ -16,6 +16,13 @@ use crate::ops::quadratic::{Programme, Solution};
 const CONTINUATION: (f64, f64, f64) = (0.2, 0.4, 2.0);
 /// Samples of the Hessian an entry: far from the optimum and near it.
 const KAPPA: (f64, f64) = (7.0, 16.0);
+/// A step that has to be shortened, as the one before it had to be, tells of a poor sample. The next is so many times as large,
+/// the largest so many times as usual; after a full step the next is smaller again, by the divisor.
+const CARE: Care = Care {
+    more: 4.0,
+    most: 64.0,
+    less: 1.1,
+};
 /// Accuracy of the quadratic programme, as a share of the KKT residual: far and near.
 const FORCING: (f64, f64) = (0.3, 0.1);
 /// Near means a KKT residual of at most this times λ.
@@ -25,14 +32,23 @@ const NEAR: f64 = 1.0;
 const GROWTH: (f64, f64) = (0.5, 0.2);
 /// Rounds that a Hessian serves near the optimum, corrected by a BFGS pair each.
 const HESSIAN_ROUNDS: usize = 10;
-/// Steps of the quadratic programme a round.
+/// Steps of the quadratic programme a round, and where samples have been poor, far and near: badly conditioned ones would take
+/// most of the time for a direction that the next Hessian corrects.
 const INNER_STEPS: usize = 400;
+const INNER_STEPS_POOR: (usize, usize) = (100, 200);
 /// Rounds without a better KKT residual at the final λ before a problem is given up as not converged.
 const PATIENCE: usize = 25;
 /// The shortest step that is tried.
 const SHORTEST: f32 = 5e-5;
 /// The f32 gradient makes a step's change of the objective uncertain by about this share of the loss.
 const NOISE: f64 = 1e-10;
+
+/// How the size of a Hessian's sample follows the steps.
+struct Care {
+    more: f64,
+    most: f64,
+    less: f64,
+}
 
 /// What a quadratic programme needs beside the metric, in the order of the working set.
 pub(super) struct Subproblem {
@@ -62,6 +78,8 @@ pub(super) struct Iterate {
     previous_kkt: f64,
     was_near: bool,
     step: f64,
+    /// How many times as large as usual the Hessian's samples are.
+    care: f64,
     best_kkt: f64,
     /// Where that was.
     best: Array2<f32>,
@@ -94,6 +112,7 @@ impl Iterate {
             previous_kkt: f64::INFINITY,
             was_near: false,
             step: 1.0,
+            care: 1.0,
             best_kkt: f64::INFINITY,
             best: problem.start.clone(),
             stalled: 0,
@@ -240,7 +259,11 @@ impl Iterate {
             scale: &prepared.scale,
             blocks: &metric.set.offsets,
             tolerance: prepared.tolerance,
-            steps: INNER_STEPS,
+            steps: match (self.care > 1.0, self.was_near) {
+                (false, _) => INNER_STEPS,
+                (true, false) => INNER_STEPS_POOR.0,
+                (true, true) => INNER_STEPS_POOR.1,
+            },
         }
     }
 
@@ -267,7 +290,7 @@ impl Iterate {
         let nonzero =
             Array2::from_shape_fn(self.theta.dim(), |at| at.0 == 0 || self.theta[at] != 0.0);
         let count = nonzero.iter().filter(|n| **n).count();
-        let kappa = if near { KAPPA.1 } else { KAPPA.0 };
+        let kappa = self.care * if near { KAPPA.1 } else { KAPPA.0 };
         let seed = self.seed.wrapping_add(self.spent.depth as u64);
         let targets = &self.problem.targets;
         if let Some(metric) = &mut self.metric {
@@ -385,16 +408,26 @@ impl Iterate {
                 ));
                 self.z.scaled_add(t, dz);
                 self.loss = loss::loss(&self.z, targets, &mut self.residual);
-                self.step = f64::from(t);
+                self.stepped(f64::from(t));
                 return;
             }
             t *= 0.5;
             if t < SHORTEST {
                 self.previous = None;
-                self.step = 0.0;
+                self.stepped(0.0);
                 return;
             }
         }
+    }
+
+    /// How long the step was, and so how good the next Hessian must be.
+    fn stepped(&mut self, length: f64) {
+        if length >= 1.0 {
+            self.care = (self.care / CARE.less).max(1.0);
+        } else if self.step < 1.0 {
+            self.care = (CARE.more * self.care).min(CARE.most);
+        }
+        self.step = length;
     }
 
     /// Takes fresh predictions of the current point: the updated ones gather rounding.

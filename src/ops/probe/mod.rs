@@ -17,7 +17,8 @@
 //! [`Solver::Newton`]: sampled-Hessian working-set proximal Newton. Gradient, objective and line search are exact; the
 //! Hessian is an unbiased importance sample of its (sample, class pair) terms, formed on the working set only, with BFGS
 //! corrections near the end, and only a metric; its steps are programmes of [`crate::ops::quadratic`], solved where
-//! [`Inner`] says. [`Solver::Fista`]: accelerated proximal gradient (Beck & Teboulle 2009)
+//! [`Inner`] says. Where two steps in a row have to be shortened the sample grows, up to 64 times: badly conditioned problems
+//! need it (`benches/results/2026-11-26_ill-conditioned.json`). [`Solver::Fista`]: accelerated proximal gradient (Beck & Teboulle 2009)
 //! with a diagonal metric, backtracking and adaptive restart (O'Donoghue & Candès 2015), the plain second route that
 //! checks the first. They share the products of a pass, the frame of a
 //! batch and the certificate.
