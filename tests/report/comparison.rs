@@ -9,20 +9,20 @@ use neurosieve::study::compare::results::{
 use neurosieve::study::compare::{Studied, compare};
 use neurosieve::study::results::{Distribution, StudyResults};
 
+use super::figures::shows;
+use super::markup::parse;
 use super::sample::{HOSTILE, WORD, results};
 use super::{attributes, html_escaped};
 
 const HOSTILE_FILE: &str = "it's <b>/results.json";
 
-fn compared(studies: Vec<StudyResults>) -> CompareResults {
+pub(super) fn compared(studies: Vec<StudyResults>) -> CompareResults {
     let files = ["a/results.json", HOSTILE_FILE, "c/results.json"];
+    let others = (4..).map(|at| format!("{at}/results.json"));
     let studies: Vec<Studied> = studies
         .into_iter()
-        .zip(files)
-        .map(|(results, file)| Studied {
-            file: file.to_owned(),
-            results,
-        })
+        .zip(files.map(str::to_owned).into_iter().chain(others))
+        .map(|(results, file)| Studied { file, results })
         .collect();
     compare(&studies, 200, 3).expect("they can be compared")
 }
@@ -41,7 +41,7 @@ pub(super) fn two() -> CompareResults {
 }
 
 /// And a third of a model with another number of layers, which has one of the tasks.
-fn three() -> CompareResults {
+pub(super) fn three() -> CompareResults {
     let mut small = results();
     small.name = "small".to_owned();
     small.data.layers = vec![0, 1, 2];
@@ -55,7 +55,7 @@ fn three() -> CompareResults {
     compared(vec![results(), other, small])
 }
 
-fn carried_over(difference: f64, p_holm: f64) -> TransferResult {
+pub(super) fn carried_over(difference: f64, p_holm: f64) -> TransferResult {
     let set = |test_accuracy| SetAccuracy {
         dev_accuracy: 0.8,
         test_accuracy,
@@ -156,6 +156,27 @@ fn every_figure_of_a_table_is_one_of_the_document() {
     let page = page(&found);
     let keys = attributes(&page, "data-sort");
     assert!(keys.len() > 150, "{}", keys.len());
+    for cell in parse(&page)
+        .all("td")
+        .into_iter()
+        .filter(|cell| cell.has_class("n"))
+    {
+        let more = cell.attribute("data-more").unwrap_or_default();
+        let exact = cell
+            .attribute("data-sort")
+            .into_iter()
+            .chain(more.split_whitespace());
+        let exact: Vec<f64> = exact.map(|key| key.parse().expect("a number")).collect();
+        assert!(
+            shows(&cell.text, &exact),
+            "\"{}\" is shown for {exact:?}",
+            cell.text
+        );
+        assert!(
+            exact.iter().all(|number| known.contains(number)),
+            "{exact:?}"
+        );
+    }
     for key in &keys {
         let value: f64 = key.parse().expect("a number");
         assert!(known.contains(&value), "{key} is not in the document");

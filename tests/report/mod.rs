@@ -5,6 +5,7 @@ mod explorer;
 pub(crate) mod figures;
 mod markup;
 mod policy;
+pub(crate) mod prose;
 pub(crate) mod sample;
 mod tables;
 
