@@ -405,7 +405,7 @@ fn drawn(points: &[(f64, f64)]) -> String {
             },
             points: points.to_vec(),
             intervals: Vec::new(),
-            marked: false,
+            course: chart::Course::Straight,
         }],
         naming: chart::Naming::AtEnd,
     }

@@ -47,7 +47,7 @@ const SCRIPT: &str = concat!(
 /// differ from page to page, and have no hash. The hashes are of what stands between the tags, with the line feed before it;
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-XDu4LZh+FqkPsQSfx3yGLcNw7ICF7wWIufSxDzEgenM='; \
+    script-src 'sha256-1P+BMDTlYHQUkrc4F5MrYPHSYCm/ninz3xOn+FfCJGs='; \
     style-src-elem 'sha256-EqSQEDcn3b18GV265f8u6vf6f26bf7ZBBefBUKinhFI='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
