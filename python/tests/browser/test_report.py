@@ -142,6 +142,14 @@ def test_on_paper_everything_is_there(look, report):
     assert shown.check("faint") == []
 
 
+def test_on_paper_what_is_closed_is_open_without_scripts_too(look, report):
+    shown = look(report, scripts=False)
+    tables = shown.page.locator("details:not([open]) table").all()
+    assert tables and not any(table.is_visible() for table in tables)
+    shown.page.emulate_media(media="print")
+    assert all(table.is_visible() for table in tables)
+
+
 @pytest.mark.parametrize("width", [1280, 420])
 def test_without_scripts_everything_can_be_read(look, report, width):
     shown = look(report, width, scripts=False)

@@ -48,7 +48,7 @@ const SCRIPT: &str = concat!(
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-1P+BMDTlYHQUkrc4F5MrYPHSYCm/ninz3xOn+FfCJGs='; \
-    style-src-elem 'sha256-EqSQEDcn3b18GV265f8u6vf6f26bf7ZBBefBUKinhFI='; \
+    style-src-elem 'sha256-jxW55o/dj9jB94P6KS44mQ46eFBTKq0/Ps84kouAGnA='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A name and what is to be said about it.
