@@ -47,7 +47,7 @@ const SCRIPT: &str = concat!(
 /// differ from page to page, and have no hash. The hashes are of what stands between the tags, with the line feed before it;
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-1P+BMDTlYHQUkrc4F5MrYPHSYCm/ninz3xOn+FfCJGs='; \
+    script-src 'sha256-P9Bm/pMTNmieiAsdfYRnxAAtkjGvucQAx0o8gHkKRGE='; \
     style-src-elem 'sha256-jxW55o/dj9jB94P6KS44mQ46eFBTKq0/Ps84kouAGnA='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 

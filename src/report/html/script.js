@@ -51,11 +51,13 @@ function row_text(row, column) { return row.cells[column].textContent; }
 
 // CSV: a button that makes a file of rows, and the rows of a table with all their digits.
 function offer(holder, title, rows) {
+  // A text that a spreadsheet would run as a formula gets an apostrophe, as in tables/*.csv.
+  const formula = (value) => /^[=+\-@\t\r\n＝＋－＠]/.test(value) && /[\p{L}\p{N}]/u.test(value) && !Number.isFinite(Number(value));
   const quoted = (value) => /[",\r\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value;
   const button = make("button", { type: "button", className: "csv", textContent: "CSV", title: "the figures as a CSV file" });
   button.setAttribute("aria-label", "CSV of " + title);
   button.addEventListener("click", () => {
-    const text = rows().map((row) => row.map((value) => quoted(String(value ?? ""))).join(",") + "\r\n").join("");
+    const text = rows().map((row) => row.map((value) => quoted((formula(value ?? "") ? "'" : "") + (value ?? ""))).join(",") + "\r\n").join("");
     const name = [document.getElementById("study").textContent, title].join(" ").replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 120).replace(/-$/, "");
     const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
     make("a", { href, download: name + ".csv" }).click();
