@@ -188,8 +188,7 @@ fn a_changed_number_of_a_pages_prose_is_noticed() {
         assert!(numbers > 100, "{name}: {numbers}");
         all += numbers;
     }
-    println!("{all} numbers were changed");
-    assert!(all > 10_000, "{all}");
+    assert!(all > 12_000, "{all}");
 }
 
 #[test]

@@ -184,10 +184,6 @@ fn noticed(
             found.insert(field(pointer));
         }
     }
-    println!(
-        "{count} of {} numbers of the document are noticed",
-        pointers.len()
-    );
     (found, count)
 }
 

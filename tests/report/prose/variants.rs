@@ -12,10 +12,10 @@ type Variant = (&'static str, fn(&mut StudyResults));
 const REPORTS: [Variant; 24] = [
     ("the sample", |_| {}),
     ("a set without a loss", |of| {
-        sets(of, paired(0.0, [-0.005, 0.005], 1.0))
+        sets(of, paired(0.0, [-0.005, 0.005], 1.0));
     }),
     ("a set with a loss", |of| {
-        sets(of, paired(-0.1, [-0.15, -0.05], 0.0004))
+        sets(of, paired(-0.1, [-0.15, -0.05], 0.0004));
     }),
     ("a loss before the correction", |of| {
         let mut against = paired(-0.1, [-0.15, -0.05], 0.01);
@@ -23,7 +23,7 @@ const REPORTS: [Variant; 24] = [
         sets(of, against);
     }),
     ("an oracle at chance", |of| {
-        each(of, |task| task.above_chance = false)
+        each(of, |task| task.above_chance = false);
     }),
     ("no control task", |of| each(of, |task| task.control = None)),
     ("one draw, few words seen", |of| {
@@ -36,33 +36,33 @@ const REPORTS: [Variant; 24] = [
         each(of, |task| {
             task.random_sets = vec![random_sets(0, 1.0 / 2001.0)];
             task.disjoint = vec![disjoint(false)];
-        })
+        });
     }),
     ("random sets as good", |of| {
         each(of, |task| {
             task.random_sets = vec![random_sets(12, 0.619)];
             task.disjoint[0].best_left = None;
-        })
+        });
     }),
     ("one set of its kind", |of| {
-        each(of, |task| task.disjoint[0].sets.truncate(1))
+        each(of, |task| task.disjoint[0].sets.truncate(1));
     }),
     ("one set so far", |of| {
         each(of, |task| {
             task.disjoint = vec![disjoint(false)];
             task.disjoint[0].sets.truncate(1);
-        })
+        });
     }),
     ("no set without a common neuron", |of| {
         each(of, |task| {
             task.disjoint[0].sets.clear();
             task.random_sets.clear();
-        })
+        });
     }),
     ("nothing examined", |of| {
         each(of, |task| {
             (task.disjoint, task.stability, task.random_sets) = Default::default();
-        })
+        });
     }),
     ("sets that miss their δ", |of| {
         each(of, |task| {
@@ -71,20 +71,20 @@ const REPORTS: [Variant; 24] = [
                 .for_each(|set| set.dev_accuracy = 0.8);
             task.combined[0].dev_accuracy = 0.8;
             task.combined[0].against_oracle = paired(0.02, [-0.03, 0.07], 0.7);
-        })
+        });
     }),
     ("all neurons", |of| {
         each(of, |task| {
             task.minimal_sets.truncate(1);
             task.minimal_sets[0].size = 4;
             task.minimal_sets[0].neurons = vec![3, 0, 2, 1];
-        })
+        });
     }),
     ("no sets, no ladder", |of| {
         each(of, |task| {
             task.minimal_sets.clear();
             task.combined.clear();
-        })
+        });
     }),
     ("one layer", |of| {
         each(of, |task| {
@@ -92,14 +92,14 @@ const REPORTS: [Variant; 24] = [
             task.layer_selection[0].neurons = 1;
             task.combined[0].layer = 0;
             task.layers.cumulative.clear();
-        })
+        });
     }),
     ("no layers", |of| {
         each(of, |task| {
             task.layer_selection.clear();
             task.layers.independent.clear();
             task.lambda_path.clear();
-        })
+        });
     }),
     ("no clusters, no map, no explorer", |of| {
         of.clusters.clear();

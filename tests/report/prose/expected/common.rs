@@ -226,9 +226,9 @@ fn map(results: &Value, page: &mut Page) {
             if g != h {
                 most = most.max(mean);
                 if h - g <= 2 {
-                    near.push(mean)
+                    near.push(mean);
                 } else {
-                    far.push(mean)
+                    far.push(mean);
                 }
             }
         }
