@@ -168,6 +168,7 @@ fn noticed(
     document: &Value,
     say: fn(&Value) -> Statements,
 ) -> (BTreeSet<String>, usize) {
+    assert_eq!(differences(shown, &say(document)), Vec::<String>::new());
     let mut pointers = Vec::new();
     numbers(document, "", &mut pointers);
     let mut found = BTreeSet::new();
