@@ -9,7 +9,7 @@
 //! - `extremes`    values, shapes and words at the edge: each has a defined answer
 //! - `failures`    bad input and broken devices end in a clear error, never in zeros
 //! - `study`       a whole study on the fixture
-//! - `report`      results as JSON, CSV and HTML: complete, escaped, self-contained, honest; every figure of the page is theirs
+//! - `report`      results as JSON, CSV and HTML: complete, escaped, self-contained, honest; every number of the page is theirs
 //! - `cli`         arguments, exit codes, stdout and stderr
 //! - `docs`        the guide and the pages: commands run, quotes are printed, links lead somewhere, figures are the files'
 //! - `bench`       measurements: valid or without a time, the document's fields, one run beside another

@@ -1,6 +1,6 @@
 //! The page of `neurosieve compare`: every text escaped, every figure the document's, no claim beyond its evidence.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use neurosieve::report::{format, html};
 use neurosieve::study::compare::results::{
@@ -9,20 +9,20 @@ use neurosieve::study::compare::results::{
 use neurosieve::study::compare::{Studied, compare};
 use neurosieve::study::results::{Distribution, StudyResults};
 
+use super::figures::shows;
+use super::markup::parse;
 use super::sample::{HOSTILE, WORD, results};
 use super::{attributes, html_escaped};
 
 const HOSTILE_FILE: &str = "it's <b>/results.json";
 
-fn compared(studies: Vec<StudyResults>) -> CompareResults {
+pub(super) fn compared(studies: Vec<StudyResults>) -> CompareResults {
     let files = ["a/results.json", HOSTILE_FILE, "c/results.json"];
+    let others = (4..).map(|at| format!("{at}/results.json"));
     let studies: Vec<Studied> = studies
         .into_iter()
-        .zip(files)
-        .map(|(results, file)| Studied {
-            file: file.to_owned(),
-            results,
-        })
+        .zip(files.map(str::to_owned).into_iter().chain(others))
+        .map(|(results, file)| Studied { file, results })
         .collect();
     compare(&studies, 200, 3).expect("they can be compared")
 }
@@ -41,7 +41,7 @@ pub(super) fn two() -> CompareResults {
 }
 
 /// And a third of a model with another number of layers, which has one of the tasks.
-fn three() -> CompareResults {
+pub(super) fn three() -> CompareResults {
     let mut small = results();
     small.name = "small".to_owned();
     small.data.layers = vec![0, 1, 2];
@@ -55,7 +55,7 @@ fn three() -> CompareResults {
     compared(vec![results(), other, small])
 }
 
-fn carried_over(difference: f64, p_holm: f64) -> TransferResult {
+pub(super) fn carried_over(difference: f64, p_holm: f64) -> TransferResult {
     let set = |test_accuracy| SetAccuracy {
         dev_accuracy: 0.8,
         test_accuracy,
@@ -156,6 +156,27 @@ fn every_figure_of_a_table_is_one_of_the_document() {
     let page = page(&found);
     let keys = attributes(&page, "data-sort");
     assert!(keys.len() > 150, "{}", keys.len());
+    for cell in parse(&page)
+        .all("td")
+        .into_iter()
+        .filter(|cell| cell.has_class("n"))
+    {
+        let more = cell.attribute("data-more").unwrap_or_default();
+        let exact = cell
+            .attribute("data-sort")
+            .into_iter()
+            .chain(more.split_whitespace());
+        let exact: Vec<f64> = exact.map(|key| key.parse().expect("a number")).collect();
+        assert!(
+            shows(&cell.text, &exact),
+            "\"{}\" is shown for {exact:?}",
+            cell.text
+        );
+        assert!(
+            exact.iter().all(|number| known.contains(number)),
+            "{exact:?}"
+        );
+    }
     for key in &keys {
         let value: f64 = key.parse().expect("a number");
         assert!(known.contains(&value), "{key} is not in the document");
@@ -274,6 +295,52 @@ fn runs_without_anything_in_common_but_a_task_are_shown() {
     // One run's salient neurons are drawn, and nothing is said of a distance.
     assert!(!page.contains("sit elsewhere") && page.contains("data-name=\"run 1\""));
     assert!(!page.contains("NaN"));
+}
+
+#[test]
+fn the_chart_of_depths_has_one_point_a_layer_and_level_lines_between() {
+    let found = three();
+    let root = parse(&page(&found));
+    let figures = root.all("figure").into_iter();
+    let figure =
+        figures.filter(|figure| figure.text.starts_with("Salient neurons up to each depth"));
+    let figure = figure.into_iter().next().expect("the first task has one");
+    let values = figure.attribute("data-values").expect("its figures");
+    let values: Value = serde_json::from_str(values).expect("they are JSON");
+    let lines = values["lines"].as_array().expect("lines");
+    assert_eq!(lines.len(), found.runs.len());
+    for (line, run) in lines.iter().zip(&found.runs) {
+        let counts = &run.found[0].salient_by_layer;
+        let all = counts.iter().sum::<usize>() as f64;
+        let last = counts.len() as f64 - 1.0;
+        let depths: Vec<f64> = (0..counts.len()).map(|layer| layer as f64 / last).collect();
+        let shares: Vec<f64> = (1..=counts.len())
+            .map(|layers| counts[..layers].iter().sum::<usize>() as f64 / all)
+            .collect();
+        assert_eq!((&line["x"], &line["y"]), (&json!(depths), &json!(shares)));
+        assert_eq!(line["held"], true, "a value holds up to the next layer");
+    }
+    // Two points a layer: where its level begins and where it ends; the last ends where the axis does.
+    for path in figure
+        .all("path")
+        .into_iter()
+        .filter(|path| path.has_class("line"))
+    {
+        let turns = path
+            .attribute("d")
+            .expect("it is drawn")
+            .replace(['M', 'L'], "|");
+        let turns: Vec<&str> = turns.split('|').skip(1).collect();
+        let heights: Vec<&str> = turns
+            .iter()
+            .filter_map(|turn| turn.split(' ').nth(1))
+            .collect();
+        assert!(turns.len() >= 4, "{turns:?}");
+        assert!(
+            heights.chunks(2).all(|level| level[0] == level[1]),
+            "{turns:?}"
+        );
+    }
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn numbers(cell: &Element) -> Vec<f64> {
 }
 
 /// Whether each number is among those that a text shows: itself or as a percentage, rounded to the digits that are there.
-fn shows(text: &str, exact: &[f64]) -> bool {
+pub fn shows(text: &str, exact: &[f64]) -> bool {
     let plain = text
         .replace(['\u{a0}', ','], "")
         .replace('−', "-")

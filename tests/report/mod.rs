@@ -5,6 +5,7 @@ mod explorer;
 pub(crate) mod figures;
 mod markup;
 mod policy;
+pub(crate) mod prose;
 pub(crate) mod sample;
 mod tables;
 
@@ -404,7 +405,7 @@ fn drawn(points: &[(f64, f64)]) -> String {
             },
             points: points.to_vec(),
             intervals: Vec::new(),
-            marked: false,
+            course: chart::Course::Straight,
         }],
         naming: chart::Naming::AtEnd,
     }

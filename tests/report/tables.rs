@@ -142,6 +142,39 @@ fn tables_keep_words_and_numbers_as_they_are() {
     assert_eq!(bits.to_bits(), 0.7432_f64.to_bits());
 }
 
+/// A word that is a formula, a class as treebanks have it, and words that are none; what each is in a table.
+const WORDS: [(&str, &str); 9] = [
+    ("=HYPERLINK(\"x\",1)", "'=HYPERLINK(\"x\",1)"),
+    ("@property", "'@property"),
+    ("-LRB-", "'-LRB-"),
+    ("\t=1+2", "'\t=1+2"),
+    ("＝1+2", "'＝1+2"),
+    ("->", "->"),
+    ("=", "="),
+    ("-1.5", "-1.5"),
+    ("plain=1", "plain=1"),
+];
+
+#[test]
+fn a_text_that_a_spreadsheet_would_run_has_an_apostrophe_before_it_and_a_number_has_none() {
+    for (word, written) in WORDS {
+        let mut results = results();
+        let task = &mut results.tasks[0];
+        task.name = word.to_owned();
+        task.classes[0].name = word.to_owned();
+        task.salient.neurons[0].top_words[0].word = word.to_owned();
+        let top = &rows(&results, "top_words.csv")[0];
+        assert_eq!(
+            [&*top["task"], &*top["word"], &*top["z"]],
+            [written, written, "-2.0"]
+        );
+        let class = &rows(&results, "classes.csv")[0];
+        assert_eq!([&*class["class"], &*class["train"]], [written, "20"]);
+        let sets = &rows(&results, "minimal_sets.csv")[0];
+        assert_eq!(sets["difference_low"], "-0.12");
+    }
+}
+
 #[test]
 fn tables_of_single_neurons_keep_words_and_numbers_too() {
     let results = results();

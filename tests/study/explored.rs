@@ -8,6 +8,7 @@ use neurosieve::study::results::{ExploredNeuron, TopWord};
 
 use super::{data, results};
 use crate::report::figures::{differences, document};
+use crate::report::prose;
 
 #[test]
 fn the_neurons_that_matter_are_described_first_and_none_twice() {
@@ -127,6 +128,15 @@ fn every_figure_of_the_report_of_a_real_study_is_one_of_its_results() {
     let results = results();
     let page = html::render(results).expect("the report renders");
     assert_eq!(differences(&page, &document(results)), Vec::<String>::new());
+}
+
+#[test]
+fn every_number_of_the_prose_of_a_real_studys_report_is_one_of_its_results() {
+    let results = results();
+    assert_eq!(prose::of_results(results), Vec::<String>::new());
+    let (numbers, unnoticed) = prose::changes_of_results(results);
+    assert!(numbers > 2500, "{numbers}");
+    assert_eq!(unnoticed, Vec::<String>::new());
 }
 
 /// Words and z of a neuron's excerpts are those of the samples.

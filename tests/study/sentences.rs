@@ -9,6 +9,7 @@ use neurosieve::study::{self, results::StudyResults};
 use neurosieve::{Activations, Backend};
 
 use super::{data, device, quick};
+use crate::report::prose;
 
 /// Value of the neurons that do not vary.
 const STILL: f32 = 0.375;
@@ -93,4 +94,5 @@ fn two_classes_of_sentences_without_words_make_a_whole_study() {
     let page = report::html::render(&results).expect("a report");
     assert!(page.contains("a sample is more than a word"));
     assert!(!page.contains("words that it fires on"));
+    assert_eq!(prose::of_results(&results), Vec::<String>::new());
 }

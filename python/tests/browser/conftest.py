@@ -6,6 +6,7 @@ Chromium as the system has it, headless, driven by Playwright. Where there is no
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import os
 import shutil
@@ -57,6 +58,13 @@ class Shown:
     def check(self, what: str, *arguments: float) -> Any:
         """What a function of ``checks.js`` finds."""
         return self.page.evaluate(f"(arguments) => {CHECKS.strip()}.{what}(...arguments)", list(arguments))
+
+    def saved(self, button: Any) -> list[list[str]]:
+        """The rows of the CSV file that a button saves."""
+        with self.page.expect_download() as download:
+            button.click()
+        with open(download.value.path(), encoding="utf-8", newline="") as file:
+            return list(csv.reader(file))
 
 
 Opener = Callable[..., Shown]

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import neurosieve as ns
-
 SCREENS = [(width, scheme) for width in (1280, 420) for scheme in ("light", "dark")]
 
 # Another model's results in little time: what is compared is here, the rest of a study is not.
@@ -125,6 +123,32 @@ def test_a_chart_reads_out_every_run(look, three):
     shown.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     said = chart.locator("output").text_content()
     assert all(re.search(rf"run {run} \d+\.\d %", said) for run in (1, 2, 3)), said
+
+
+def test_the_depths_of_salient_neurons_are_read_out_and_saved_as_they_are(look, three):
+    runs = json.loads(three.with_suffix(".json").read_text(encoding="utf-8"))["runs"]
+    depths = []
+    for run in runs:
+        found = next(found for found in run["found"] if found["name"] == "coarse")
+        counts = np.array(found["salient_by_layer"])
+        depths.append((np.arange(len(counts)) / (len(counts) - 1), np.cumsum(counts) / counts.sum()))
+    shown = look(three)
+    chart = shown.page.locator("figure.wide:has(svg.chart)")
+    _, *rows = shown.saved(chart.locator("button.csv"))
+    for at, (depth, share) in enumerate(depths):
+        saved = [row[1:3] for row in rows if row[0] == f"run {at + 1}"]
+        assert np.array_equal(np.array(saved, float), np.column_stack([depth, share]))
+    # In the middle between two layers of the third run the lower one holds.
+    box = chart.locator("svg").bounding_box()
+    left, _, right, _ = map(float, chart.locator("svg").get_attribute("data-plot").split())
+    wide = float(chart.locator("svg").get_attribute("viewBox").split()[2])
+    chart.locator("svg").hover(position={"x": (left + right) / 2 / wide * box["width"], "y": box["height"] / 2})
+    said = chart.locator("output").text_content()
+    assert len(depths[2][0]) == 4 and " 0.5:" in said, said
+    for at, (depth, share) in enumerate(depths):
+        held = share[depth <= 0.5 + 1e-9][-1]
+        assert f"run {at + 1} {held * 100:.1f} %" in said, said
+    assert "(at" not in said
 
 
 @pytest.mark.parametrize("by", ["click", "Enter"])

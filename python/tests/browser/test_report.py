@@ -130,6 +130,22 @@ def test_a_chart_reads_out_what_the_pointer_is_at(look, report):
     assert shown.complaints() == []
 
 
+def test_a_csv_file_has_all_digits_and_runs_nothing(look, report, tmp_path):
+    """A task that is called like a formula has an apostrophe before its name; numbers have none, below zero neither."""
+    strange = tmp_path / "report.html"
+    strange.write_text(report.read_text(encoding="utf-8").replace("coarse", "=1+coarse"), encoding="utf-8")
+    shown = look(strange)
+    head, *rows = shown.saved(shown.page.get_by_role("button", name="CSV of At a glance", exact=True))
+    assert [row[0] for row in rows] == ["fine", "'=1+coarse"]
+    table = shown.page.locator("h2:text('At a glance') + .scroll tbody tr")
+    exact = [row.locator("td").nth(3).get_attribute("data-sort") for row in table.all()]
+    assert [row[head.index("oracle, test")] for row in rows] == exact and all(len(digits) > 5 for digits in exact)
+    head, *rows = shown.saved(shown.page.locator("#task-1 h3:text('Minimal sets, retrained') ~ .csvs button").first)
+    differences = [row[head.index("− oracle, points (95 %), low")] for row in rows]
+    assert min(map(float, differences)) < 0
+    assert shown.complaints() == []
+
+
 def test_on_paper_everything_is_there(look, report):
     shown = look(report)
     assert shown.page.locator("details:not([open])").count() > 0
@@ -140,6 +156,14 @@ def test_on_paper_everything_is_there(look, report):
     assert shown.page.pdf().startswith(b"%PDF")
     assert shown.page.locator("details:not([open])").count() == 0
     assert shown.check("faint") == []
+
+
+def test_on_paper_what_is_closed_is_open_without_scripts_too(look, report):
+    shown = look(report, scripts=False)
+    tables = shown.page.locator("details:not([open]) table").all()
+    assert tables and not any(table.is_visible() for table in tables)
+    shown.page.emulate_media(media="print")
+    assert all(table.is_visible() for table in tables)
 
 
 @pytest.mark.parametrize("width", [1280, 420])

@@ -29,6 +29,17 @@ pub enum Naming {
     Inline,
 }
 
+/// How a line goes from point to point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// Straight, and each point is marked.
+    Marked,
+    /// Straight.
+    Straight,
+    /// Level up to the next point, and from the last to the end of the axis.
+    Steps,
+}
+
 /// One line.
 #[derive(Debug, Clone)]
 pub struct Series {
@@ -40,8 +51,8 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// The lower and upper end of an interval at each point; empty when there are none.
     pub intervals: Vec<[f64; 2]>,
-    /// Whether each point is marked.
-    pub marked: bool,
+    /// How it goes from one to the next.
+    pub course: Course,
 }
 
 /// A line across the drawing, with a band around it where it has an interval.
@@ -248,7 +259,7 @@ impl Chart {
             );
         }
         let mut path = String::new();
-        for (x, y) in self.thinned(&series.points) {
+        for (x, y) in self.drawn(series) {
             let step = if path.is_empty() { 'M' } else { 'L' };
             put(&mut path, format_args!("{step}{x:.1} {y:.1}"));
         }
@@ -260,7 +271,7 @@ impl Chart {
                 HtmlEscape(&series.name)
             ),
         );
-        if series.marked {
+        if series.course == Course::Marked {
             for &(x, y) in &series.points {
                 put(
                     out,
@@ -270,6 +281,18 @@ impl Chart {
                 out.push_str("\"/>");
             }
         }
+    }
+
+    /// Where a line turns, in units of the drawing.
+    fn drawn(&self, series: &Series) -> Vec<(f64, f64)> {
+        if series.course != Course::Steps {
+            return self.thinned(&series.points);
+        }
+        let ends = series.points.iter().skip(1).map(|point| point.0);
+        let ends = ends.chain([self.x.high]);
+        let levels = series.points.iter().zip(ends);
+        let corners = levels.flat_map(|(&(x, y), end)| [(x, y), (end, y)]);
+        self.thinned(&corners.collect::<Vec<_>>())
     }
 
     /// The points in units of the drawing; of those that share six tenths of a unit only the first, lowest, highest and
@@ -310,7 +333,7 @@ impl Chart {
                 let lines: Vec<(&Series, Vec<(f64, f64)>)> = self
                     .series
                     .iter()
-                    .map(|series| (series, self.thinned(&series.points)))
+                    .map(|series| (series, self.drawn(series)))
                     .collect();
                 let rules: Vec<f64> = self.rules.iter().map(|rule| self.py(rule.at)).collect();
                 let room = [LEFT, TOP, right, self.plot_bottom()];

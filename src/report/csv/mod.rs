@@ -30,10 +30,12 @@
 //! | `timings.csv` | step |
 //!
 //! Accuracies are shares and numbers have all their digits; lists of neuron ids are separated by spaces; what does not
-//! exist is an empty field. Words and names are as in the data: quoted where CSV needs it, never changed.
+//! exist is an empty field. Words and names are as in the data, quoted where CSV needs it; an apostrophe stands before those
+//! that a spreadsheet would run as a formula (`=HYPERLINK(…)`, `-LRB-`).
 
 mod certainty;
 mod explored;
+mod formula;
 mod neurons;
 
 use serde::Serialize;
@@ -119,7 +121,7 @@ impl Sheet {
             .writer
             .into_inner()
             .map_err(|e| broken(self.name, e.error()))?;
-        Ok((self.name.to_owned(), bytes))
+        Ok((self.name.to_owned(), formula::without(self.name, bytes)?))
     }
 }
 

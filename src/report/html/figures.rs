@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::values;
-use crate::report::chart::{Axis, Chart, Naming, Rule, Series, Style};
+use crate::report::chart::{Axis, Chart, Course, Naming, Rule, Series, Style};
 use crate::report::format;
 use crate::study::results::{LayerPoint, StudyResults, SweepResult, TaskResults};
 
@@ -119,7 +119,7 @@ pub(super) fn layers(results: &StudyResults, task: &TaskResults) -> Vec<Figure> 
                 .map(|p| (f64::from(p.layer), value(p)))
                 .collect(),
             intervals: Vec::new(),
-            marked: true,
+            course: Course::Marked,
         };
         let mut series = vec![
             line("dev", dashed(2), |p| p.dev_accuracy),
@@ -166,7 +166,7 @@ pub(super) fn lambda_path(task: &TaskResults) -> Vec<Figure> {
             .map(|(at, p)| (p.l1, value(at)))
             .collect(),
         intervals: Vec::new(),
-        marked: true,
+        course: Course::Marked,
     };
     let chart = |title: &str, caption: &str, y: Axis, series: Vec<Series>| {
         let chart = Chart {
@@ -243,7 +243,7 @@ pub(super) fn sweeps(results: &StudyResults, task: &TaskResults) -> Vec<Figure> 
                         .map(|(&k, &accuracy)| (k as f64, accuracy))
                         .collect(),
                     intervals: Vec::new(),
-                    marked: false,
+                    course: Course::Straight,
                 })
                 .collect();
             let rules = vec![oracle_rule(task), majority_rule(task)];
@@ -297,7 +297,7 @@ pub(super) fn ladders(results: &StudyResults, task: &TaskResults) -> Option<Figu
                     style: solid(ranking_colour(task, &set.ranking)),
                     points: Vec::new(),
                     intervals: Vec::new(),
-                    marked: true,
+                    course: Course::Marked,
                 });
                 series.last_mut()?
             }
@@ -383,7 +383,7 @@ pub(super) fn clusters(results: &StudyResults) -> Option<Figure> {
             style: solid(1),
             points,
             intervals: Vec::new(),
-            marked: true,
+            course: Course::Marked,
         }],
         naming: Naming::AtEnd,
     };

@@ -47,8 +47,8 @@ const SCRIPT: &str = concat!(
 /// differ from page to page, and have no hash. The hashes are of what stands between the tags, with the line feed before it;
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-XDu4LZh+FqkPsQSfx3yGLcNw7ICF7wWIufSxDzEgenM='; \
-    style-src-elem 'sha256-EqSQEDcn3b18GV265f8u6vf6f26bf7ZBBefBUKinhFI='; \
+    script-src 'sha256-P9Bm/pMTNmieiAsdfYRnxAAtkjGvucQAx0o8gHkKRGE='; \
+    style-src-elem 'sha256-jxW55o/dj9jB94P6KS44mQ46eFBTKq0/Ps84kouAGnA='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A name and what is to be said about it.

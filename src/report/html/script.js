@@ -51,11 +51,13 @@ function row_text(row, column) { return row.cells[column].textContent; }
 
 // CSV: a button that makes a file of rows, and the rows of a table with all their digits.
 function offer(holder, title, rows) {
+  // A text that a spreadsheet would run as a formula gets an apostrophe, as in tables/*.csv.
+  const formula = (value) => /^[=+\-@\t\r\n＝＋－＠]/.test(value) && /[\p{L}\p{N}]/u.test(value) && !Number.isFinite(Number(value));
   const quoted = (value) => /[",\r\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value;
   const button = make("button", { type: "button", className: "csv", textContent: "CSV", title: "the figures as a CSV file" });
   button.setAttribute("aria-label", "CSV of " + title);
   button.addEventListener("click", () => {
-    const text = rows().map((row) => row.map((value) => quoted(String(value ?? ""))).join(",") + "\r\n").join("");
+    const text = rows().map((row) => row.map((value) => quoted((formula(value ?? "") ? "'" : "") + (value ?? ""))).join(",") + "\r\n").join("");
     const name = [document.getElementById("study").textContent, title].join(" ").replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 120).replace(/-$/, "");
     const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
     make("a", { href, download: name + ".csv" }).click();
@@ -131,13 +133,16 @@ for (const chart of all("svg.chart")) {
   const nearest = (places, to) => places.reduce((best, place, at) => (Math.abs(place - to) < Math.abs(places[best] - to) ? at : best), 0);
   let at = -1;
   const tell = (to) => {
-    const near = places.map((of) => nearest(of, to));
-    const value = lines[0].x[near[0]], place = places[0][near[0]];
-    at = near[0];
+    at = nearest(places[0], to);
+    const value = lines[0].x[at], place = places[0][at];
+    // A value that holds up to the next point is the one at the cursor; of others the nearest is told, and where it is.
+    const last = (of) => Math.max(0, of.findLastIndex((other) => other <= place + 1e-6));
+    const near = places.map((of, n) => (n === 0 ? at : lines[n].held ? last(of) : nearest(of, to)));
+    const far = (n) => !lines[n].held && Math.abs(places[n][near[n]] - place) > 1;
     cursor.classList.add("on");
     cursor.setAttribute("x1", place);
     cursor.setAttribute("x2", place);
-    out.textContent = chart.dataset.of + " " + x.shown(value) + ":  " + lines.map((line, n) => line.name + " " + y.shown(line.y[near[n]]) + (Math.abs(places[n][near[n]] - place) > 1 ? " (at " + x.shown(line.x[near[n]]) + ")" : "")).join(" · ");
+    out.textContent = chart.dataset.of + " " + x.shown(value) + ":  " + lines.map((line, n) => line.name + " " + y.shown(line.y[near[n]]) + (far(n) ? " (at " + x.shown(line.x[near[n]]) + ")" : "")).join(" · ");
   };
   const leave = () => { cursor.classList.remove("on"); out.textContent = ""; };
   chart.addEventListener("pointermove", (event) => {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::report::chart::{Chart, Series};
+use crate::report::chart::{Chart, Course, Series};
 use crate::study::results::SweepResult;
 
 /// A line chart: what its axes are, and its lines.
@@ -25,6 +25,9 @@ enum Line<'a> {
         low: Vec<f64>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         high: Vec<f64>,
+        /// Whether a value holds up to the next point.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        held: bool,
     },
     /// x = 0, 1 …; y is the sum of the steps up to there ÷ `draws` ÷ `of`. A fifth of the bytes of the same as points.
     Counts {
@@ -42,6 +45,7 @@ fn points(series: &Series) -> Line<'_> {
         y: series.points.iter().map(|p| p.1).collect(),
         low: series.intervals.iter().map(|ends| ends[0]).collect(),
         high: series.intervals.iter().map(|ends| ends[1]).collect(),
+        held: series.course == Course::Steps,
     }
 }
 

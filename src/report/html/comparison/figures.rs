@@ -1,7 +1,7 @@
 //! The charts of the comparison: every run has its colour and its shape in all of them.
 
 use super::Task;
-use crate::report::chart::{Axis, Chart, Naming, Scale, Series, Style};
+use crate::report::chart::{Axis, Chart, Course, Naming, Scale, Series, Style};
 use crate::report::html::figures::Figure;
 use crate::study::compare::results::RunTask;
 
@@ -24,7 +24,7 @@ pub(super) fn accuracy(task: &Task<'_>) -> Figure {
             style: style(number),
             points: vec![((number + 1) as f64, run.test_accuracy)],
             intervals: vec![run.test_interval],
-            marked: true,
+            course: Course::Marked,
         })
         .collect();
     let values = task.runs.iter().flat_map(|(_, run)| {
@@ -72,22 +72,12 @@ fn below(run: &RunTask) -> Option<Vec<(f64, f64)>> {
     if all == 0 {
         return None;
     }
-    let mut points: Vec<(f64, f64)> = Vec::new();
     let mut so_far = 0;
-    for (layer, count) in run.salient_by_layer.iter().enumerate() {
-        let depth = layer as f64 / last;
-        // Steps, each a hair wide, so that the read-out has one value at every place.
-        if let Some(&(_, share)) = points.last() {
-            points.push((depth - 0.003, share));
-        }
+    let points = (0_u32..).zip(&run.salient_by_layer).map(|(layer, count)| {
         so_far += count;
-        points.push((depth, so_far as f64 / all as f64));
-    }
-    // A model of one layer has everything there.
-    if points.len() == 1 {
-        points.push((1.0, 1.0));
-    }
-    Some(points)
+        (f64::from(layer) / last, so_far as f64 / all as f64)
+    });
+    Some(points.collect())
 }
 
 /// Where the salient neurons of every run sit.
@@ -99,7 +89,7 @@ pub(super) fn depth(task: &Task<'_>) -> Option<Figure> {
                 style: style(number),
                 points: below(run)?,
                 intervals: Vec::new(),
-                marked: false,
+                course: Course::Steps,
             })
         })
         .collect();
