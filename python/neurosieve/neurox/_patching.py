@@ -75,7 +75,8 @@ def patch(*, solver: Solver | None = None, device: str | int | None = None, gap:
     ``device`` and ``gap`` are the :class:`settings <Settings>` to compute by. Patching twice only changes these.
 
     Code that knows nothing of this package gets what it got before, sooner: without a ``solver`` probes are trained as NeuroX
-    trains them (``adam``). ``solver="exact"`` gives it the optimum of NeuroX's objective instead.
+    trains them (``adam``). ``solver="auto"`` gives probes with a penalty the optimum of NeuroX's
+    objective instead.
     """
     global _done
     if _done is None:
