@@ -295,6 +295,14 @@ pub fn rows_of(
     Ok(start..start + rows)
 }
 
+/// The first of these ids that is not below `count`, or that stands among them twice; `None` where each is one of the
+/// `count` and stands there once.
+pub fn beyond_or_again(ids: &[usize], count: usize) -> Option<usize> {
+    let mut seen = vec![false; count];
+    let wrong = |id: &&usize| **id >= count || std::mem::replace(&mut seen[**id], true);
+    ids.iter().find(wrong).copied()
+}
+
 /// How much a neuron varies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spread {

@@ -28,6 +28,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::bootstrap::Units;
 use super::frozen::Frozen;
 use super::search::{Prober, accuracy, hits, intercept_only};
+use crate::activations::beyond_or_again;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::probe::{Certificate, Fit, Neurons, Problem};
@@ -338,11 +339,11 @@ fn fit_sets(
     let columns = design.as_ref().map_or(&[][..], |design| design.columns());
     let mut places = Vec::with_capacity(sets.len());
     for set in sets {
-        let distinct: HashSet<&usize> = set.neurons.iter().collect();
-        if distinct.len() < set.neurons.len() {
+        let neurons = prober.train.ncols();
+        if let Some(neuron) = beyond_or_again(set.neurons, neurons) {
             return Err(Error::invalid(
                 "set of neurons",
-                format!("{:?} names a neuron twice", set.neurons),
+                format!("it names neuron {neuron} twice, or there are only {neurons}"),
                 "Name every neuron of a set once",
             ));
         }
