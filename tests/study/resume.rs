@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use neurosieve::study::results::StudyResults;
 use neurosieve::study::units::Folder;
@@ -150,6 +151,22 @@ fn another_seed_penalty_or_device_finds_no_unit_and_leaves_none_behind() {
     named.driver = "another".into();
     study::resume(&spec, &Backend::Cpu, named, &other, &mut |_| {}).unwrap();
     assert_eq!(other.found().0, 0);
+}
+
+#[test]
+fn who_looks_whether_a_run_is_at_work_does_not_keep_one_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("lock");
+    std::fs::write(&lock, "").unwrap();
+    let looking = std::fs::File::open(&lock).unwrap();
+    looking.try_lock_shared().unwrap();
+    let looked = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(looking);
+    });
+    let opened = open(folder.path(), false);
+    looked.join().unwrap();
+    assert!(opened.is_ok(), "{opened:?}");
 }
 
 #[test]
