@@ -360,12 +360,19 @@ fn fit_sets(
     }
     // On neurons none of which varies there is nothing to solve.
     let idle = |problem: &&Problem<'_>| problem.neurons == Neurons::These(&[]);
-    let busy: Vec<Problem<'_>> = problems.iter().filter(|p| !idle(p)).copied().collect();
-    let solved = prober.fit(
-        design.as_ref().filter(|_| !busy.is_empty()),
-        &busy,
-        progress,
-    )?;
+    let mut solved = Vec::with_capacity(problems.len());
+    for group in prober.together(&places) {
+        let (from, to) = (group.start * tasks.len(), group.end * tasks.len());
+        let of_group = problems[from..to].iter().filter(|p| !idle(p));
+        let busy: Vec<Problem<'_>> = of_group.copied().collect();
+        solved.extend(prober.fit(
+            design.as_ref().filter(|_| !busy.is_empty()),
+            &busy,
+            &mut |share| {
+                progress((from as f64 + share * (to - from) as f64) / problems.len() as f64);
+            },
+        )?);
+    }
     let mut solved = solved.into_iter();
     let fit = |problem: &Problem<'_>| {
         if idle(&problem) {
