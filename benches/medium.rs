@@ -182,6 +182,7 @@ fn oracle(
         rule: Rule::Accuracy,
         dev_sentences: None,
         keeper: None,
+        streamed: None,
     };
     let penalties = Penalties::Path {
         ratios: vec![0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001],

@@ -1,7 +1,9 @@
 //! Activations: samples × neurons, with the layer and unit of every neuron.
 
+use std::sync::Arc;
+
 use half::{bf16, f16};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{ArcArray2, Array2, ArrayView2};
 
 use crate::error::{Error, Result};
 
@@ -108,7 +110,7 @@ impl LayerMap {
 /// Samples × neurons in f32, row-major, every value finite.
 #[derive(Debug, Clone)]
 pub struct Activations {
-    values: Array2<f32>,
+    values: ArcArray2<f32>,
     layers: LayerMap,
 }
 
@@ -147,7 +149,15 @@ impl Activations {
                 "Every activation must be a finite number: drop that sample or dump it again in a wider format",
             ));
         }
-        Ok(Self { values, layers })
+        Ok(Self {
+            values: values.into_shared(),
+            layers,
+        })
+    }
+
+    /// The same samples for who reads some at a time; they are not copied.
+    pub fn rows(&self) -> Arc<dyn Rows> {
+        Arc::new(self.clone())
     }
 
     /// The matrix, samples × neurons.
@@ -218,7 +228,7 @@ impl Rows for Activations {
     }
 
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        copy_rows(&self.values, start, out, |value| value)
+        copy_rows(self.values.view(), start, out, |value| value)
     }
 }
 
@@ -228,7 +238,7 @@ impl Rows for Array2<f16> {
     }
 
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        copy_rows(self, start, out, f16::to_f32)
+        copy_rows(self.view(), start, out, f16::to_f32)
     }
 
     fn stored(&self) -> Stored {
@@ -236,7 +246,7 @@ impl Rows for Array2<f16> {
     }
 
     fn read_bits(&self, start: usize, out: &mut [u16]) -> Result<()> {
-        copy_rows(self, start, out, f16::to_bits)
+        copy_rows(self.view(), start, out, f16::to_bits)
     }
 }
 
@@ -246,7 +256,7 @@ impl Rows for Array2<bf16> {
     }
 
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        copy_rows(self, start, out, bf16::to_f32)
+        copy_rows(self.view(), start, out, bf16::to_f32)
     }
 
     fn stored(&self) -> Stored {
@@ -254,13 +264,13 @@ impl Rows for Array2<bf16> {
     }
 
     fn read_bits(&self, start: usize, out: &mut [u16]) -> Result<()> {
-        copy_rows(self, start, out, bf16::to_bits)
+        copy_rows(self.view(), start, out, bf16::to_bits)
     }
 }
 
 /// Rows of a matrix at hand, converted.
 fn copy_rows<T: Copy, U>(
-    from: &Array2<T>,
+    from: ArrayView2<'_, T>,
     start: usize,
     out: &mut [U],
     convert: impl Fn(T) -> U,
@@ -293,6 +303,14 @@ pub fn rows_of(
         ));
     }
     Ok(start..start + rows)
+}
+
+/// The first of these ids that is not below `count`, or that stands among them twice; `None` where each is one of the
+/// `count` and stands there once.
+pub fn beyond_or_again(ids: &[usize], count: usize) -> Option<usize> {
+    let mut seen = vec![false; count];
+    let wrong = |id: &&usize| **id >= count || std::mem::replace(&mut seen[**id], true);
+    ids.iter().find(wrong).copied()
 }
 
 /// How much a neuron varies.

@@ -2,6 +2,7 @@
 
 mod certainty;
 mod explored;
+mod memory;
 mod resume;
 mod sentences;
 mod specification;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::search::{Penalties, Prober, Search, Target};
+use super::search::{Need, Penalties, Prober, Search, Target};
 use crate::activations::LayerMap;
 use crate::error::Result;
+use crate::ops::probe::in_flight_bytes;
 
 /// A probe on a layer, or on all layers up to it.
 #[derive(Debug, Clone)]
@@ -119,12 +120,18 @@ pub fn probe_jobs(
     let mut done = 0;
     // Half of what probes may take is for copies of the activations: as much as the activations where that is more.
     let mut prober = prober.clone();
-    prober.params.memory /= 2;
+    prober.params.memory = (prober.params.memory / 2).max(1);
     let copies = prober.params.memory / (4 * prober.train.nrows().max(1) as u64);
     let room = layers.neurons().max(copies as usize);
+    let classes = target.train.present().len();
+    let need = |job: &Job| Need {
+        probe: in_flight_bytes(prober.train.nrows(), width(job), classes),
+        beside: 0,
+    };
     for group in groups(jobs, width, room) {
         let probes = prober.each(
             &group,
+            need,
             |prober, job| probe(prober, *job, layers, target, penalties),
             &mut |at| {
                 done += width(&group[at]);

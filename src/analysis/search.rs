@@ -4,7 +4,10 @@ mod each;
 mod keeper;
 mod sets;
 
+pub use each::Need;
 pub use keeper::{Batch, Keeper};
+
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView2};
 
@@ -12,6 +15,7 @@ use super::bootstrap::Units;
 use super::metrics::sample_losses;
 use super::predictions::{Predictions, predict};
 use super::selection::{LcaTerms, Rule, Score, Scores, lca_terms};
+use crate::activations::Rows;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::Backend;
@@ -43,6 +47,9 @@ pub struct Prober<'a> {
     pub dev_sentences: Option<&'a [u32]>,
     /// What was fitted before, and where to keep what is fitted now.
     pub keeper: Option<&'a dyn Keeper>,
+    /// Train's activations once more, where memory does not hold a standardised copy of them: natively they are standardised
+    /// again for every pass. Fits are the same, bit for bit.
+    pub streamed: Option<Arc<dyn Rows>>,
 }
 
 /// The labels of one task, or of one draw of a control task.
@@ -268,7 +275,12 @@ impl Prober<'_> {
         if !columns.iter().any(varies) {
             return Ok(None);
         }
-        Design::new(self.backend, self.train, self.moments, columns).map(Some)
+        match (&self.streamed, self.backend) {
+            (Some(rows), Backend::Cpu) => {
+                Design::streamed(Arc::clone(rows), self.moments, columns).map(Some)
+            }
+            _ => Design::new(self.backend, self.train, self.moments, columns).map(Some),
+        }
     }
 
     /// Fits problems that share one choice of neurons, in one batch.

@@ -28,6 +28,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::bootstrap::Units;
 use super::frozen::Frozen;
 use super::search::{Prober, accuracy, hits, intercept_only};
+use crate::activations::beyond_or_again;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::probe::{Certificate, Fit, Neurons, Problem};
@@ -338,11 +339,11 @@ fn fit_sets(
     let columns = design.as_ref().map_or(&[][..], |design| design.columns());
     let mut places = Vec::with_capacity(sets.len());
     for set in sets {
-        let distinct: HashSet<&usize> = set.neurons.iter().collect();
-        if distinct.len() < set.neurons.len() {
+        let neurons = prober.train.ncols();
+        if let Some(neuron) = beyond_or_again(set.neurons, neurons) {
             return Err(Error::invalid(
                 "set of neurons",
-                format!("{:?} names a neuron twice", set.neurons),
+                format!("it names neuron {neuron} twice, or there are only {neurons}"),
                 "Name every neuron of a set once",
             ));
         }
@@ -359,12 +360,19 @@ fn fit_sets(
     }
     // On neurons none of which varies there is nothing to solve.
     let idle = |problem: &&Problem<'_>| problem.neurons == Neurons::These(&[]);
-    let busy: Vec<Problem<'_>> = problems.iter().filter(|p| !idle(p)).copied().collect();
-    let solved = prober.fit(
-        design.as_ref().filter(|_| !busy.is_empty()),
-        &busy,
-        progress,
-    )?;
+    let mut solved = Vec::with_capacity(problems.len());
+    for group in prober.together(&places) {
+        let (from, to) = (group.start * tasks.len(), group.end * tasks.len());
+        let of_group = problems[from..to].iter().filter(|p| !idle(p));
+        let busy: Vec<Problem<'_>> = of_group.copied().collect();
+        solved.extend(prober.fit(
+            design.as_ref().filter(|_| !busy.is_empty()),
+            &busy,
+            &mut |share| {
+                progress((from as f64 + share * (to - from) as f64) / problems.len() as f64);
+            },
+        )?);
+    }
     let mut solved = solved.into_iter();
     let fit = |problem: &Problem<'_>| {
         if idle(&problem) {

@@ -19,7 +19,7 @@ use crate::study::pairs::{ClusterJob, cluster};
 
 /// Cluster neurons by their correlations; one representative stands for each cluster.
 ///
-/// All pairs are needed for average and complete linkage. Where they do not fit --memory the clusters are the connected
+/// All pairs are needed for average and complete linkage. Where they do not fit --max-memory the clusters are the connected
 /// components of the near pairs (single linkage), and the result says so.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -41,8 +41,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "absolute")]
     distance: DistanceName,
     /// Memory for pairs (12 bytes each), and as much again for samples in flight
-    #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
-    memory: u64,
+    #[arg(long, visible_alias = "memory", value_name = "GIB", default_value = "2", value_parser = gibibytes)]
+    max_memory: u64,
     /// How exact r has to be: the fastest kernel that is so exact is taken, as measured on the device
     #[arg(long, value_enum, value_name = "CLASS", default_value = "f32")]
     precision: PrecisionName,
@@ -82,7 +82,12 @@ enum DistanceName {
     Signed,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+pub(super) fn run(
+    arguments: &Arguments,
+    open: device::Open<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
     let job = ClusterJob {
         data: arguments.data.clone(),
         options: ReadOptions {
@@ -99,11 +104,12 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         },
         thresholds: arguments.threshold.clone(),
         precision: arguments.precision.into(),
-        memory: arguments.memory,
+        memory: arguments.max_memory,
     };
     let file = Destination::new(&arguments.output, &["json"])?;
     file.spare(&job.inputs())?;
     let (backend, device) = device::choose_as(
+        open,
         &arguments.device,
         arguments.validate,
         arguments.max_device_memory,

@@ -50,8 +50,8 @@ pub(super) struct Arguments {
     seed: u64,
     /// Memory for samples and sums in flight, and as much for the pairs that are kept; samples that do not fit are read again
     /// for every part of the matrix
-    #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
-    memory: u64,
+    #[arg(long, visible_alias = "memory", value_name = "GIB", default_value = "2", value_parser = gibibytes)]
+    max_memory: u64,
     /// How exact r has to be: the fastest kernel that is so exact is taken, as measured on the device
     #[arg(long, value_enum, value_name = "CLASS", default_value = "f32")]
     precision: PrecisionName,
@@ -91,7 +91,12 @@ fn parse_threshold(text: &str) -> std::result::Result<f32, String> {
     }
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+pub(super) fn run(
+    arguments: &Arguments,
+    open: device::Open<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
     let job = CorrelateJob {
         data: arguments.data.clone(),
         cross: arguments.cross.clone(),
@@ -109,7 +114,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         }),
         seed: arguments.seed,
         precision: arguments.precision.into(),
-        memory: arguments.memory,
+        memory: arguments.max_memory,
     };
     // Whatever can fail fails before the work starts.
     let file = Destination::new(&arguments.output, &["npy", "safetensors"])?;
@@ -123,6 +128,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         ));
     }
     let (backend, device) = device::choose_as(
+        open,
         &arguments.device,
         arguments.validate,
         arguments.max_device_memory,

@@ -8,9 +8,16 @@ use crate::gpu::{self, AdapterReport, Choice, Gpu, Validated};
 use crate::ops::{Backend, Fleet};
 use crate::study::results::DeviceUsed;
 
+/// What opens the device that is asked for: [`gpu::choose`], but in tests of devices that compute wrongly.
+pub(super) type Open<'a> = &'a dyn Fn(&str) -> Result<Choice>;
+
 /// Opens the device that was asked for.
 pub(crate) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
-    Ok(match gpu::choose(asked)? {
+    named(gpu::choose(asked)?)
+}
+
+fn named(chosen: Choice) -> Result<(Backend, DeviceUsed)> {
+    Ok(match chosen {
         Choice::Cpu { reason } => (
             Backend::Cpu,
             DeviceUsed {
@@ -48,17 +55,18 @@ pub(crate) fn choose(asked: &str) -> Result<(Backend, DeviceUsed)> {
     })
 }
 
-/// As [`choose`]; where it is `validated` everything that the device computes is computed natively as well, and buffers of each
+/// As [`choose`], by `open`; where it is `validated` everything that the device computes is computed natively as well, and buffers of each
 /// GPU take no more than `memory` bytes, where that is given.
 ///
 /// # Errors
 /// As [`choose`]; when there is nothing to validate.
 pub(super) fn choose_as(
+    open: Open<'_>,
     asked: &str,
     validated: bool,
     memory: Option<u64>,
 ) -> Result<(Backend, DeviceUsed)> {
-    let (backend, device) = choose(asked)?;
+    let (backend, device) = named(open(asked)?)?;
     let within = |gpu: &Gpu| memory.map_or_else(|| gpu.clone(), |bytes| gpu.with_memory(bytes));
     let backend = match backend {
         Backend::Cpu => Backend::Cpu,

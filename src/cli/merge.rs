@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::output::{OutputFolder, gibibytes};
 use super::progress::Bar;
-use super::{device, stopping, study};
+use super::{device, memory, stopping, study};
 use crate::error::{Error, Result};
 use crate::study::Spec;
 use crate::study::shard;
@@ -38,12 +38,21 @@ pub(super) struct Arguments {
     /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     max_device_memory: Option<u64>,
+    /// Memory of the host that may be taken, all in all; what is planned to take more is refused. No result depends on it
+    /// [default: on Linux 80 % of what is free]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_memory: Option<u64>,
     /// Print results.json to stdout instead of a table
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+pub(super) fn run(
+    arguments: &Arguments,
+    open: device::Open<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
     let spec = Spec::read(&arguments.spec)?;
     let shards = Shards::find(&arguments.shards)?;
     shards.of(&spec)?;
@@ -57,12 +66,13 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         Folder::open(&folder.path().join(UNITS), true, stopping::heed())?.reading(shards.folders());
     folder.tidy()?;
     let (backend, device) =
-        device::choose_as(&arguments.device, false, arguments.max_device_memory)?;
+        device::choose_as(open, &arguments.device, false, arguments.max_device_memory)?;
+    let room = memory::room(&spec, &backend, arguments.max_memory)?;
     let mut bar = Bar::new();
     let finished = shard::merge(
         &spec,
         (&backend, device),
-        &units,
+        (&units, room),
         &shards,
         &mut |progress| {
             bar.show_fits(progress, units.fits());

@@ -14,6 +14,7 @@ mod init;
 mod inspect;
 mod list;
 mod manual;
+mod memory;
 mod merge;
 mod output;
 mod plan;
@@ -34,6 +35,7 @@ use clap::{Parser, Subcommand};
 
 use crate::data::PartFiles;
 use crate::error::{Error, Result};
+use crate::gpu::{self, Choice};
 use crate::study::spec::layers_units;
 
 /// A neuron-probing study of a language model as one fast, reproducible job on any GPU or CPU.
@@ -86,6 +88,17 @@ pub fn main(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
+    main_on(&gpu::choose, arguments, out, err)
+}
+
+/// As [`main`]; the device that studies, probes, pairs and sweeps ask for is what `open` gives. For tests of what becomes of one
+/// that computes wrongly.
+pub fn main_on(
+    open: &dyn Fn(&str) -> Result<Choice>,
+    arguments: impl Iterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(usage) => {
@@ -96,13 +109,13 @@ pub fn main(
     };
     let done = match &arguments.command {
         Command::Init(arguments) => init::run(arguments, out),
-        Command::Study(arguments) => study::run(arguments, out, err),
-        Command::Merge(arguments) => merge::run(arguments, out, err),
-        Command::Probe(arguments) => probe::run(arguments, out, err),
-        Command::Correlate(arguments) => correlate::run(arguments, out, err),
-        Command::Cluster(arguments) => cluster::run(arguments, out, err),
+        Command::Study(arguments) => study::run(arguments, open, out, err),
+        Command::Merge(arguments) => merge::run(arguments, open, out, err),
+        Command::Probe(arguments) => probe::run(arguments, open, out, err),
+        Command::Correlate(arguments) => correlate::run(arguments, open, out, err),
+        Command::Cluster(arguments) => cluster::run(arguments, open, out, err),
         Command::Rank(arguments) => rank::run(arguments, out),
-        Command::Sweep(arguments) => sweep::run(arguments, out, err),
+        Command::Sweep(arguments) => sweep::run(arguments, open, out, err),
         Command::Concepts(arguments) => concepts::run(arguments, out),
         Command::Compare(arguments) => compare::run(arguments, out),
         Command::Report(arguments) => report::run(arguments, out),

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{device, report, say, say_json};
+use super::{memory, report, say, say_json};
 use crate::error::Result;
+use crate::ops::Backend;
 use crate::report::format::count;
+use crate::study::memory::Limit;
 use crate::study::plan::{EACH, PASSES, Plan, RATE};
 use crate::study::results::DeviceUsed;
 use crate::study::units::Folder;
@@ -31,12 +33,11 @@ struct Document {
 pub(super) fn show(
     spec: &Spec,
     folder: &Path,
-    (asked, validated, memory): (&str, bool, Option<u64>),
+    ((backend, device), limit): ((Backend, DeviceUsed), Option<Limit>),
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let (backend, device) = device::choose_as(asked, validated, memory)?;
-    let plan = study::plan(spec, &backend)?;
+    let plan = study::plan(spec, &backend, limit, memory::process())?;
     let document = Document {
         earlier_seconds: earlier(folder, &plan, &device),
         units_there: Folder::units_in(&folder.join(UNITS)),
@@ -121,13 +122,27 @@ fn steps(text: &mut String, plan: &Plan) -> std::fmt::Result {
 /// Memory, time, and what is there already.
 fn costs(text: &mut String, document: &Document, folder: &Path) -> std::fmt::Result {
     let plan = &document.plan;
+    let host = &plan.host;
+    write!(
+        text,
+        "\n  memory: about {} on the host, at most {}",
+        bytes(host.expected),
+        bytes(host.most)
+    )?;
+    match host.allowed {
+        Some(allowed) => writeln!(text, " of the {} that are allowed", bytes(allowed))?,
+        None => writeln!(text)?,
+    }
     writeln!(
         text,
-        "\n  memory: at most {} on the host",
-        bytes(plan.host_bytes)
+        "          activations {}, correlations {}, standardised copy {}; with nothing side by side at most {}",
+        bytes(host.data),
+        bytes(host.correlations),
+        bytes(host.standardised),
+        bytes(host.least)
     )?;
     if let Some(device) = plan.device_bytes {
-        writeln!(text, "          about {} on the GPU", bytes(device))?;
+        writeln!(text, "          at most {} on the GPU", bytes(device))?;
     }
     match (document.earlier_seconds, plan.estimated_seconds) {
         (Some(seconds), _) => writeln!(

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::output::Destination;
+use super::output::{Destination, gibibytes};
 use super::progress::Bar;
-use super::{answer, parse_layers_units, part};
+use super::{answer, memory, parse_layers_units, part};
 use crate::data::ReadOptions;
 use crate::error::Result;
 use crate::report::json;
@@ -65,6 +65,10 @@ pub(super) struct Arguments {
     /// Layers × units, such as 7x384, where the file does not say
     #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
     layers_units: Option<(usize, usize)>,
+    /// Memory of the host that may be taken, all in all; what is planned to take more is refused. No result depends on it
+    /// [default: on Linux 80 % of what is free]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_memory: Option<u64>,
     /// Print the JSON document to stdout instead of a summary
     #[arg(long)]
     json: bool,
@@ -100,6 +104,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         select: arguments.select as usize,
         l2: arguments.l2,
         seed: arguments.seed,
+        memory: memory::allowed(arguments.max_memory),
     };
     let file = Destination::new(&arguments.output, &["json"])?;
     let inputs = std::iter::once(&job.data.activations)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::{OutputFolder, gibibytes};
 use super::progress::Bar;
-use super::{device, plan, say, say_json, stopping};
+use super::{device, memory, plan, say, say_json, stopping};
 use crate::error::Result;
 use crate::report;
 use crate::study::results::{Combined, StudyResults, TaskResults};
@@ -36,6 +36,10 @@ pub(super) struct Arguments {
     /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     max_device_memory: Option<u64>,
+    /// Memory of the host that the study may take, all in all; what is planned to take more is refused. No result depends on it
+    /// [default: on Linux 80 % of what is free]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_memory: Option<u64>,
     /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from
     /// the native path, and the exit code is 3. Takes the native path's time beside the device's
     #[arg(long)]
@@ -56,18 +60,31 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+pub(super) fn run(
+    arguments: &Arguments,
+    open: device::Open<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
     let spec = Spec::read(&arguments.spec)?;
     if arguments.dry_run {
-        let device = (
-            &*arguments.device,
+        let chosen = device::choose_as(
+            open,
+            &arguments.device,
             arguments.validate,
             arguments.max_device_memory,
+        )?;
+        let limit = memory::limit(arguments.max_memory);
+        return plan::show(
+            &spec,
+            &arguments.output,
+            (chosen, limit),
+            arguments.json,
+            out,
         );
-        return plan::show(&spec, &arguments.output, device, arguments.json, out);
     }
     if let Some(shard) = arguments.shard {
-        return share(&spec, shard, arguments, out, err);
+        return share(&spec, shard, (arguments, open), out, err);
     }
     // Whatever can fail fails before the work starts.
     let folder = OutputFolder::open(&arguments.output)?;
@@ -75,12 +92,14 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
     let units = Folder::open(&folder.path().join(UNITS), arguments.resume, stopped)?;
     folder.tidy()?;
     let (backend, device) = device::choose_as(
+        open,
         &arguments.device,
         arguments.validate,
         arguments.max_device_memory,
     )?;
+    let room = memory::room(&spec, &backend, arguments.max_memory)?;
     let mut bar = Bar::new();
-    let finished = study::resume(&spec, &backend, device, &units, &mut |progress| {
+    let finished = study::resume(&spec, &backend, device, (&units, room), &mut |progress| {
         bar.show_fits(progress, units.fits());
     });
     bar.clear();
@@ -144,7 +163,7 @@ pub(super) fn tell(
 fn share(
     spec: &Spec,
     shard: Shard,
-    arguments: &Arguments,
+    (arguments, open): (&Arguments, device::Open<'_>),
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<()> {
@@ -157,13 +176,15 @@ fn share(
         .reading(others.collect());
     folder.tidy()?;
     let (backend, device) = device::choose_as(
+        open,
         &arguments.device,
         arguments.validate,
         arguments.max_device_memory,
     )?;
+    let room = memory::room(spec, &backend, arguments.max_memory)?;
     let mut bar = Bar::new();
     let chosen = (&backend, device);
-    let finished = shard::share(spec, chosen, &units, shard, &mut |progress| {
+    let finished = shard::share(spec, chosen, (&units, room), shard, &mut |progress| {
         bar.show_fits(progress, units.fits());
     });
     bar.clear();

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::output::{Destination, gibibytes};
 use super::progress::Bar;
-use super::{answer, device, parse_layers_units, part};
+use super::{answer, device, memory, parse_layers_units, part};
 use crate::data::ReadOptions;
 use crate::error::Result;
 use crate::report::json;
@@ -88,6 +88,10 @@ pub(super) struct Arguments {
     /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     max_device_memory: Option<u64>,
+    /// Memory of the host that may be taken, all in all; what is planned to take more is refused. No result depends on it
+    /// [default: on Linux 80 % of what is free]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_memory: Option<u64>,
     /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from
     /// the native path, and the exit code is 3. Takes the native path's time beside the device's
     #[arg(long)]
@@ -105,7 +109,12 @@ enum AblationName {
     Zero,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+pub(super) fn run(
+    arguments: &Arguments,
+    open: device::Open<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
     let job = job(arguments);
     // Whatever can fail fails before the work starts.
     let file = Destination::new(&arguments.output, &["json"])?;
@@ -117,10 +126,15 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Writ
         .chain(&job.mean_from);
     file.spare(&inputs.collect::<Vec<_>>())?;
     let (backend, device) = device::choose_as(
+        open,
         &arguments.device,
         arguments.validate,
         arguments.max_device_memory,
     )?;
+    let job = SweepJob {
+        memory: memory::allowed(arguments.max_memory),
+        ..job
+    };
     let mut bar = Bar::new();
     let finished = sweep(&job, &backend, device, &mut |progress| bar.show(progress));
     bar.clear();
@@ -164,6 +178,7 @@ fn job(arguments: &Arguments) -> SweepJob {
         masks: arguments.masks.clone(),
         mean_from: arguments.mean_from.clone(),
         per_class: arguments.per_class,
+        memory: None,
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`compare`] | studies beside each other |
 //! | [`units`] | what a run that was stopped need not compute again |
 //! | [`plan`](plan()) | what a run would do, before it does |
+//! | [`memory`] | what a run takes of the host, and how that is divided |
 //! | [`shard`] | one study on several machines |
 //! | [`results`] | what a study finds, in the form of `results.json` |
 
@@ -29,6 +30,7 @@ mod judge;
 mod judged_sets;
 mod layers;
 mod load;
+pub mod memory;
 pub mod pairs;
 pub mod plan;
 pub mod probe;

@@ -17,14 +17,14 @@
 use serde::Serialize;
 
 use super::load::outline;
+use super::memory::{self, Host, Limit};
 use super::sets::{NEIGHBOURS, size_search};
 use super::spec::{RankingSpec, Spec};
 use crate::analysis::layers::{Job, jobs};
 use crate::analysis::minimal_set::{Ladder, RUNGS, SizeSearch};
 use crate::data::Outline;
 use crate::error::Result;
-use crate::ops::probe::{Params, in_flight_bytes};
-use crate::ops::{Backend, correlation};
+use crate::ops::Backend;
 
 /// Passes over the activations that a fit is assumed to take, a path's warm starts counted in.
 pub const PASSES: f64 = 15.0;
@@ -64,10 +64,9 @@ pub struct Plan {
     pub pass_flop: f64,
     /// FLOP of the correlations of all pairs.
     pub correlation_flop: f64,
-    /// Bytes on the host at most: activations of all parts, the correlations with the distances of their dendrogram, and the
-    /// probes in flight.
-    pub host_bytes: u64,
-    /// Bytes on the GPU, about: the activations of train and the largest blocks of work in flight. None natively.
+    /// Bytes on the host.
+    pub host: Host,
+    /// Bytes that buffers of a GPU take at their peak, at most. None natively.
     pub device_bytes: Option<u64>,
     /// Seconds, estimated from assumed rates; none on a GPU.
     pub estimated_seconds: Option<f64>,
@@ -88,10 +87,13 @@ pub struct Step {
 
 /// What a run of this specification would do on `backend`.
 ///
+/// `limit` and `process` are as for [`memory::divide`].
+///
 /// # Errors
-/// When the data cannot be opened, or their headers and labels are contradictory.
-pub fn plan(spec: &Spec, backend: &Backend) -> Result<Plan> {
+/// When the data cannot be opened, their headers and labels are contradictory, or the host has not enough memory.
+pub fn plan(spec: &Spec, backend: &Backend, limit: Option<Limit>, process: u64) -> Result<Plan> {
     let data = outline(spec)?;
+    let (host, _) = memory::of_outline(spec, &data, backend, limit, process)?;
     let neurons = data.layers.neurons();
     let steps = Counter { spec, data: &data }.steps();
     let fits = steps.iter().map(|step| step.fits).sum();
@@ -113,38 +115,11 @@ pub fn plan(spec: &Spec, backend: &Backend) -> Result<Plan> {
         fits,
         pass_flop,
         correlation_flop,
-        host_bytes: host_bytes(spec, &data),
-        device_bytes: backend
-            .gpu()
-            .map(|gpu| 4 * (data.samples[0] * neurons) as u64 + 4 * gpu.binding_bytes()),
+        host,
+        device_bytes: backend.gpu().map(|gpu| memory::device(spec, &data, gpu)),
         estimated_seconds: backend.gpu().is_none().then_some(seconds),
         tasks: data.tasks.into_iter().zip(data.classes).collect(),
     })
-}
-
-/// The parts of a run that hold the most at once.
-fn host_bytes(spec: &Spec, data: &Outline) -> u64 {
-    let (train, neurons) = (data.samples[0], data.layers.neurons());
-    let samples: usize = data.samples.iter().sum();
-    let activations = 4 * (samples * neurons) as u64;
-    let pairs = (neurons * neurons.saturating_sub(1) / 2) as u64;
-    // f32 for as long as the run, f64 while they are clustered.
-    let (correlations, distances) = (4 * pairs, 8 * pairs);
-    let computing = correlation::bytes(train, neurons) - correlations;
-    let largest = (data.classes.iter())
-        .map(|&classes| in_flight_bytes(train, neurons, classes))
-        .max()
-        .unwrap_or(0);
-    // All tasks go along their paths together, or a task's layers, or its resamples.
-    let at_once = (data.classes.len().max(data.layers.layers().len()))
-        .max(spec.minimal_set.bootstrap)
-        .max(spec.control.draws);
-    let params = Params::default();
-    // A single probe is solved whatever it takes.
-    let solver = (at_once as u64 * largest).min(params.memory.max(largest));
-    // A copy of train's neurons that vary, standardised.
-    let probes = 4 * (train * neurons) as u64 + solver;
-    activations + correlations + probes.max(distances).max(computing)
 }
 
 /// Counts fits.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::clock::Clock;
 use super::load::load;
+use super::memory::Room;
 use super::records::Tally;
 use super::results::{ClusterCut, DeviceUsed, Redundancy, SCHEMA_VERSION, StudyResults, Timing};
 use super::spec::{ProbeSpec, SolverSpec, Spec};
@@ -20,7 +21,7 @@ use crate::analysis::selectivity::{self, ControlTask, Words, control_probes};
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::ops::Backend;
-use crate::ops::correlation::Correlation;
+use crate::ops::correlation::{Computed, Correlation, Side};
 use crate::ops::moments::{self, Moments};
 use crate::ops::probe::{Params, PenaltyScale, Solver, Stop};
 use crate::split::Dataset;
@@ -38,11 +39,12 @@ pub fn run(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
-    read_and_run(spec, (backend, device), None, observer, |_, _| Ok(()))
+    let kept = (None, Room::default());
+    read_and_run(spec, (backend, device), kept, observer, |_, _| Ok(()))
 }
 
 /// As [`run`], with units: those that are in the folder are not computed again, and those that are computed are kept there.
-/// The results have the same bits. Whoever keeps the results [finishes](Folder::finish) the folder.
+/// The results have the same bits, whatever room there is. Whoever keeps the results [finishes](Folder::finish) the folder.
 ///
 /// # Errors
 /// As [`run`]; when a unit cannot be written, or [`Error::Interrupted`](crate::Error::Interrupted).
@@ -50,18 +52,19 @@ pub fn resume(
     spec: &Spec,
     backend: &Backend,
     device: DeviceUsed,
-    folder: &Folder,
+    (folder, room): (&Folder, Room),
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
     let any = |_: &Dataset, _: &DeviceUsed| Ok(());
-    read_and_run(spec, (backend, device), Some(folder), observer, any)
+    let kept = (Some(folder), room);
+    read_and_run(spec, (backend, device), kept, observer, any)
 }
 
 /// `check` may refuse the data.
 pub(super) fn read_and_run(
     spec: &Spec,
     (backend, device): (&Backend, DeviceUsed),
-    folder: Option<&Folder>,
+    kept: (Option<&Folder>, Room),
     observer: &mut dyn FnMut(&Progress<'_>),
     check: impl FnOnce(&Dataset, &DeviceUsed) -> Result<()>,
 ) -> Result<StudyResults> {
@@ -72,7 +75,7 @@ pub(super) fn read_and_run(
         step: "read".into(),
         seconds: started.elapsed().as_secs_f64(),
     };
-    let mut results = on_data(spec, &data, (backend, device), folder, observer)?;
+    let mut results = on_data(spec, &data, (backend, device), kept, observer)?;
     results.timings.insert(0, read);
     Ok(results)
 }
@@ -88,14 +91,15 @@ pub fn run_on(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
-    on_data(spec, data, (backend, device), None, observer)
+    let kept = (None, Room::default());
+    on_data(spec, data, (backend, device), kept, observer)
 }
 
 fn on_data(
     spec: &Spec,
     data: &Dataset,
     (backend, device): (&Backend, DeviceUsed),
-    folder: Option<&Folder>,
+    (folder, room): (Option<&Folder>, Room),
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
     let mut clock = Clock::new(COMMON_STEPS + task::STEPS * data.tasks().len(), observer);
@@ -107,12 +111,11 @@ fn on_data(
     let summary = survey::summarise(spec, data, &moments);
     clock.step("correlation");
     let units = folder.map(|folder| Units::new(folder, train.view(), &moments, (backend, &device)));
-    let (correlation, computed) =
-        survey::correlations(&spec.clusters, backend, train, &moments, units.as_ref())?;
+    let common = common(spec, data, backend, &moments, (units.as_ref(), room));
+    let (correlation, computed) = common.correlations(units.as_ref())?;
     clock.step("clusters");
     let clustering = survey::clustering(&spec.clusters, &correlation, computed);
     let (clusters, redundancy, alike) = clusters(spec, data, &correlation)?;
-    let common = common(spec, data, backend, &moments, units.as_ref());
     clock.step("probes on all neurons");
     let oracles = common.oracles(&mut |done| clock.fraction(done))?;
     clock.step("control tasks");
@@ -189,26 +192,31 @@ pub(super) fn common<'a>(
     data: &'a Dataset,
     backend: &'a Backend,
     moments: &'a Moments,
-    units: Option<&'a Units<'a>>,
+    (units, room): (Option<&'a Units<'a>>, Room),
 ) -> Common<'a> {
-    let dev = data.dev();
+    let (train, dev) = (data.train(), data.dev());
     let prober = Prober {
         backend,
         moments,
-        train: data.train().activations.view(),
+        train: train.activations.view(),
         dev: dev.activations.view(),
-        params: params(&spec.probe, spec.seed),
+        params: Params {
+            memory: room.solver,
+            ..params(&spec.probe, spec.seed)
+        },
         rule: spec.probe.rule,
         dev_sentences: dev.tokens.as_ref().map(|t| t.sentences.as_slice()),
         keeper: units.map(|units| units as &dyn Keeper),
+        streamed: room.streamed.then(|| train.activations.rows()),
     };
     let mut control_prober = prober.clone();
     control_prober.params.stop = Stop::Gap(spec.control.relative_gap);
     Common {
         spec,
         tasks: data.tasks(),
-        train: data.train(),
+        train,
         dev,
+        correlating: room.correlating,
         penalties: penalties(&spec.probe),
         prober,
         control_prober,
@@ -279,6 +287,20 @@ fn of_train(controls: &[Vec<ControlTask>]) -> Vec<Vec<&Labels>> {
 }
 
 impl Common<'_> {
+    /// Correlations of all pairs of neurons of train.
+    pub(super) fn correlations(
+        &self,
+        units: Option<&Units<'_>>,
+    ) -> Result<(Correlation, Computed)> {
+        let (backend, moments) = (self.prober.backend, self.prober.moments);
+        let side = Side {
+            rows: &self.train.activations,
+            moments,
+        };
+        let spec = &self.spec.clusters;
+        survey::correlations(spec, (backend, self.correlating), side, units)
+    }
+
     /// The probes on all neurons of every task.
     fn oracles(&self, progress: &mut dyn FnMut(f64)) -> Result<Vec<Search>> {
         let targets: Vec<_> = (0..self.tasks.len())

@@ -10,12 +10,13 @@ use crate::analysis::combined::{self, Base, Plan};
 use crate::analysis::frozen::Frozen;
 use crate::analysis::layers::required;
 use crate::analysis::minimal_set::{Ladder, Prefixes, SizeSearch, smallest};
-use crate::analysis::search::{Penalties, Prober, Search, Target};
+use crate::analysis::search::{Need, Penalties, Prober, Search, Target};
 use crate::analysis::selectivity::{NeuronSet, control_probes_of_sets};
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments::Spread;
+use crate::ops::probe::in_flight_bytes;
 
 /// Penalties on either side of the chosen one that a smaller set of neurons tries.
 pub(super) const NEIGHBOURS: usize = 1;
@@ -191,6 +192,7 @@ impl Pipeline<'_, '_> {
             let mut done = 0;
             each.extend(self.prober.each(
                 some,
+                |&place| self.need(cumulative[place].layer),
                 |prober, &place| {
                     let upto = cumulative[place].layer;
                     self.upto(prober, upto, &self.spec.thresholds, correlation)
@@ -222,6 +224,19 @@ impl Pipeline<'_, '_> {
             }));
         }
         Ok(found)
+    }
+
+    /// What the layers up to one need: r of their neurons and the distances of their dendrogram, the standardised neurons, and a
+    /// copy of some of them.
+    fn need(&self, layer: u32) -> Need {
+        let neurons = self.map.columns(layer).end as u64;
+        let (samples, classes) = (self.prober.train.nrows(), self.goal.target.train);
+        let copies = if self.prober.streamed.is_some() { 0 } else { 2 };
+        Need {
+            probe: in_flight_bytes(samples, neurons as usize, classes.present().len()),
+            beside: 12 * (neurons * neurons.saturating_sub(1) / 2)
+                + copies * 4 * samples as u64 * neurons,
+        }
     }
 
     /// The selected places among the cumulative layers, ascending, each once: several δ often select the same layer.

@@ -4,7 +4,6 @@ use super::fingerprint;
 use super::results::{ClusterCut, Clustering, DataSummary, PairCount, Parts, SizeBin};
 use super::spec::{ClusterSpec, DistanceSpec, LinkageSpec, Spec};
 use super::units::Units;
-use crate::activations::Activations;
 use crate::analysis::redundancy::{self, Dendrogram, Distance, Linkage};
 use crate::error::Result;
 use crate::ops::Backend;
@@ -72,31 +71,26 @@ pub(super) fn distance(spec: &ClusterSpec) -> Distance {
     }
 }
 
-/// Correlations of all pairs of neurons of train, as exact as the specification asks for.
+/// Correlations of all pairs of neurons, as exact as the specification asks for, with so many bytes in flight.
 ///
 /// # Errors
 /// As [`packed`].
 pub(super) fn correlations(
     spec: &ClusterSpec,
-    backend: &Backend,
-    train: &Activations,
-    moments: &Moments,
+    (backend, memory): (&Backend, u64),
+    side: Side<'_>,
     units: Option<&Units<'_>>,
 ) -> Result<(Correlation, Computed)> {
     let params = Params {
-        memory: u64::MAX,
+        memory,
         precision: spec.precision,
         ..Params::default()
-    };
-    let side = Side {
-        rows: train,
-        moments,
     };
     let compute = || packed(backend, side, &params);
     // Which kernel computes them on a GPU is measured there, and its bits are not those of another one.
     match units.filter(|_| backend.gpu().is_none()) {
         None => compute(),
-        Some(units) => units.correlations((moments.mean.len(), spec.precision), compute),
+        Some(units) => units.correlations((side.moments.mean.len(), spec.precision), compute),
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Common<'a> {
     pub prober: Prober<'a>,
     /// The same for control tasks.
     pub control_prober: Prober<'a>,
+    /// Bytes for samples and sums while pairs are correlated.
+    pub correlating: u64,
 }
 
 /// Which neurons say the same, on train.

@@ -4,6 +4,7 @@
 //! - `bench`         measurements: one document, lists, two files beside each other
 //! - `compare`       what two studies have in common
 //! - `concepts`      words, concepts and classes of neurons
+//! - `memory`        how much of the host's memory a command may take
 //! - `pairs`         correlations and clusters: files, flags, folders of shards
 //! - `plan`          what a study would do
 //! - `probe`         one probe: its files, what each flag changes
@@ -26,6 +27,7 @@ mod concepts;
 mod init;
 mod kill;
 mod manual;
+mod memory;
 mod pairs;
 mod plan;
 mod probe;

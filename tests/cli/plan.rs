@@ -116,7 +116,8 @@ fn people_read_steps_memory_and_time_and_bad_data_are_found_before_the_run() {
         "colour (2 classes); words are not known: no control tasks",
         "probes on all neurons",
         "at most",
-        "memory: at most",
+        "memory: about",
+        "with nothing side by side at most",
         "an estimate",
     ] {
         assert!(said.contains(part), "\"{part}\" is not in: {said}");

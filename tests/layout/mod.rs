@@ -230,6 +230,7 @@ const READ_HOME: &[&str] = &[
     "src/study/spec/",
     "src/cli/report.rs",
     "src/cli/bench.rs",
+    "src/cli/memory.rs",
     "src/bench/system.rs",
     "src/gpu/tuning.rs",
     "src/study/units/",

@@ -41,6 +41,7 @@ pub(super) fn prober() -> Prober<'static> {
         rule: Rule::Accuracy,
         dev_sentences: None,
         keeper: None,
+        streamed: None,
     }
 }
 

@@ -387,6 +387,7 @@ fn sets_in_one_batch_are_what_each_is_alone_and_few_neurons_remember_less() {
         rule: Rule::Accuracy,
         dev_sentences: None,
         keeper: None,
+        streamed: None,
     };
     let all: Vec<usize> = (0..19).collect();
     let few: Vec<usize> = (12..18).rev().collect();

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use neurosieve::study::memory::Room;
 use neurosieve::study::results::StudyResults;
 use neurosieve::study::units::Folder;
 use neurosieve::study::{self, Spec};
@@ -17,9 +19,20 @@ fn open(path: &Path, resume: bool) -> Result<Folder> {
     Folder::open(path, resume, &GOES_ON)
 }
 
+/// A folder, and no limit of memory.
+fn unbounded(folder: &Folder) -> (&Folder, Room) {
+    (folder, Room::default())
+}
+
 /// A run in a folder; how many units it found, of how many.
 fn run(spec: &Spec, folder: &Folder) -> Result<(String, (usize, usize))> {
-    let results = study::resume(spec, &Backend::Cpu, device("cpu"), folder, &mut |_| {})?;
+    let results = study::resume(
+        spec,
+        &Backend::Cpu,
+        device("cpu"),
+        unbounded(folder),
+        &mut |_| {},
+    )?;
     Ok((document(&results), folder.found()))
 }
 
@@ -148,8 +161,24 @@ fn another_seed_penalty_or_device_finds_no_unit_and_leaves_none_behind() {
     let other = open(folder.path(), true).unwrap();
     let mut named = device("cpu");
     named.driver = "another".into();
-    study::resume(&spec, &Backend::Cpu, named, &other, &mut |_| {}).unwrap();
+    study::resume(&spec, &Backend::Cpu, named, unbounded(&other), &mut |_| {}).unwrap();
     assert_eq!(other.found().0, 0);
+}
+
+#[test]
+fn who_looks_whether_a_run_is_at_work_does_not_keep_one_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("lock");
+    std::fs::write(&lock, "").unwrap();
+    let looking = std::fs::File::open(&lock).unwrap();
+    looking.try_lock_shared().unwrap();
+    let looked = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(looking);
+    });
+    let opened = open(folder.path(), false);
+    looked.join().unwrap();
+    assert!(opened.is_ok(), "{opened:?}");
 }
 
 #[test]
@@ -160,10 +189,16 @@ fn one_run_at_a_time_has_the_folder_and_a_run_that_is_stopped_keeps_what_it_did(
     let refused = open(folder.path(), true).unwrap_err().to_string();
     assert!(refused.contains("another run"), "{refused}");
     let mut heard = 0;
-    let stopped = study::resume(&quick(), &Backend::Cpu, device("cpu"), &first, &mut |_| {
-        heard += 1;
-        STOPPED.store(heard > 40, Ordering::Relaxed);
-    });
+    let stopped = study::resume(
+        &quick(),
+        &Backend::Cpu,
+        device("cpu"),
+        unbounded(&first),
+        &mut |_| {
+            heard += 1;
+            STOPPED.store(heard > 40, Ordering::Relaxed);
+        },
+    );
     let Err(Error::Interrupted { kept }) = stopped else {
         panic!("it went on after {heard} steps");
     };

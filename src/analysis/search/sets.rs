@@ -1,15 +1,17 @@
 //! The same search on several sets of neurons at once.
 
+use std::ops::Range;
+
 use super::{NO_SIGNAL, Penalties, Prober, Search, Target};
 use crate::error::Result;
 use crate::ops::probe::{self, Design, Neurons, Problem};
 
-/// Bytes that the copies of several sets' activations may take at once.
-const SETS_AT_ONCE: usize = 256 << 20;
+/// Bytes that the copies of several sets' activations may take at once, where probes may take so much.
+const SETS_AT_ONCE: u64 = 256 << 20;
 
 impl Prober<'_> {
-    /// As [`Prober::search`] for several sets of neurons of one task. As many as fit into 256 MiB are one batch, each at
-    /// shares of its own λ_max; what comes of a set depends on that set alone.
+    /// As [`Prober::search`] for several sets of neurons of one task. As many as fit into 256 MiB, or into half of
+    /// what probes may take where that is less, are one batch, each at shares of its own λ_max; what comes of a set depends on that set alone.
     ///
     /// # Errors
     /// As [`Prober::search`]; when no neuron of a set varies.
@@ -35,22 +37,33 @@ impl Prober<'_> {
             .map(|set| set.iter().filter_map(place).collect())
             .collect();
         let mut searches = Vec::with_capacity(sets.len());
-        let mut first = 0;
-        while first < sets.len() {
-            let mut values = 0;
-            let mut after = first;
-            while after < sets.len() && (after == first || 4 * values < SETS_AT_ONCE) {
-                values += places[after].len() * design.samples();
-                after += 1;
-            }
-            let batch = (&sets[first..after], &places[first..after]);
+        for group in self.together(&places) {
+            let batch = (&sets[group.clone()], &places[group.clone()]);
             let heard = &mut |share: f64| {
-                progress((first as f64 + share * (after - first) as f64) / sets.len() as f64);
+                progress((group.start as f64 + share * group.len() as f64) / sets.len() as f64);
             };
             searches.extend(self.search_batch(&design, batch, target, penalties, heard)?);
-            first = after;
         }
         Ok(searches)
+    }
+
+    /// Which sets, one after the other, are one batch: as many as their copies of train fit for, and at least one.
+    pub(in crate::analysis) fn together(&self, sets: &[Vec<usize>]) -> Vec<Range<usize>> {
+        let room = SETS_AT_ONCE.min(self.params.memory / 2);
+        let copy = |set: &Vec<usize>| 4 * (set.len() * self.train.nrows()) as u64;
+        let mut groups: Vec<Range<usize>> = Vec::new();
+        let mut taken = 0;
+        for (at, set) in sets.iter().enumerate() {
+            match groups.last_mut() {
+                Some(group) if taken + copy(set) <= room => group.end = at + 1,
+                _ => {
+                    groups.push(at..at + 1);
+                    taken = 0;
+                }
+            }
+            taken += copy(set);
+        }
+        groups
     }
 
     /// Sets of neurons with their places in the design.

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use super::list::NumberList;
 use super::output::{Destination, gibibytes};
 use super::progress::Bar;
-use super::{device, parse_layers_units, part, say};
+use super::{device, memory, parse_layers_units, part, say};
 use crate::analysis::search::Penalties;
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
@@ -56,6 +56,10 @@ pub(super) struct Arguments {
     /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     max_device_memory: Option<u64>,
+    /// Memory of the host that may be taken, all in all; what is planned to take more is refused. No result depends on it
+    /// [default: on Linux 80 % of what is free]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    max_memory: Option<u64>,
     /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from
     /// the native path, and the exit code is 3. Takes the native path's time beside the device's
     #[arg(long)]
@@ -237,16 +241,26 @@ fn parse_stop(text: &str) -> std::result::Result<Stop, String> {
     }
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+pub(super) fn run(
+    arguments: &Arguments,
+    open: device::Open<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
     let job = job(arguments)?;
     // Whatever can fail fails before the work starts.
     let file = Destination::new(&arguments.output, &["safetensors"])?;
     file.spare(&inputs(&job))?;
     let (backend, device) = device::choose_as(
+        open,
         &arguments.device,
         arguments.validate,
         arguments.max_device_memory,
     )?;
+    let job = Job {
+        memory: memory::allowed(arguments.max_memory),
+        ..job
+    };
     let mut bar = Bar::new();
     let finished = run_job(&job, &backend, device, &mut |progress| bar.show(progress));
     bar.clear();
@@ -336,6 +350,7 @@ fn job(arguments: &Arguments) -> Result<Job> {
         },
         label_shuffles: beyond.label_shuffles.map_or(0, |number| number as usize),
         description_length: beyond.description_length,
+        memory: None,
     })
 }
 

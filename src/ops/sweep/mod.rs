@@ -20,6 +20,7 @@ mod plan;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::partial::{Groups, Partial};
+use crate::activations::beyond_or_again;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::labels::Labels;
@@ -240,17 +241,14 @@ fn check(x: ArrayView2<'_, f32>, labels: &Labels, params: &Params<'_>) -> Result
     partial(params).check("sweep", x, labels)?;
     let neurons = x.ncols();
     for (at, ordering) in params.orderings.iter().enumerate() {
-        let mut seen = vec![false; neurons];
-        for &neuron in ordering {
-            if neuron >= neurons || std::mem::replace(&mut seen[neuron], true) {
-                return Err(Error::invalid(
-                    "sweep",
-                    format!(
-                        "ordering {at} lists neuron {neuron} twice, or there are only {neurons} neurons"
-                    ),
-                    "List distinct neurons from 0 to one less than their number",
-                ));
-            }
+        if let Some(neuron) = beyond_or_again(ordering, neurons) {
+            return Err(Error::invalid(
+                "sweep",
+                format!(
+                    "ordering {at} lists neuron {neuron} twice, or there are only {neurons} neurons"
+                ),
+                "List distinct neurons from 0 to one less than their number",
+            ));
         }
     }
     Ok(())

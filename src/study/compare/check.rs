@@ -1,5 +1,6 @@
 //! What is taken for granted of results that were read, which anybody may have changed.
 
+use crate::activations::beyond_or_again;
 use crate::error::{Error, Result};
 use crate::study::results::{StudyResults, TaskResults};
 
@@ -49,11 +50,7 @@ fn contradiction(task: &TaskResults, neurons: usize, layers: usize) -> Option<St
     if rows.flatten().any(|count| *count > neurons) {
         return Some(format!("a layer has more salient neurons than {neurons}"));
     }
-    let once = |ids: &[usize]| {
-        let mut seen = vec![false; neurons];
-        ids.iter()
-            .all(|&id| id < neurons && !std::mem::replace(&mut seen[id], true))
-    };
+    let once = |ids: &[usize]| beyond_or_again(ids, neurons).is_none();
     for (name, ranking) in &task.rankings {
         if ranking.order.len() != neurons || !once(&ranking.order) {
             return Some(format!("its ordering {name} is not of {neurons} neurons"));

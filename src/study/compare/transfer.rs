@@ -303,6 +303,7 @@ impl Other<'_> {
             rule: self.spec.probe.rule,
             dev_sentences: dev.tokens.as_ref().map(|tokens| &*tokens.sentences),
             keeper: None,
+            streamed: None,
         };
         let penalties = run::penalties(&self.spec.probe).around(chosen, NEIGHBOURS);
         let own = &second.rankings[&set.ranking].order[..set.size];

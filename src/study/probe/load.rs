@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::ops::probe::balanced_weights;
 use crate::split::{Split, Tokens, check_parts};
+use crate::study::memory;
 
 /// What is to be predicted.
 #[derive(Debug)]
@@ -30,6 +31,19 @@ pub(super) struct Loaded {
     pub train: Part,
     pub dev: Option<Part>,
     pub test: Option<Part>,
+}
+
+/// What the activations leave of the host's memory, where it is bounded: from the files' headers.
+///
+/// # Errors
+/// When they do not fit.
+pub(super) fn room(job: &Job) -> Result<Option<u64>> {
+    let Some(allowed) = job.memory else {
+        return Ok(None);
+    };
+    let parts = std::iter::once(&job.train).chain(&job.dev).chain(&job.test);
+    let taken = memory::activations(&memory::shapes(parts, &job.options)?);
+    allowed.left(taken, "activations of all files").map(Some)
 }
 
 pub(super) fn load(job: &Job) -> Result<Loaded> {

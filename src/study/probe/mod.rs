@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use self::load::{Labelled, Loaded, Part};
 pub use self::results::ProbeResults;
 use super::clock::Clock;
+use super::memory::Allowed;
 use super::results::DeviceUsed;
 use super::{Progress, stream};
 use crate::activations::{LayerMap, Spread};
@@ -28,7 +29,7 @@ use crate::data::{PartFiles, ReadOptions};
 use crate::error::{Error, Result};
 use crate::ops::Backend;
 use crate::ops::moments::{Moments, moments};
-use crate::ops::probe::{Fit, Norm, Params, Plan, Response, adam};
+use crate::ops::probe::{Fit, Norm, Params, Plan, Response, adam, in_flight_bytes};
 
 /// Which neurons the probe sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,8 @@ pub struct Job {
     pub label_shuffles: usize,
     /// Whether to code train's labels.
     pub description_length: bool,
+    /// What it may take of the host's memory; the parameters' own bound where nothing is said.
+    pub memory: Option<Allowed>,
 }
 
 /// Which control tasks to set the probe.
@@ -122,9 +125,14 @@ pub fn run(
     let steps = STEPS + usize::from(others) + usize::from(job.description_length);
     let mut clock = Clock::new(steps, observer);
     clock.step("read");
+    let left = load::room(job)?;
     let data = load::load(job)?;
     let train = &data.train.activations;
     let columns = columns(&job.chosen, train.layers())?;
+    let job = &Job {
+        params: within(job, &data, columns.len(), left)?,
+        ..job.clone()
+    };
     let weights = load::weights(job, &data.train)?;
     let drawn = controls::prepare(job, &data)?;
     let portions = code::prepare(job, &data)?;
@@ -166,6 +174,30 @@ pub fn run(
         fit: tuned.fit,
         scale: scale(&moments),
         mean: moments.mean,
+    })
+}
+
+/// The parameters with what the standardised neurons leave of the host's memory.
+fn within(job: &Job, data: &Loaded, neurons: usize, left: Option<u64>) -> Result<Params> {
+    let params = job.params.clone();
+    let (Some(left), Some(allowed)) = (left, job.memory) else {
+        return Ok(params);
+    };
+    let samples = data.train.activations.samples();
+    let classes = match &data.train.labels {
+        Labelled::Classes(labels) => labels.present().len(),
+        Labelled::Values(_) => 2,
+    };
+    let copy = 4 * (samples * neurons) as u64;
+    let least = copy + in_flight_bytes(samples, neurons, classes);
+    if least > left {
+        let held = allowed.limit.bytes - allowed.process - left;
+        let holds = "activations, their standardised copy and one problem";
+        allowed.left(held + least, holds)?;
+    }
+    Ok(Params {
+        memory: left - copy,
+        ..params
     })
 }
 

@@ -13,6 +13,7 @@ pub use self::greedy::{SelectionResult, StepResult};
 pub use self::method::Method;
 use super::clock::Clock;
 use super::curves::record;
+use super::memory::{self, Allowed};
 use super::results::{RankingResult, Timing};
 use super::{Progress, stream};
 use crate::activations::Activations;
@@ -52,6 +53,8 @@ pub struct RankJob {
     pub l2: f64,
     /// Seed of the random ordering.
     pub seed: u64,
+    /// What it may take of the host's memory, where that is bounded.
+    pub memory: Option<Allowed>,
 }
 
 /// The document of `neurosieve rank`.
@@ -103,6 +106,24 @@ pub struct AgreementResult {
     pub spearman: Option<f64>,
 }
 
+/// Refuses what memory does not hold: from the files' headers.
+fn check_memory(job: &RankJob) -> Result<()> {
+    let Some(allowed) = job.memory else {
+        return Ok(());
+    };
+    let parts = std::iter::once(&job.data).chain(&job.dev);
+    let shapes = memory::shapes(parts, &job.options)?;
+    let mut taken = memory::activations(&shapes);
+    let (samples, neurons) = shapes[0];
+    // Values in order, with their samples, by each thread; forward selection has the neurons standardised.
+    taken += 16 * samples * rayon::current_num_threads() as u64;
+    if job.methods.contains(&Method::Forward) {
+        taken += 4 * samples * neurons;
+    }
+    let holds = "activations of all files and what the methods make of them";
+    allowed.left(taken, holds).map(drop)
+}
+
 /// Reads the data and orders the neurons.
 ///
 /// # Errors
@@ -111,6 +132,7 @@ pub fn rank(job: &RankJob, observer: &mut dyn FnMut(&Progress<'_>)) -> Result<Ra
     let greedy = job.methods.iter().filter(|method| method.is_greedy());
     let mut clock = Clock::new(3 + greedy.count(), observer);
     clock.step("read");
+    check_memory(job)?;
     let Loaded {
         task,
         x,

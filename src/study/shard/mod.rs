@@ -19,6 +19,7 @@ use std::str::FromStr;
 use super::choices::{ChosenLayer, ChosenSet, Rankings};
 use super::clock::Clock;
 use super::examine::Asked;
+use super::memory::Room;
 use super::records::Tally;
 use super::results::DeviceUsed;
 use super::sets::{self, Goal, Pipeline, size_search};
@@ -26,7 +27,7 @@ use super::spec::Spec;
 use super::task::Common;
 use super::units::shards::{Record, Shards};
 use super::units::{Folder, Units};
-use super::{Progress, layers, run, survey};
+use super::{Progress, layers, run};
 use crate::analysis::frozen::Frozen;
 use crate::analysis::layers::{Job, LayerProbe, jobs, probe_jobs};
 use crate::analysis::search::Search;
@@ -108,7 +109,7 @@ impl FromStr for Shard {
 pub fn share(
     spec: &Spec,
     (backend, device): (&Backend, DeviceUsed),
-    folder: &Folder,
+    (folder, room): (&Folder, Room),
     shard: Shard,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Record> {
@@ -128,7 +129,7 @@ pub fn share(
         .map(|draws| draws.iter().map(|draw| &draw.train).collect())
         .collect();
     let mut worker = Worker {
-        common: run::common(spec, &data, backend, &moments, Some(&units)),
+        common: run::common(spec, &data, backend, &moments, (Some(&units), room)),
         draws: &labels,
         units: &units,
         correlation: OnceCell::new(),
@@ -146,14 +147,14 @@ pub fn share(
 pub fn merge(
     spec: &Spec,
     (backend, device): (&Backend, DeviceUsed),
-    folder: &Folder,
+    (folder, room): (&Folder, Room),
     shards: &Shards,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
     run::read_and_run(
         spec,
         (backend, device),
-        Some(folder),
+        (Some(folder), room),
         observer,
         |data, device| shards.fit(data, device),
     )
@@ -429,11 +430,7 @@ impl Worker<'_, '_> {
         if let Some(known) = self.correlation.get() {
             return Ok(known);
         }
-        let (spec, prober) = (&self.common.spec.clusters, &self.common.prober);
-        let train = &self.common.train.activations;
-        let backend = prober.backend;
-        let (found, _) =
-            survey::correlations(spec, backend, train, prober.moments, Some(self.units))?;
+        let (found, _) = self.common.correlations(Some(self.units))?;
         Ok(self.correlation.get_or_init(|| found))
     }
 }

@@ -12,6 +12,7 @@ use self::results::{
     SCHEMA_VERSION, Smallest, Summary, SweepResults,
 };
 use super::clock::Clock;
+use super::memory::{self, Allowed};
 use super::results::DeviceUsed;
 use super::spec::AblationSpec;
 use super::{Progress, stream};
@@ -63,6 +64,8 @@ pub struct SweepJob {
     pub mean_from: Option<PathBuf>,
     /// Whether each class is counted.
     pub per_class: bool,
+    /// What it may take of the host's memory, where that is bounded.
+    pub memory: Option<Allowed>,
 }
 
 /// Reads everything and counts what is right.
@@ -77,6 +80,10 @@ pub fn sweep(
 ) -> Result<SweepResults> {
     let mut clock = Clock::new(3, observer);
     clock.step("read");
+    if let Some(allowed) = job.memory {
+        let shapes = memory::shapes([&job.data], &job.options)?;
+        allowed.left(memory::activations(&shapes), "activations of the file")?;
+    }
     let wanted: Vec<String> = job.task.iter().cloned().collect();
     let (mut tasks, mut splits) = data::read_splits(&[&job.data], &wanted, &job.options)?;
     let (task, mut split) = (tasks.remove(0), splits.remove(0));

@@ -19,6 +19,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ndarray::ArrayView2;
 
@@ -32,6 +34,10 @@ use crate::ops::probe::{Fit, Neurons, Params, Problem, Response};
 
 /// The file that is there as long as a run has not come to its end.
 const UNFINISHED: &str = "unfinished";
+
+/// How long a lock is waited for, and how long until it is tried again.
+const PATIENCE: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The folder of a run's units, which this process alone has.
 #[derive(Debug)]
@@ -56,6 +62,18 @@ pub struct Folder {
     parts: AtomicUsize,
 }
 
+/// Locks a file, and tries again for a second while it is locked: whoever looks whether a run is at work (`merge`, and shards
+/// beside it) holds the lock for that instant.
+fn patiently(file: &File) -> std::result::Result<(), TryLockError> {
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => thread::sleep(AGAIN),
+            tried => return tried,
+        }
+    }
+}
+
 impl Folder {
     /// Opens the folder, or makes it. Without `resume` what is in it is removed, but not units of a run that did not come to
     /// its end. `stopped` is heeded before every unit.
@@ -66,7 +84,7 @@ impl Folder {
         fs::create_dir_all(path).map_err(|source| Error::io("create", path, source))?;
         let lock = path.join("lock");
         let file = File::create(&lock).map_err(|source| Error::io("create", &lock, source))?;
-        match file.try_lock() {
+        match patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::invalid(

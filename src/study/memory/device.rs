@@ -1,0 +1,65 @@
+//! What buffers of a GPU take at the peak of a study, at most: what operations put there, by the sizes that they pad to. Without
+//! minimal sets it is what they take, within 10 % (`tests/study/memory.rs`); how many neurons these have is not known before.
+
+use crate::data::Outline;
+use crate::gpu::Gpu;
+use crate::ops::sweep;
+use crate::study::spec::Spec;
+
+use super::{TRANSFER, drawn, near, path};
+
+/// What samples and neurons are padded to.
+const PAD: u64 = 128;
+
+/// Columns of one product at most, and what they are padded to.
+const COLUMNS: (u64, u64) = (512, 16);
+
+/// Partial gradients of a block.
+const SLICES: u64 = 8;
+
+/// Samples whose sums stay on the device.
+const PLANE: u64 = 65_536;
+
+/// The largest step's bytes.
+pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
+    let (n, d) = (data.samples[0] as u64, data.layers.neurons() as u64);
+    let columns = |classes: usize| if classes == 2 { 1 } else { classes as u64 };
+    let all: u64 = data.classes.iter().map(|&classes| columns(classes)).sum();
+    let widest = data.classes.iter().copied().max().unwrap_or(2);
+    let (own, path) = (columns(widest), path(spec) as u64);
+    let [resamples, random] = drawn(spec);
+    let together = (path * all).max(own * (spec.control.draws.max(resamples) as u64));
+    let whole = on_device(n, d, together);
+    let near = near(spec, false) as u64;
+    let of_sets = random as u64 * on_device(n, d, near * own);
+    // Copies of so many sets are one batch, and one set is in any case.
+    let of_sets = of_sets.min(TRANSFER.max(whole));
+    correlations(n, d, gpu.binding_bytes())
+        .max(whole)
+        .max(of_sets)
+        .max(sweeps(spec, data, widest))
+}
+
+/// Standardised samples, the right factor of a product of so many columns, and its result.
+fn on_device(samples: u64, neurons: u64, columns: u64) -> u64 {
+    let (n, d) = (samples.next_multiple_of(PAD), neurons.next_multiple_of(PAD));
+    let width = columns.min(COLUMNS.0).next_multiple_of(COLUMNS.1);
+    let rows = n.min((TRANSFER / (4 * d)).next_multiple_of(PAD));
+    4 * (n * d + width * (d.max(rows) + rows.max(SLICES * d)))
+}
+
+/// Samples as they are and centred, and tiles of sums.
+fn correlations(samples: u64, neurons: u64, binding: u64) -> u64 {
+    let d = neurons.next_multiple_of(PAD);
+    let rows = samples.min(PLANE).min(binding / (4 * d));
+    let tiles = d / PAD * (d / PAD + 1) / 2;
+    8 * rows * d + (4 * tiles * PAD * PAD).min(binding)
+}
+
+/// Every ordering from both ends, and the random ones.
+fn sweeps(spec: &Spec, data: &Outline, classes: usize) -> u64 {
+    let neurons = data.layers.neurons();
+    let orderings = 2 * spec.minimal_set.rankings.len() + spec.sweep.random_draws;
+    let points = orderings * neurons;
+    sweep::bytes(data.samples[2], neurons, classes, points)
+}
