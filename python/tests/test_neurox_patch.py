@@ -113,8 +113,9 @@ def test_code_that_is_patched_is_trained_as_neurox_trains(sample):
     assert (trained() == exact).all(), "who imports the functions gets the optimum"
     with neurosieve.neurox.patch():
         assert (trained() == adam).all() and (adam != exact).any()
-    with neurosieve.neurox.patch(solver="exact"):
-        assert (trained() == exact).all()
+    for how in ({"solver": "exact"}, {"gap": settings.gap}):
+        with neurosieve.neurox.patch(**how):
+            assert (trained() == exact).all()
 
 
 def test_an_imported_neurox_gets_the_functions_and_gives_them_back(installed):

@@ -307,7 +307,7 @@ pub struct NeuronSet<'a> {
 
 /// The probes of each draw of a control task, whose labels of train are `draws`, on each of several sets of neurons: those of
 /// a set together, at the penalty of its own probe: few neurons have less room to learn words by heart. As [`control_probes`]
-/// for many sets; all that is one batch. They are frozen, to be judged on test when the last choice was made.
+/// for many sets, in batches of sets. They are frozen, to be judged on test when the last choice was made.
 ///
 /// # Errors
 /// When a neuron does not exist or is twice in a set; as [`crate::ops::probe::fit`].

@@ -61,13 +61,13 @@ pub(super) fn run(
     }
     let folder = OutputFolder::open(&arguments.output)?;
     apart(&folder, &shards)?;
+    let (backend, device) =
+        device::choose_as(open, &arguments.device, false, arguments.max_device_memory)?;
+    let room = memory::room(&spec, &backend, arguments.max_memory)?;
     // What an earlier merge computed is as good as what a shard did.
     let units =
         Folder::open(&folder.path().join(UNITS), true, stopping::heed())?.reading(shards.folders());
     folder.tidy()?;
-    let (backend, device) =
-        device::choose_as(open, &arguments.device, false, arguments.max_device_memory)?;
-    let room = memory::room(&spec, &backend, arguments.max_memory)?;
     let mut bar = Bar::new();
     let finished = shard::merge(
         &spec,

@@ -142,7 +142,7 @@ fn costs(text: &mut String, document: &Document, folder: &Path) -> std::fmt::Res
         bytes(host.least)
     )?;
     if let Some(device) = plan.device_bytes {
-        writeln!(text, "          at most {} on the GPU", bytes(device))?;
+        writeln!(text, "          about {} on the GPU", bytes(device))?;
     }
     match (document.earlier_seconds, plan.estimated_seconds) {
         (Some(seconds), _) => writeln!(

@@ -65,8 +65,8 @@ pub(super) struct Arguments {
     /// Layers × units, such as 7x384, where the file does not say
     #[arg(long, value_name = "LxU", value_parser = parse_layers_units)]
     layers_units: Option<(usize, usize)>,
-    /// Memory of the host that may be taken, all in all; what is planned to take more is refused. No result depends on it
-    /// [default: on Linux 80 % of what is free]
+    /// Memory of the host that may be taken; files that would take more are refused before they are read. No result depends on
+    /// it [default: on Linux 80 % of what is free]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     max_memory: Option<u64>,
     /// Print the JSON document to stdout instead of a summary

@@ -88,9 +88,6 @@ pub(super) fn run(
     }
     // Whatever can fail fails before the work starts.
     let folder = OutputFolder::open(&arguments.output)?;
-    let stopped = stopping::heed();
-    let units = Folder::open(&folder.path().join(UNITS), arguments.resume, stopped)?;
-    folder.tidy()?;
     let (backend, device) = device::choose_as(
         open,
         &arguments.device,
@@ -98,6 +95,9 @@ pub(super) fn run(
         arguments.max_device_memory,
     )?;
     let room = memory::room(&spec, &backend, arguments.max_memory)?;
+    let stopped = stopping::heed();
+    let units = Folder::open(&folder.path().join(UNITS), arguments.resume, stopped)?;
+    folder.tidy()?;
     let mut bar = Bar::new();
     let finished = study::resume(&spec, &backend, device, (&units, room), &mut |progress| {
         bar.show_fits(progress, units.fits());
@@ -169,12 +169,6 @@ fn share(
 ) -> Result<()> {
     let all = &arguments.output;
     let folder = OutputFolder::open(&all.join(shard.folder()))?;
-    let stopped = stopping::heed();
-    let others = shard.all().filter(|other| *other != shard);
-    let others = others.map(|other| all.join(other.folder()).join(UNITS));
-    let units = Folder::open(&folder.path().join(UNITS), arguments.resume, stopped)?
-        .reading(others.collect());
-    folder.tidy()?;
     let (backend, device) = device::choose_as(
         open,
         &arguments.device,
@@ -182,6 +176,12 @@ fn share(
         arguments.max_device_memory,
     )?;
     let room = memory::room(spec, &backend, arguments.max_memory)?;
+    let stopped = stopping::heed();
+    let others = shard.all().filter(|other| *other != shard);
+    let others = others.map(|other| all.join(other.folder()).join(UNITS));
+    let units = Folder::open(&folder.path().join(UNITS), arguments.resume, stopped)?
+        .reading(others.collect());
+    folder.tidy()?;
     let mut bar = Bar::new();
     let chosen = (&backend, device);
     let finished = shard::share(spec, chosen, (&units, room), shard, &mut |progress| {
@@ -268,11 +268,22 @@ fn summarise(text: &mut String, task: &TaskResults) {
         text,
         format_args!("  {:<30} {:>7} {:>9} {:>9}", "", "neurons", "dev", "test"),
     );
-    for (name, neurons, dev, test) in rows(task) {
-        let (dev, test) = (percent(dev), percent(test));
+    let rows = rows(task);
+    for row in &rows {
+        let (dev, test) = (percent(row.dev), percent(row.test));
+        let mark = if row.suffices { "" } else { "  ✗" };
         line(
             text,
-            format_args!("  {name:<30} {neurons:>7} {dev:>9} {test:>9}"),
+            format_args!(
+                "  {:<30} {:>7} {dev:>9} {test:>9}{mark}",
+                row.name, row.neurons
+            ),
+        );
+    }
+    if rows.iter().any(|row| !row.suffices) {
+        line(
+            text,
+            format_args!("  ✗ loses more on dev than was allowed: the search ended without a set"),
         );
     }
     if let Some(control) = &task.control {
@@ -291,33 +302,40 @@ fn summarise(text: &mut String, task: &TaskResults) {
 }
 
 /// What was probed, with its neurons and its accuracy on dev and test.
-fn rows(task: &TaskResults) -> Vec<(String, usize, f64, f64)> {
+struct Row {
+    name: String,
+    neurons: usize,
+    dev: f64,
+    test: f64,
+    /// Whether dev's loss is no more than was allowed.
+    suffices: bool,
+}
+
+fn rows(task: &TaskResults) -> Vec<Row> {
+    let row = |name: String, neurons, [dev, test]: [f64; 2], delta| Row {
+        name,
+        neurons,
+        dev,
+        test,
+        suffices: task.suffices(dev, delta),
+    };
     let oracle = &task.oracle;
-    let mut rows = vec![(
-        "oracle (neurons in use)".to_owned(),
-        oracle.neurons_used,
-        oracle.dev_accuracy,
-        oracle.test_accuracy,
-    )];
+    let name = "oracle (neurons in use)".to_owned();
+    let accuracies = [oracle.dev_accuracy, oracle.test_accuracy];
+    let mut rows = vec![row(name, oracle.neurons_used, accuracies, 0.0)];
     rows.extend(task.layer_selection.iter().map(|chosen| {
-        (
-            format!(
-                "layers up to {}, loss {}",
-                chosen.layer,
-                percent(chosen.delta)
-            ),
-            chosen.neurons,
-            chosen.dev_accuracy,
-            chosen.test_accuracy,
-        )
+        let name = format!(
+            "layers up to {}, loss {}",
+            chosen.layer,
+            percent(chosen.delta)
+        );
+        let accuracies = [chosen.dev_accuracy, chosen.test_accuracy];
+        row(name, chosen.neurons, accuracies, chosen.delta)
     }));
     rows.extend(task.minimal_sets.iter().map(|set| {
-        (
-            format!("{}, loss {}", set.ranking, percent(set.delta)),
-            set.size,
-            set.dev_accuracy,
-            set.test_accuracy,
-        )
+        let name = format!("{}, loss {}", set.ranking, percent(set.delta));
+        let accuracies = [set.dev_accuracy, set.test_accuracy];
+        row(name, set.size, accuracies, set.delta)
     }));
     for (at, set) in task.combined.iter().enumerate() {
         // Several losses often select the same layer.
@@ -325,12 +343,9 @@ fn rows(task: &TaskResults) -> Vec<(String, usize, f64, f64)> {
             other.layer == set.layer && other.threshold.total_cmp(&set.threshold).is_eq()
         };
         if !task.combined[..at].iter().any(same) {
-            rows.push((
-                format!("layers up to {}, clusters at {}", set.layer, set.threshold),
-                set.size,
-                set.dev_accuracy,
-                set.test_accuracy,
-            ));
+            let name = format!("layers up to {}, clusters at {}", set.layer, set.threshold);
+            let accuracies = [set.dev_accuracy, set.test_accuracy];
+            rows.push(row(name, set.size, accuracies, set.set_delta));
         }
     }
     rows

@@ -88,8 +88,8 @@ pub(super) struct Arguments {
     /// Memory of each GPU that its buffers may take; what cannot do with so much runs natively [default: what the device has]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     max_device_memory: Option<u64>,
-    /// Memory of the host that may be taken, all in all; what is planned to take more is refused. No result depends on it
-    /// [default: on Linux 80 % of what is free]
+    /// Memory of the host that may be taken; activations that would take more are refused before they are read. No result
+    /// depends on it [default: on Linux 80 % of what is free]
     #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     max_memory: Option<u64>,
     /// Compute everything natively as well and compare it by each operation's tolerance; what is further apart is taken from

@@ -209,6 +209,13 @@ pub struct TaskResults {
     pub salient: Salient,
 }
 
+impl TaskResults {
+    /// Whether an accuracy on dev stays within `delta` of the oracle's; a search may end without reaching it.
+    pub fn suffices(&self, dev_accuracy: f64, delta: f64) -> bool {
+        dev_accuracy >= self.oracle.dev_accuracy * (1.0 - delta) - 1e-9
+    }
+}
+
 /// One class.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClassSummary {

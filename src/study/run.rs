@@ -39,7 +39,7 @@ pub fn run(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
-    let kept = (None, Room::default());
+    let kept = (None, Room::enough(backend));
     read_and_run(spec, (backend, device), kept, observer, |_, _| Ok(()))
 }
 
@@ -91,7 +91,7 @@ pub fn run_on(
     device: DeviceUsed,
     observer: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<StudyResults> {
-    let kept = (None, Room::default());
+    let kept = (None, Room::enough(backend));
     on_data(spec, data, (backend, device), kept, observer)
 }
 

@@ -175,6 +175,28 @@ fn on_a_terminal(line: &str, environment: &[(&str, &str)]) -> Option<String> {
 }
 
 #[cfg(target_os = "linux")]
+/// How many of the sets that a study tells of lose more on dev than they may.
+fn missed(results: &serde_json::Value) -> usize {
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let mut missed = 0;
+    for task in list(&results["tasks"]) {
+        let oracle = task["oracle"]["dev_accuracy"].as_f64().unwrap();
+        let loses = |set: &serde_json::Value, delta: &str| {
+            set["dev_accuracy"].as_f64().unwrap()
+                < oracle * (1.0 - set[delta].as_f64().unwrap()) - 1e-9
+        };
+        let sets = [list(&task["layer_selection"]), list(&task["minimal_sets"])].concat();
+        missed += sets.iter().filter(|set| loses(set, "delta")).count();
+        // Told once of each layer and threshold.
+        let mut told = BTreeSet::new();
+        for set in list(&task["combined"]) {
+            let first = told.insert([set["layer"].to_string(), set["threshold"].to_string()]);
+            missed += usize::from(first && loses(&set, "set_delta"));
+        }
+    }
+    missed
+}
+
 #[test]
 fn a_terminal_gets_colours_unless_they_are_not_wanted_and_a_bar_that_is_gone_at_the_end() {
     use super::kill::specification;
@@ -227,6 +249,11 @@ fn a_terminal_gets_colours_unless_they_are_not_wanted_and_a_bar_that_is_gone_at_
         !result.contains('█') && !result.contains('░'),
         "the bar is gone: {result:?}"
     );
+    let document = std::fs::read_to_string(folder.path().join("out/results.json")).unwrap();
+    let missed = missed(&serde_json::from_str(&document).unwrap());
+    let marked = shown.lines().filter(|line| line.trim().ends_with('✗'));
+    assert!(missed > 0, "a set of the fixture loses too much");
+    assert_eq!(marked.count(), missed, "{shown}");
     let piped = on_a_terminal(&line(&spec, "again", " 2>/dev/null | cat"), &[]).unwrap();
     assert_eq!(obeyed(&piped.replace('\r', "")), None, "{piped:?}");
 }

@@ -21,7 +21,7 @@ fn open(path: &Path, resume: bool) -> Result<Folder> {
 
 /// A folder, and no limit of memory.
 fn unbounded(folder: &Folder) -> (&Folder, Room) {
-    (folder, Room::default())
+    (folder, Room::enough(&Backend::Cpu))
 }
 
 /// A run in a folder; how many units it found, of how many.

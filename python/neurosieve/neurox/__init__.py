@@ -12,9 +12,9 @@ or leave code that imports ``neurox`` as it is, and say once::
 
     neurosieve.neurox.patch()
 
-What is not as in NeuroX, and why, is in the documentation of each function. The largest difference: a probe with a penalty is
-the optimum of NeuroX's own objective, with a certificate, not where ten epochs of Adam happen to stand.
-``patch(solver="adam")``, or ``solver="adam"`` of the training functions, trains as NeuroX does.
+What is not as in NeuroX, and why, is in the documentation of each function. The largest difference: with the functions imported
+from here a probe with a penalty is the optimum of NeuroX's own objective, with a certificate, not where ten epochs of Adam happen
+to stand. ``solver="adam"`` trains as NeuroX does, and so does code that is only patched; ``patch(solver="auto")`` gives it optima.
 """
 
 from ._patching import Patch, patch, unpatch

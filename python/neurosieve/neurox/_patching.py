@@ -74,15 +74,18 @@ def patch(*, solver: Solver | None = None, device: str | int | None = None, gap:
     took functions from them with ``from neurox… import …``, the names are replaced, and a warning says where. ``solver``,
     ``device`` and ``gap`` are the :class:`settings <Settings>` to compute by. Patching twice only changes these.
 
-    Code that knows nothing of this package gets what it got before, sooner: without a ``solver`` probes are trained as NeuroX
-    trains them (``adam``). ``solver="auto"`` gives probes with a penalty the optimum of NeuroX's
-    objective instead.
+    Code that knows nothing of this package gets what it got before, sooner: probes are trained as NeuroX trains them (``adam``,
+    on the CPU whatever the device). ``solver="auto"`` gives probes with a penalty the optimum of NeuroX's objective instead, and
+    so does a ``gap``, which says how near to it.
     """
     global _done
     if _done is None:
         _done = _Done()
         _replace(_done)
-        settings.solver = "adam"
+        if settings.solver == "auto":
+            settings.solver = "adam"
+    if gap is not None and settings.solver == "adam":
+        settings.solver = "auto"
     for name, value in (("solver", solver), ("device", device), ("gap", gap)):
         if value is not None:
             setattr(settings, name, value)

@@ -37,17 +37,12 @@ pub(super) fn smallest_set(task: &TaskResults, delta: f64) -> Option<&MinimalSet
     task.minimal_sets
         .iter()
         .filter(|set| set.delta == delta)
-        .filter(|set| within(task, set.dev_accuracy, delta))
+        .filter(|set| task.suffices(set.dev_accuracy, delta))
         .min_by(|a, b| {
             a.size
                 .cmp(&b.size)
                 .then(b.dev_accuracy.total_cmp(&a.dev_accuracy))
         })
-}
-
-/// Whether an accuracy on dev stays within `delta` of the oracle's; a search may end without reaching it.
-pub(super) fn within(task: &TaskResults, dev_accuracy: f64, delta: f64) -> bool {
-    dev_accuracy >= task.oracle.dev_accuracy * (1.0 - delta) - 1e-9
 }
 
 /// What a paired test says about "no more than δ is lost".
@@ -319,7 +314,7 @@ fn layers(results: &StudyResults, task: &TaskResults) -> Answer {
 
 /// Of the combinations that stay within their δ, the one with the fewest neurons at the δ nearest to 1 %.
 pub(super) fn smallest_combined(task: &TaskResults) -> Option<&Combined> {
-    let reach = |found: &&Combined| within(task, found.dev_accuracy, found.set_delta);
+    let reach = |found: &&Combined| task.suffices(found.dev_accuracy, found.set_delta);
     task.combined.iter().filter(reach).min_by(|a, b| {
         (a.set_delta - 0.01)
             .abs()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::answer::{Verdict, verdict, within};
+use super::answer::{Verdict, verdict};
 use crate::report::csv::fits;
 use crate::report::format;
 use crate::study::results::{CertificateRecord, MinimalSet, Paired, StudyResults, TaskResults};
@@ -97,7 +97,7 @@ pub(super) fn count(value: usize) -> Cell {
 /// An accuracy on dev, marked when it is farther than δ below the oracle's.
 fn on_dev(task: &TaskResults, accuracy: f64, delta: f64) -> Cell {
     let mut cell = share(accuracy);
-    if !within(task, accuracy, delta) {
+    if !task.suffices(accuracy, delta) {
         cell.text.push_str(" ✗");
         cell.tone = "care";
     }

@@ -76,11 +76,11 @@ pub struct Room {
     pub correlating: u64,
 }
 
-impl Default for Room {
-    /// No limit but the solver's own.
-    fn default() -> Self {
+impl Room {
+    /// No limit but what makes no study faster.
+    pub fn enough(backend: &Backend) -> Self {
         Self {
-            solver: Params::default().memory,
+            solver: enough(backend),
             streamed: false,
             correlating: u64::MAX,
         }
@@ -140,14 +140,22 @@ pub(super) fn of_outline(
         true => with(true).min(with(false)),
         false => with(false),
     };
+    // What somebody asked for is kept. A share of what is free is a guess, and so is `least`, from above.
+    let limit = limit.map(|limit| match limit.asked {
+        true => limit,
+        false => Limit {
+            bytes: limit.bytes.max(least),
+            ..limit
+        },
+    });
     let room = match limit {
-        None => Room::default(),
+        None => Room::enough(backend),
         Some(limit) if least > limit.bytes => return Err(parts.refused(least, limit)),
         Some(limit) => {
             // Copied once rather than standardised again and again, where that fits.
             let streamed = with(false) > limit.bytes;
             Room {
-                solver: enough(native).min(limit.bytes - parts.beside_solver(streamed)),
+                solver: enough(backend).min(limit.bytes - parts.beside_solver(streamed)),
                 streamed,
                 correlating: limit.bytes - parts.always() - parts.scratch,
             }
@@ -157,11 +165,10 @@ pub(super) fn of_outline(
 }
 
 /// Bytes for fitting probes of which more would not make a study faster: natively threads have work enough.
-fn enough(native: bool) -> u64 {
-    let threads = if native {
-        rayon::current_num_threads()
-    } else {
-        0
+pub(super) fn enough(backend: &Backend) -> u64 {
+    let threads = match backend.gpu() {
+        None => rayon::current_num_threads(),
+        Some(_) => 0,
     };
     Params::default().memory.max((threads as u64) << 30)
 }
@@ -298,7 +305,7 @@ impl Parts {
     fn refused(&self, least: u64, limit: Limit) -> Error {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         let holds = format!(
-            "with nothing side by side: {} MiB of activations, {} MiB of correlations and their dendrogram, {} MiB for a probe on all neurons; --dry-run says more",
+            "with nothing side by side: {} MiB of activations, {} MiB of correlations and their dendrogram, {} MiB for a probe on all neurons",
             mib(self.data),
             mib(self.correlations + self.dendrogram),
             mib(self.problem),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use self::load::{Labelled, Loaded, Part};
 pub use self::results::ProbeResults;
 use super::clock::Clock;
-use super::memory::Allowed;
+use super::memory::{self, Allowed};
 use super::results::DeviceUsed;
 use super::{Progress, stream};
 use crate::activations::{LayerMap, Spread};
@@ -130,7 +130,7 @@ pub fn run(
     let train = &data.train.activations;
     let columns = columns(&job.chosen, train.layers())?;
     let job = &Job {
-        params: within(job, &data, columns.len(), left)?,
+        params: within(job, &data, columns.len(), (backend, left))?,
         ..job.clone()
     };
     let weights = load::weights(job, &data.train)?;
@@ -178,7 +178,12 @@ pub fn run(
 }
 
 /// The parameters with what the standardised neurons leave of the host's memory.
-fn within(job: &Job, data: &Loaded, neurons: usize, left: Option<u64>) -> Result<Params> {
+fn within(
+    job: &Job,
+    data: &Loaded,
+    neurons: usize,
+    (backend, left): (&Backend, Option<u64>),
+) -> Result<Params> {
     let params = job.params.clone();
     let (Some(left), Some(allowed)) = (left, job.memory) else {
         return Ok(params);
@@ -196,7 +201,7 @@ fn within(job: &Job, data: &Loaded, neurons: usize, left: Option<u64>) -> Result
         allowed.left(held + least, holds)?;
     }
     Ok(Params {
-        memory: left - copy,
+        memory: (left - copy).min(memory::enough(backend)),
         ..params
     })
 }
