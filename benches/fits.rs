@@ -1,12 +1,13 @@
 //! Two fits of a stated size, timed from activations in memory to certified weights.
 //!
 //! ```text
-//! cargo bench --bench fits -- reference [DEVICE] [SHARE]   9,984 neurons, 100,000 samples, 2 classes: one probe
-//! cargo bench --bench fits -- study [DEVICE] [SHARE]       13 layers of 768, 200,000 samples, 45 classes: 10 λ each
+//! cargo bench --bench fits -- reference [DEVICE [SHARE [HESSIANS]]]   9,984 neurons, 100,000 samples, 2 classes: one probe
+//! cargo bench --bench fits -- study [DEVICE [SHARE [HESSIANS]]]       13 layers of 768, 200,000 samples, 45 classes: 10 λ each
 //! ```
 //!
 //! `reference` has the size for which the code of Dalvi et al. (2020) states 48.48 s (ten epochs on a TITAN X). DEVICE is as
-//! `--device`, auto where it is left out; SHARE takes that share of the samples. Values are synthetic: neurons mix some of 64
+//! `--device`, auto where it is left out; SHARE takes that share of the samples; HESSIANS is auto, native or
+//! device, where they are summed. Values are synthetic: neurons mix some of 64
 //! directions with noise, classes are the largest of as many mixtures, drawn with noise. Each part is timed by the wall clock,
 //! and the kernels by the device. One JSON document goes to stdout.
 
@@ -17,7 +18,7 @@ use ndarray::Array2;
 use neurosieve::Result;
 use neurosieve::gpu::{Choice, choose};
 use neurosieve::labels::Labels;
-use neurosieve::ops::probe::{self, Design, Neurons, Params, Problem, Stop};
+use neurosieve::ops::probe::{self, Curvature, Design, Neurons, Params, Problem, Stop};
 use neurosieve::ops::{Backend, Fleet, moments};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -61,8 +62,7 @@ fn main() {
             ratios: (0..10).map(|i| 0.3 * 0.5f64.powi(i)).collect(),
         },
         _ => {
-            let usage =
-                "fits: nothing to do; cargo bench --bench fits -- reference|study [DEVICE] [SHARE]";
+            let usage = "fits: nothing to do; cargo bench --bench fits -- reference|study [DEVICE [SHARE [HESSIANS]]]";
             let _ = writeln!(std::io::stderr(), "{usage}");
             return;
         }
@@ -72,12 +72,24 @@ fn main() {
         .get(2)
         .map_or(1.0, |share| share.parse().expect("a share"));
     let samples = (shape.samples as f64 * share) as usize;
-    let found = run(&Shape { samples, ..shape }, device).expect("the probes can be fitted");
+    let curvature = match arguments.get(3).map(String::as_str) {
+        None | Some("auto") => Curvature::Auto,
+        Some("native") => Curvature::Native,
+        Some("device") => Curvature::Device,
+        Some(other) => panic!("HESSIANS is {other}, and has to be auto, native or device"),
+    };
+    let params = Params {
+        stop: Stop::Kkt(KKT),
+        curvature,
+        ..Params::default()
+    };
+    let found = run(&Shape { samples, ..shape }, device, &params);
+    let found = found.expect("the probes can be fitted");
     let text = serde_json::to_string_pretty(&found).expect("a JSON value prints");
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn run(shape: &Shape, device: &str) -> Result<serde_json::Value> {
+fn run(shape: &Shape, device: &str, params: &Params) -> Result<serde_json::Value> {
     let (name, backend) = match choose(device)? {
         Choice::Cpu { .. } => ("cpu".to_owned(), Backend::Cpu),
         Choice::Gpu { gpu, .. } => (gpu.report().name.clone(), Backend::Gpu(gpu)),
@@ -93,7 +105,7 @@ fn run(shape: &Shape, device: &str) -> Result<serde_json::Value> {
     let mut runs = Vec::new();
     // The first run compiles kernels, the last one waits for every upload; something long runs once.
     for backend in [&backend, &backend, &metered] {
-        let found = timed(shape, backend, &x, &labels)?;
+        let found = timed(shape, backend, &x, &labels, params)?;
         let _ = writeln!(std::io::stderr(), "{found}");
         let long = found["seconds"].as_f64() > Some(LONG);
         runs.push(found);
@@ -104,7 +116,8 @@ fn run(shape: &Shape, device: &str) -> Result<serde_json::Value> {
     Ok(json!({
         "device": name, "threads": rayon::current_num_threads(),
         "layers": shape.layers, "units": shape.units, "samples": shape.samples,
-        "classes": shape.classes, "ratios": shape.ratios, "kkt": KKT, "runs": runs,
+        "classes": shape.classes, "ratios": shape.ratios, "kkt": KKT,
+        "hessians": format!("{:?}", params.curvature).to_lowercase(), "runs": runs,
     }))
 }
 
@@ -113,6 +126,7 @@ fn timed(
     backend: &Backend,
     x: &Array2<f32>,
     labels: &Labels,
+    params: &Params,
 ) -> Result<serde_json::Value> {
     let begun = Instant::now();
     let known = moments::moments(&Backend::Cpu, x.view(), None)?;
@@ -123,10 +137,6 @@ fn timed(
     let neurons = |layer: usize| Neurons::Range {
         from: layer * shape.units,
         to: (layer + 1) * shape.units,
-    };
-    let params = Params {
-        stop: Stop::Kkt(KKT),
-        ..Params::default()
     };
     let layers = |lambda: f64| (0..shape.layers).map(move |layer| (layer, lambda));
     let problem = |(layer, lambda): (usize, f64)| Problem {
@@ -153,7 +163,7 @@ fn timed(
             said = Instant::now();
         }
     };
-    let fits = probe::fit(backend, &design, &problems, &params, &mut progress)?;
+    let fits = probe::fit(backend, &design, &problems, params, &mut progress)?;
     let whole = begun.elapsed().as_secs_f64();
     let metering = backend.gpu().map(|gpu| gpu.metering()).transpose();
     let kernels = metering.ok().flatten().map(|metered| {

@@ -15,6 +15,7 @@ use neurosieve::analysis::sample_sets::SampleSets;
 use neurosieve::gpu::{Choice, choose};
 use neurosieve::ops::ablation::{self, Masks};
 use neurosieve::ops::correlation::correlation;
+use neurosieve::ops::curvature::{self, Terms, curvature};
 use neurosieve::ops::moments::{moments, standardise};
 use neurosieve::ops::probe::{self, Design, Problem};
 use neurosieve::ops::quadratic::{self, Programme};
@@ -44,6 +45,7 @@ fn main() {
     bench_probes(&mut criterion, &backends);
     bench_sweep(&mut criterion, &backends);
     bench_ablation(&mut criterion, &backends);
+    bench_curvature(&mut criterion, &backends);
     bench_quadratic(&mut criterion, &backends);
     bench_dissection(&mut criterion);
     criterion.final_summary();
@@ -273,6 +275,46 @@ fn bench_dissection(criterion: &mut Criterion) {
             dissect(black_box(x.view()), &moments, &concepts, &thresholds).expect("pairs")
         });
     });
+    group.finish();
+}
+
+/// A Newton step's Hessians: of one column and of sixteen classes, fourteen terms a weight. On a GPU the samples go there each time.
+fn bench_curvature(criterion: &mut Criterion, backends: &[(String, Backend)]) {
+    const WEIGHTS: usize = 1_600;
+    let x = activations(TRAIN, NEURONS);
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let mut group = criterion.benchmark_group("curvature");
+    for classes in [1, CLASSES] {
+        let each = WEIGHTS / classes;
+        let rows: Vec<Vec<usize>> = vec![(0..each).collect(); classes];
+        let pairs = (0..classes).flat_map(|a| (a..classes).map(move |b| (a, b)));
+        let pairs: Vec<_> = pairs.filter(|(a, b)| classes == 1 || a != b).collect();
+        let count = 14 * WEIGHTS / pairs.len();
+        let terms: Vec<Terms> = pairs
+            .into_iter()
+            .map(|(a, b)| {
+                let mut samples: Vec<u32> = (0..count)
+                    .map(|_| random.random_range(0..TRAIN as u32))
+                    .collect();
+                samples.sort_unstable();
+                let weights = (0..count).map(|_| random.random_range(0.0..1.0)).collect();
+                Terms {
+                    a,
+                    b,
+                    samples,
+                    weights,
+                }
+            })
+            .collect();
+        let flop = curvature::cost(&rows, &terms, TRAIN);
+        group.throughput(Throughput::Elements(flop as u64));
+        for (name, backend) in backends {
+            let size = format!("{WEIGHTS} weights, {classes} columns, {name}");
+            group.bench_function(BenchmarkId::new("Hessian, FLOP", size), |bench| {
+                bench.iter(|| curvature(backend, x.view(), &rows, black_box(&terms)).expect("H"));
+            });
+        }
+    }
     group.finish();
 }
 

@@ -14,7 +14,8 @@
 //!
 //! A row counts only if its answer is right, else it shows no time ([`gate`]). A sample of the answer is compared with a
 //! reference in f64, by the operation's tolerance or by one that the workload states: of moments and of r some neurons, of the
-//! pairs some neurons' edges and partners and all bins, of products some elements, of the inner solver every entry's residual,
+//! pairs some neurons' edges and partners and all bins, of products and Hessians some elements, of the inner solver every entry's
+//! residual,
 //! of sweeps one ordering, of ablations some masks. The study is gated by its own certificates of optimality alone. The seconds
 //! of a row come from `repeat` or from a [metered](crate::gpu::Gpu::metered) device, and from nowhere else.
 

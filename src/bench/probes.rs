@@ -1,14 +1,17 @@
-//! The inner solver of probes: quadratic programmes of Newton steps.
+//! The inner solver of probes: Hessians and quadratic programmes of Newton steps.
+
+use std::iter::once;
 
 use ndarray::Array2;
 use rand::RngExt;
 
 use super::Size;
-use super::inputs::{activations, random};
+use super::inputs::{activations, random, sampled};
 use super::measure::{Bench, Outcome, Workload};
 use super::roofs::{largest, worse};
 use crate::error::Result;
 use crate::ops::Backend;
+use crate::ops::curvature::{self, Terms};
 use crate::ops::quadratic::{self, Programme, Solution};
 
 const BLOCKS: usize = 8;
@@ -27,12 +30,130 @@ fn shape(size: Size) -> (usize, usize) {
 
 pub(super) fn workloads(size: Size) -> Vec<Workload> {
     let (count, entries) = shape(size);
-    vec![Workload {
+    let (samples, neurons, weights) = hessian_shape(size);
+    let hessian = |classes: usize| Workload {
+        name: format!("inner.hessian.{classes}"),
+        shape: format!(
+            "{weights} weights, {classes} classes, {samples} samples x {neurons} neurons, {} terms",
+            KAPPA * weights
+        ),
+        what: "the sampled Hessian of a Newton step of probes",
+        run: Box::new(move |bench| run_hessian(bench, classes)),
+    };
+    let descent = Workload {
         name: "inner.descent".to_owned(),
         shape: format!("{count} programmes of {entries} entries in {BLOCKS} blocks"),
         what: "coordinate descent and conjugate gradients on a Newton step of probes",
         run: Box::new(run),
-    }]
+    };
+    let hessians = CLASSES.into_iter().map(hessian);
+    hessians.chain(once(descent)).collect()
+}
+
+/// Classes of the probes whose Hessians are summed.
+const CLASSES: [usize; 2] = [2, 16];
+
+/// Terms a weight.
+const KAPPA: usize = 14;
+
+/// Entries of a Hessian, each way, that are compared with f64.
+const SAMPLED: usize = 24;
+
+/// Samples, neurons, and weights of the working set.
+fn hessian_shape(size: Size) -> (usize, usize, usize) {
+    match size {
+        Size::Small => (1_024, 512, 320),
+        Size::Standard => (16_384, 2_048, 1_920),
+        Size::Large => (32_768, 8_192, 4_800),
+    }
+}
+
+/// A working set as Newton's steps have them: of two classes one column, else as many rows of each class; terms of every pair.
+fn working_set(size: Size, classes: usize) -> (Vec<Vec<usize>>, Vec<Terms>) {
+    let (samples, neurons, weights) = hessian_shape(size);
+    let columns = if classes == 2 { 1 } else { classes };
+    let rows = |class: usize| {
+        let each = weights / columns;
+        (0..each)
+            .map(|row| class % (neurons / each) + row * (neurons / each))
+            .collect()
+    };
+    let pairs: Vec<(usize, usize)> = match columns {
+        1 => vec![(0, 0)],
+        _ => (0..columns)
+            .flat_map(|a| (a + 1..columns).map(move |b| (a, b)))
+            .collect(),
+    };
+    let each = KAPPA * weights / pairs.len();
+    let terms = |(place, &(a, b)): (usize, &(usize, usize))| {
+        let mut random = random(8, place);
+        let mut samples: Vec<u32> = (0..each)
+            .map(|_| random.random_range(0..samples as u32))
+            .collect();
+        samples.sort_unstable();
+        let weights = (0..each).map(|_| random.random_range(0.0..1.0)).collect();
+        Terms {
+            a,
+            b,
+            samples,
+            weights,
+        }
+    };
+    let terms = pairs.iter().enumerate().map(terms).collect();
+    ((0..columns).map(rows).collect(), terms)
+}
+
+fn run_hessian(bench: &Bench<'_>, classes: usize) -> Result<Outcome> {
+    let (samples, neurons, weights) = hessian_shape(bench.options.size);
+    let (rows, terms) = working_set(bench.options.size, classes);
+    let x = activations(samples, neurons, 7);
+    let ours = |name: &str| name.starts_with("curvature/");
+    let work = |backend: &Backend| curvature::curvature(backend, x.view(), &rows, &terms);
+    let (h, measured) = bench.measure(&ours, &work)?;
+    let entries: Vec<(usize, usize)> = (rows.iter().enumerate())
+        .flat_map(|(class, rows)| rows.iter().map(move |&row| (class, row)))
+        .collect();
+    let places = sampled(entries.len(), SAMPLED);
+    let off = |(j, k): (usize, usize)| {
+        let expected = entry(&x, &terms, entries[j], entries[k]);
+        let size = f64::from(h[(j, j)]).sqrt() * f64::from(h[(k, k)]).sqrt();
+        (f64::from(h[(j, k)]) - expected).abs() / size
+    };
+    let pairs = places
+        .iter()
+        .flat_map(|&j| places.iter().map(move |&k| (j, k)));
+    Ok(Outcome {
+        error_is: "|error| of an entry, as a share of the root of its two diagonal entries",
+        error: largest(pairs.map(off)),
+        tolerance: curvature::TOLERANCE,
+        flop: Some(curvature::cost(&rows, &terms, samples)),
+        bytes: Some(4.0 * (weights * weights + samples * neurons) as f64),
+        units: None,
+        measured,
+    })
+}
+
+/// An entry of the Hessian, by its definition in f64.
+fn entry(
+    x: &Array2<f32>,
+    terms: &[Terms],
+    (a, row): (usize, usize),
+    (b, column): (usize, usize),
+) -> f64 {
+    let value = |sample: u32, row: usize| match row {
+        0 => 1.0,
+        row => f64::from(x[(sample as usize, row - 1)]),
+    };
+    let has = |terms: &&Terms| match a == b {
+        true => terms.a == a || terms.b == a,
+        false => (terms.a, terms.b) == (a.min(b), a.max(b)),
+    };
+    let each = terms.iter().filter(has);
+    let each = each.flat_map(|terms| terms.samples.iter().zip(&terms.weights));
+    let sum: f64 = each
+        .map(|(&i, &v)| f64::from(v) * value(i, row) * value(i, column))
+        .sum();
+    if a == b { sum } else { -sum }
 }
 
 /// What programmes share.

@@ -3,10 +3,11 @@
 //! One operation is one folder: `mod.rs` is the contract, `cpu.rs` the native path, `gpu.rs` the host side of
 //! `shaders/<op>.wgsl`. What a GPU gave back is checked (`verify.rs`), and done again where it is wrong or a device was lost
 //! (`recovery.rs`). An operation takes plain arrays, never reads files and knows nothing of studies. Only `probe` calls
-//! another one: `quadratic`, for its Newton steps.
+//! others: `curvature` and `quadratic`, for its Newton steps.
 
 pub mod ablation;
 pub mod correlation;
+pub mod curvature;
 mod fleet;
 pub mod moments;
 mod partial;
@@ -50,6 +51,7 @@ pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
     correlation::KERNELS,
     correlation::KERNELS_OF_PRODUCTS,
     correlation::KERNELS_OF_TILES,
+    curvature::KERNELS,
     moments::KERNELS,
     probe::KERNELS,
     quadratic::KERNELS,

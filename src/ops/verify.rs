@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | correlation | r finite and in [−1, 1]; norms with the standard deviations; every sum of r over a strip of 8 neurons and a tile (a tile and a tile, where tiles stay on the device) with the product of summed vectors (Huang & Abraham 1984); sums with one another and with the histogram; 8 neurons' r with all others; up to 2,048 of the pairs kept | one more pass over the samples, N·D²/256 FLOP |
 //! | probe | of every product its column sums with the product of X's row or column sums, each entry with its bound, 16 rows of X·W; certificates are native in any case | 2·N·D once, N·C a pass of 4·N·D·C |
+//! | curvature | entries with what the diagonal allows; 8 of them | n² + 16·terms of a Hessian of n²·terms FLOP |
 //! | quadratic | finite; what a step is worth is judged by the probe's exact objective | |
 //! | sweep, ablation | counts with their classes' sizes; every count with that of samples drawn at random (N/32, 256 to 1,024; all of fewer), by no more than chance allows | that share of the native path |
 //! | moments | both passes' sums with one another; 16 neurons with the native path | 16/D of the native path |

@@ -182,6 +182,8 @@ fn a_name_that_begins_no_workload_is_refused() {
             "roof.memory",
             "gram.f32",
             "gram.f16",
+            "inner.hessian.2",
+            "inner.hessian.16",
             "inner.descent"
         ]
     );

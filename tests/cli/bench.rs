@@ -7,14 +7,15 @@ use super::{assert_fails, code, neurosieve, stderr, stdout, text};
 #[test]
 fn bench_measures_what_is_asked_for_and_compares_it() {
     let folder = tempfile::tempdir().unwrap();
-    let measured = neurosieve(&[
+    let some = [
         "bench",
         "--device",
         "cpu",
         "--only",
         "moments,inner",
         "--json",
-    ]);
+    ];
+    let measured = neurosieve(&some);
     assert_eq!(code(&measured), 0, "{}", stderr(&measured));
     let document: Value = serde_json::from_str(&stdout(&measured)).expect("one JSON document");
     let names = |document: &Value, list: &str| -> Vec<String> {
@@ -22,16 +23,16 @@ fn bench_measures_what_is_asked_for_and_compares_it() {
         rows.map(|row| row["name"].as_str().expect("a name").to_owned())
             .collect()
     };
-    assert_eq!(names(&document, "workloads"), ["moments", "inner.descent"]);
-    let list = neurosieve(&[
-        "bench",
-        "--device",
-        "cpu",
-        "--only",
-        "moments,inner",
-        "--json",
-        "--list",
-    ]);
+    assert_eq!(
+        names(&document, "workloads"),
+        [
+            "moments",
+            "inner.hessian.2",
+            "inner.hessian.16",
+            "inner.descent"
+        ]
+    );
+    let list = neurosieve(&[&some[..], &["--list"]].concat());
     let list: Value = serde_json::from_str(&stdout(&list)).expect("one JSON document");
     let mut all = names(&document, "roofs");
     all.extend(names(&document, "workloads"));

@@ -10,7 +10,7 @@ use neurosieve::labels::Labels;
 use neurosieve::ops::Backend;
 use neurosieve::ops::correlation::Findings;
 use neurosieve::ops::moments::{Moments, TOLERANCE, moments};
-use neurosieve::ops::probe::{Inner, Params};
+use neurosieve::ops::probe::{Curvature, Inner, Params};
 
 use super::correlation::device::kept;
 use super::correlation::scan::{self, Model};
@@ -155,9 +155,15 @@ fn garbage_is_noticed_in_probes() {
     let case = probe::case(131, 67, 4);
     // Within a few of the relative gaps that both are proven to have.
     let near = |a: f64, b: f64| (a - b).abs() <= 4e-3 * a.abs();
-    for inner in [Inner::Native, Inner::Device] {
+    let ways = [
+        (Inner::Native, Curvature::Native),
+        (Inner::Device, Curvature::Native),
+        (Inner::Native, Curvature::Device),
+    ];
+    for (inner, curvature) in ways {
         let params = Params {
             inner,
+            curvature,
             ..Params::default()
         };
         corrupted(

@@ -2,6 +2,7 @@
 
 mod ablation;
 mod correlation;
+mod curvature;
 mod fleet;
 mod garbage;
 mod memory;

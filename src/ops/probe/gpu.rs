@@ -1,9 +1,9 @@
 //! The host side of `shaders/probe.wgsl`: the design stays on the device, each pass sends coefficients or residuals and
 //! fetches logits or gradients.
 //!
-//! What lies between the two products (softmax, line search, working set, sampled Hessian) runs on the host: it is
-//! element-wise or gathers few samples, and both back ends then share one solver. Newton's quadratic programmes are
-//! [`crate::ops::quadratic`]'s, on the device where [`super::Inner`] says so.
+//! What lies between the two products (softmax, line search, working set, drawing of Hessians) runs on the host: it
+//! is element-wise, and both back ends then share one solver. Newton's Hessians and quadratic programmes are
+//! [`crate::ops::curvature`]'s and [`crate::ops::quadratic`]'s, on the device where [`super::Curvature`] and [`super::Inner`] say so.
 
 use std::mem::offset_of;
 use std::ops::Range;
@@ -18,6 +18,7 @@ use super::slab::Slab;
 use super::tile::Tile;
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, Staging, blocks};
+use crate::ops::curvature::Held;
 
 /// What samples are padded to, and neurons where there are many; few to half of it.
 const ROWS: usize = 128;
@@ -141,6 +142,16 @@ impl<'a> Resident<'a> {
             blocks,
             pass: Mutex::new(Pass { buffers: None }),
         })
+    }
+
+    /// The device, and the samples that it holds.
+    pub(super) fn held(&self) -> (&'a Gpu, Held<'_>) {
+        let held = Held {
+            neurons: self.slab.width(),
+            stride: self.neurons,
+            blocks: &self.blocks,
+        };
+        (self.gpu, held)
     }
 
     /// X·W: N × K.

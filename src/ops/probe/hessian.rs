@@ -8,23 +8,14 @@
 //! A loss of one column has the terms (i) of weight v = ωᵢ·p(1 − p) (two classes) or ωᵢ (squared error), kept with
 //! `q = min(1, κ·v·n/Σv)`.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis, s};
+use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::loss;
-use super::slab::Slab;
+use super::passes::Curved;
 use super::targets::{Loss, Targets};
 use crate::error::Result;
-
-/// Values that a thread's gathered copies hold, and the samples that they cover at least and at most: what building needs
-/// beside H itself stays small.
-pub(super) const GATHERED: usize = 1 << 21;
-pub(super) const GATHERED_SAMPLES: (usize, usize) = (256, 2048);
-
-/// Blocks of H that a thread computes before they are put where they belong.
-const BLOCKS: usize = 4;
+use crate::ops::curvature::{Terms, diagonal};
 
 /// Samples that a thread draws terms of.
 const SAMPLED_ROWS: usize = 1024;
@@ -70,11 +61,6 @@ impl WorkingSet {
         self.offsets[self.offsets.len() - 1]
     }
 
-    /// Where the entries of a class are in the flat order.
-    pub(super) fn range(&self, class: usize) -> std::ops::Range<usize> {
-        self.offsets[class]..self.offsets[class + 1]
-    }
-
     /// (row, class) of every entry in the flat order.
     pub(super) fn entries(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.rows
@@ -87,14 +73,6 @@ impl WorkingSet {
     pub(super) fn gather<T: Copy>(&self, from: &Array2<T>) -> Vec<T> {
         self.entries().map(|at| from[at]).collect()
     }
-}
-
-/// The kept terms of one class pair, or of the one column (a = b).
-struct Terms {
-    a: usize,
-    b: usize,
-    samples: Vec<u32>,
-    weights: Vec<f32>,
 }
 
 /// The terms that a Hessian sums: kept, so that it can grow with its working set.
@@ -115,7 +93,7 @@ impl Sample {
         match targets.loss {
             Loss::Softmax => {
                 let pairs = sample_pairs(residual, targets, set, kappa, seed);
-                let diagonal = diagonal_terms(&pairs, targets.samples(), set.rows.len());
+                let diagonal = diagonal(&pairs, targets.samples(), set.rows.len());
                 Self { pairs, diagonal }
             }
             Loss::Sigmoid | Loss::Squared => {
@@ -128,142 +106,25 @@ impl Sample {
         }
     }
 
-    /// H on a working set, n × n, symmetric, and the FLOP that it took. `known` is H on a part of the set: only the rest
-    /// is computed.
+    /// H on a working set, n × n, symmetric, and the FLOP that it took. `known` is H on a part of the set: natively only the
+    /// rest is computed.
     pub(super) fn hessian(
         &self,
-        slab: &Slab<'_>,
+        curved: &Curved<'_>,
         set: &WorkingSet,
         known: Option<(&WorkingSet, &Array2<f32>)>,
     ) -> Result<(Array2<f32>, f64)> {
-        let mut h = Array2::zeros((set.len(), set.len()));
-        let parts: Vec<Part> = (0..set.rows.len())
-            .map(|class| Part::of(set, known.map(|(set, _)| set), class))
-            .collect();
-        if let Some((old, values)) = known {
-            let place: Vec<usize> = parts.iter().flat_map(|p| p.old.iter().copied()).collect();
-            for (row, &to) in place.iter().enumerate() {
-                let (from, mut to) = (values.row(row), h.row_mut(to));
-                for (value, &column) in from.iter().zip(&place) {
-                    to[column] = *value;
-                }
-            }
-            debug_assert_eq!(place.len(), old.len());
-        }
-        let mut flop = 0.0;
         let terms: Vec<&Terms> = self.pairs.iter().chain(&self.diagonal).collect();
-        for terms in terms.chunks(BLOCKS * rayon::current_num_threads()) {
-            let blocks: Vec<Vec<Block<'_>>> = terms
-                .par_iter()
-                .map(|t| missing(slab, t, set, &parts))
-                .collect::<Result<_>>()?;
-            for (terms, blocks) in terms.iter().zip(blocks) {
-                for block in blocks {
-                    flop += place(&mut h, terms, block);
-                }
-            }
-        }
-        for (j, entry) in h.diag_mut().iter_mut().enumerate() {
-            let fresh = parts.iter().any(|p| p.new.binary_search(&j).is_ok());
-            if fresh {
+        let known = known.map(|(set, h)| (&set.rows[..], h));
+        let (mut h, kept, flop) = curved.sum(&set.rows, &terms, known)?;
+        for (entry, (row, class)) in h.diag_mut().iter_mut().zip(set.entries()) {
+            let had = kept.is_some_and(|rows| rows[class].binary_search(&row).is_ok());
+            if !had {
                 *entry = *entry * (1.0 + RIDGE.0) + RIDGE.1;
             }
         }
         Ok((h, flop))
     }
-}
-
-/// Side of the square tiles in which a block is written down and across: both sides of a tile stay in the cache.
-const TILE: usize = 32;
-
-/// Writes a block of some terms to where it belongs in H, and its transpose; returns the FLOP that it took. Of a class's own
-/// block only what is on and above the diagonal is read.
-fn place(h: &mut Array2<f32>, terms: &Terms, (rows, columns, block): Block<'_>) -> f64 {
-    let whole = terms.a == terms.b && rows.len() == columns.len();
-    let sign = if terms.a == terms.b { 1.0 } else { -1.0 };
-    for top in (0..rows.len()).step_by(TILE) {
-        let first = if whole { top } else { 0 };
-        for left in (first..columns.len()).step_by(TILE) {
-            for i in top..(top + TILE).min(rows.len()) {
-                let from = if whole { left.max(i) } else { left };
-                for j in from..(left + TILE).min(columns.len()) {
-                    let value = sign * block[(i, j)];
-                    h[(rows[i], columns[j])] = value;
-                    h[(columns[j], rows[i])] = value;
-                }
-            }
-        }
-    }
-    // A class's own block is symmetric: half of it is computed.
-    let cost = if whole { 1.0 } else { 2.0 };
-    cost * (terms.samples.len() * block.len()) as f64
-}
-
-/// The entries of one class: which are known already, which are new; places in the flat order, ascending.
-struct Part {
-    all: Vec<usize>,
-    old: Vec<usize>,
-    new: Vec<usize>,
-}
-
-impl Part {
-    fn of(set: &WorkingSet, known: Option<&WorkingSet>, class: usize) -> Self {
-        let all: Vec<usize> = set.range(class).collect();
-        let is_known =
-            |row: &usize| known.is_some_and(|k| k.rows[class].binary_search(row).is_ok());
-        let (mut old, mut new) = (Vec::new(), Vec::new());
-        for (&place, row) in all.iter().zip(&set.rows[class]) {
-            if is_known(row) {
-                old.push(place);
-            } else {
-                new.push(place);
-            }
-        }
-        Self { all, old, new }
-    }
-}
-
-/// A block of H: places down, places across, values.
-type Block<'a> = (&'a [usize], &'a [usize], Array2<f32>);
-
-/// The blocks of some terms that are not known yet.
-fn missing<'a>(
-    slab: &Slab<'_>,
-    terms: &Terms,
-    set: &WorkingSet,
-    parts: &'a [Part],
-) -> Result<Vec<Block<'a>>> {
-    let (a, b) = (&parts[terms.a], &parts[terms.b]);
-    let mut wanted: Vec<(&[usize], &[usize])> = vec![(&a.new, &b.all)];
-    if terms.a != terms.b {
-        wanted.push((&a.old, &b.new));
-    }
-    wanted
-        .into_iter()
-        .filter(|(down, across)| !down.is_empty() && !across.is_empty())
-        .map(|(down, across)| Ok((down, across, block(slab, terms, set, down, across)?)))
-        .collect()
-}
-
-/// What each class's own block sums: the terms of all its pairs.
-fn diagonal_terms(pairs: &[Terms], samples: usize, classes: usize) -> Vec<Terms> {
-    let mut weights: Vec<Vec<f32>> = vec![vec![0.0; samples]; classes];
-    for pair in pairs {
-        for (&i, &v) in pair.samples.iter().zip(&pair.weights) {
-            weights[pair.a][i as usize] += v;
-            weights[pair.b][i as usize] += v;
-        }
-    }
-    let kept = |(class, weights): (usize, Vec<f32>)| {
-        let (samples, weights) = (0u32..).zip(weights).filter(|(_, v)| *v > 0.0).unzip();
-        Terms {
-            a: class,
-            b: class,
-            samples,
-            weights,
-        }
-    };
-    weights.into_iter().enumerate().map(kept).collect()
 }
 
 fn sample_column(v: &Array2<f32>, entries: usize, kappa: f64, seed: u64) -> Terms {
@@ -344,70 +205,6 @@ fn sample_pairs(
     }
     pairs.retain(|pair| !pair.samples.is_empty());
     pairs
-}
-
-/// Σ v·x_a·x_bᵀ of some terms, for some places of each class.
-fn block(
-    slab: &Slab<'_>,
-    terms: &Terms,
-    set: &WorkingSet,
-    down: &[usize],
-    across: &[usize],
-) -> Result<Array2<f32>> {
-    let rows = |class: usize, places: &[usize]| -> Vec<usize> {
-        let start = set.offsets[class];
-        places.iter().map(|p| set.rows[class][p - start]).collect()
-    };
-    let (a, b) = (rows(terms.a, down), rows(terms.b, across));
-    let same = a == b;
-    let mut out = Array2::zeros((a.len(), b.len()));
-    let (least, most) = GATHERED_SAMPLES;
-    let at_once = (GATHERED / (a.len() + b.len())).clamp(least, most);
-    let parts = terms.samples.chunks(at_once);
-    for (samples, weights) in parts.zip(terms.weights.chunks(at_once)) {
-        let mut left = slab.gather(samples, &a)?;
-        let right = if same {
-            left.clone()
-        } else {
-            slab.gather(samples, &b)?
-        };
-        let rows = left.axis_iter_mut(Axis(0)).into_par_iter();
-        rows.zip(weights)
-            .for_each(|(mut row, &weight)| row *= weight);
-        add_products(&left, &right, same, &mut out);
-    }
-    if same && terms.a != terms.b {
-        mirror(&mut out); // the pair's block is symmetric, but H is not around it
-    }
-    Ok(out)
-}
-
-/// Rows of a product that one thread computes: of a symmetric one from their diagonal on.
-const PANEL: usize = 64;
-
-/// out += leftᵀ·right; where that is symmetric only on and above the diagonal.
-fn add_products(left: &Array2<f32>, right: &Array2<f32>, symmetric: bool, out: &mut Array2<f32>) {
-    let panels = out.axis_chunks_iter_mut(Axis(0), PANEL).into_par_iter();
-    panels.enumerate().for_each(|(panel, mut out)| {
-        let from = panel * PANEL;
-        let across = if symmetric { from } else { 0 };
-        general_mat_mul(
-            1.0,
-            &left.slice(s![.., from..from + out.nrows()]).t(),
-            &right.slice(s![.., across..]),
-            1.0,
-            &mut out.slice_mut(s![.., across..]),
-        );
-    });
-}
-
-/// Copies what is above the diagonal below it.
-fn mirror(out: &mut Array2<f32>) {
-    for i in 0..out.nrows() {
-        for j in 0..i {
-            out[(i, j)] = out[(j, i)];
-        }
-    }
 }
 
 /// A number in [0, 1) that depends on its arguments alone (the finaliser of MurmurHash3's relatives, 64 bit).

@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use super::hessian::{Sample, WorkingSet};
 use super::metric::{Metric, Sparse};
-use super::slab::Slab;
+use super::passes::Curved;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
@@ -220,11 +220,11 @@ impl Iterate {
     }
 
     /// Picks the working set and its Hessian, for the quadratic programme that says where to go.
-    pub(super) fn prepare(&mut self, slab: &Slab<'_>, rule: &Rule) -> Result<Subproblem> {
+    pub(super) fn prepare(&mut self, curved: &Curved<'_>, rule: &Rule) -> Result<Subproblem> {
         let penalty = self.penalty.scaled(self.factor);
         let kkt = self.kkt_now();
         let near = self.factor <= 1.0 && kkt <= NEAR * self.problem.unit();
-        self.prepare_metric(slab, &penalty, kkt, near)?;
+        self.prepare_metric(curved, &penalty, kkt, near)?;
         self.was_near = near;
         self.previous_kkt = kkt;
         let metric = self.metric.as_mut().expect("it was just prepared");
@@ -282,7 +282,7 @@ impl Iterate {
     /// Keeps the Hessian near the optimum while it serves well, else samples a new one on a new working set.
     fn prepare_metric(
         &mut self,
-        slab: &Slab<'_>,
+        curved: &Curved<'_>,
         penalty: &Penalty,
         kkt: f64,
         near: bool,
@@ -311,7 +311,7 @@ impl Iterate {
                 metric.age += 1;
                 if entering > 0 {
                     metric.selected.zip_mut_with(&fresh, |s, f| *s |= f);
-                    self.spent.flop += metric.grow(slab)?;
+                    self.spent.flop += metric.grow(curved)?;
                 }
                 return Ok(());
             }
@@ -320,7 +320,7 @@ impl Iterate {
         let set = WorkingSet::new(&selected);
         self.metric = None; // its Hessian makes room for the next
         let sample = Sample::draw(&self.residual, targets, &set, kappa, seed);
-        let (hessian, flop) = sample.hessian(slab, &set, None)?;
+        let (hessian, flop) = sample.hessian(curved, &set, None)?;
         self.spent.flop += flop;
         self.metric = Some(Metric {
             selected,

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::hessian::{Sample, WorkingSet};
-use super::slab::Slab;
+use super::passes::Curved;
 use crate::error::Result;
 use crate::ops::vector::dot;
 
@@ -51,7 +51,7 @@ pub(super) struct Correction {
 impl Metric {
     /// Follows `selected`: H on the new entries, from the same sample, without the corrections so far (which will be made
     /// again). Returns its FLOP.
-    pub(super) fn grow(&mut self, slab: &Slab<'_>) -> Result<f64> {
+    pub(super) fn grow(&mut self, curved: &Curved<'_>) -> Result<f64> {
         let n = self.set.len() as f64;
         let mut flop = 0.0;
         for correction in std::mem::take(&mut self.corrections).iter().rev() {
@@ -61,7 +61,7 @@ impl Metric {
         self.seen = 0;
         let set = WorkingSet::new(&self.selected);
         let known = Some((&self.set, &self.hessian));
-        let (hessian, grown) = self.sample.hessian(slab, &set, known)?;
+        let (hessian, grown) = self.sample.hessian(curved, &set, known)?;
         self.hessian = hessian;
         self.set = set;
         Ok(flop + grown)

@@ -16,8 +16,8 @@
 //! # Method
 //! [`Solver::Newton`]: sampled-Hessian working-set proximal Newton. Gradient, objective and line search are exact; the
 //! Hessian is an unbiased importance sample of its (sample, class pair) terms, formed on the working set only, with BFGS
-//! corrections near the end, and only a metric; its steps are programmes of [`crate::ops::quadratic`], solved where
-//! [`Inner`] says. Where two steps in a row have to be shortened the sample grows, up to 64 times: badly conditioned problems
+//! corrections near the end, and only a metric, summed by [`crate::ops::curvature`] where [`Curvature`] says; its steps are
+//! programmes of [`crate::ops::quadratic`], solved where [`Inner`] says. Where two steps in a row have to be shortened the sample grows, up to 64 times: badly conditioned problems
 //! need it (`benches/results/2026-11-26_ill-conditioned.json`). [`Solver::Fista`]: accelerated proximal gradient (Beck & Teboulle 2009)
 //! with a diagonal metric, backtracking and adaptive restart (O'Donoghue & Candès 2015), the plain second route that
 //! checks the first. They share the products of a pass, the frame of a
@@ -78,7 +78,8 @@ pub use fit::{Certificate, Fit, Step};
 pub use gpu::KERNELS;
 pub use plan::{Plan, in_flight_bytes, plan};
 pub use problem::{
-    Inner, Neurons, Norm, Params, PenaltyScale, Problem, Response, Solver, balanced_weights,
+    Curvature, Inner, Neurons, Norm, Params, PenaltyScale, Problem, Response, Solver,
+    balanced_weights,
 };
 pub use stop::Stop;
 pub use tile::Tile;
@@ -115,6 +116,9 @@ pub const ABSENT_CLASS_BIAS: f32 = -1e30;
 /// Largest working set of the Newton solver, in (neuron, class) entries: its Hessian takes 4 · n² bytes. A problem with
 /// more non-zeros (a control task at a weak λ, say) goes on with FISTA from where it is.
 pub const WORKING_SET_MAX: usize = 6000;
+
+/// FLOP from which a device sums a Hessian: less takes about as long as the way there and back.
+pub const CURVATURE_LEAST: f64 = 5e8;
 
 /// Largest relative difference of the two back ends' objectives, as a multiple of the `relative_gap` asked for: each is
 /// within one gap of the optimum.

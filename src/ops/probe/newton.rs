@@ -20,6 +20,9 @@ use crate::ops::quadratic::{self, Programme};
 /// Rounds between two fresh forward passes: predictions are otherwise updated by the directions'.
 const REFRESH: usize = 10;
 
+/// Hessians that a device sums at once: while one is on its way back, it has others to do.
+const ON_A_DEVICE: usize = 4;
+
 /// Relative gap beyond which a problem that has come to rest is not left there: nearer, f32 is what holds it.
 const FAR: f64 = 1e-4;
 
@@ -98,17 +101,31 @@ impl Method for Newton {
     }
 }
 
-/// One Newton step of every active problem.
-fn step(frame: &Frame<'_>, active: &mut [Active<Iterate>], inner: &Backend) -> Result<()> {
-    let (passes, slabs, rule) = (frame.passes, frame.slabs, &frame.rule);
-    let mut prepared: Vec<Subproblem> = Vec::with_capacity(active.len());
-    // No more at once than there are threads: each takes memory of its own (see `plan`).
-    for some in active.chunks_mut(rayon::current_num_threads()) {
-        let parts = some
-            .par_iter_mut()
-            .map(|(_, s)| s.prepare(&slabs[s.problem.slab], rule));
+/// The quadratic programme of every active problem.
+fn prepared(frame: &Frame<'_>, active: &mut [Active<Iterate>]) -> Result<Vec<Subproblem>> {
+    let curvature = frame.params.curvature;
+    let one = |(_, state): &mut Active<Iterate>| {
+        let curved = frame.passes.curved(state.problem.slab, curvature);
+        state.prepare(&curved, &frame.rule)
+    };
+    let mut prepared = Vec::with_capacity(active.len());
+    // No more at once than there are threads: each takes memory of its own (see `plan`), a few of them on a device.
+    let threads = rayon::current_num_threads();
+    let at_once = match frame.passes.curves_on_a_device(curvature) {
+        true => threads.min(ON_A_DEVICE),
+        false => threads,
+    };
+    for some in active.chunks_mut(at_once) {
+        let parts = some.par_iter_mut().map(one);
         prepared.extend(parts.collect::<Result<Vec<_>>>()?);
     }
+    Ok(prepared)
+}
+
+/// One Newton step of every active problem.
+fn step(frame: &Frame<'_>, active: &mut [Active<Iterate>], inner: &Backend) -> Result<()> {
+    let passes = frame.passes;
+    let prepared = prepared(frame, active)?;
     let programmes: Vec<Programme<'_>> = active
         .iter()
         .zip(&prepared)

@@ -5,9 +5,10 @@ use rayon::prelude::*;
 
 use super::slab::Slab;
 use super::verify::Sums;
-use super::{Inner, cpu, gpu};
+use super::{CURVATURE_LEAST, Curvature, Inner, cpu, gpu};
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{AdapterKind, Gpu};
+use crate::ops::curvature::{self, Terms};
 use crate::ops::{Backend, verify};
 
 /// Columns of one product: enough for X to be read seldom, and what the copies beside it are bounded by.
@@ -50,6 +51,29 @@ impl<'a> Passes<'a> {
     /// Where quadratic programmes are solved.
     pub(super) fn inner(&self, inner: Inner) -> Backend {
         inner.backend(self.backend)
+    }
+
+    /// Whether Hessians are summed on a device, where they are large enough.
+    pub(super) fn curves_on_a_device(&self, curvature: Curvature) -> bool {
+        match (curvature, self.backend.gpu()) {
+            (Curvature::Native, _) | (_, None) => false,
+            (Curvature::Auto, Some(gpu)) => gpu.report().kind == AdapterKind::Discrete,
+            (Curvature::Device, Some(_)) => true,
+        }
+    }
+
+    /// Where the Hessians of problems on one of the slabs are summed.
+    pub(super) fn curved(&self, slab: usize, curvature: Curvature) -> Curved<'_> {
+        let residents = self.residents.as_ref();
+        let here = residents.filter(|_| self.curves_on_a_device(curvature));
+        Curved {
+            slab: &self.slabs[slab],
+            resident: here.map(|residents| &residents[slab]),
+            least: match curvature {
+                Curvature::Device => 0.0,
+                _ => CURVATURE_LEAST,
+            },
+        }
     }
 
     /// One of the slabs.
@@ -133,6 +157,42 @@ impl<'a> Passes<'a> {
             }
         }
         groups
+    }
+}
+
+/// Where the Hessians of some problems are summed.
+pub(super) struct Curved<'a> {
+    slab: &'a Slab<'a>,
+    /// The slab on a device, where that is to do it.
+    resident: Option<&'a gpu::Resident<'a>>,
+    /// FLOP from which on.
+    least: f64,
+}
+
+/// H, on which rows it was known before and still is, and the FLOP that it took.
+type Summed<'a> = (Array2<f32>, Option<&'a [Vec<usize>]>, f64);
+
+impl Curved<'_> {
+    /// H on the rows of each class. Natively what is `known` is kept, and the rest computed; a device computes all of it.
+    pub(super) fn sum<'k>(
+        &self,
+        rows: &[Vec<usize>],
+        terms: &[&Terms],
+        known: Option<curvature::Known<'k>>,
+    ) -> Result<Summed<'k>> {
+        let gather = |samples: &[u32], rows: &[usize]| self.slab.gather(samples, rows);
+        let kept = known.map(|(rows, _)| rows);
+        if let Some(resident) = self.resident
+            && curvature::flop(rows, terms, kept) >= self.least
+        {
+            let (gpu, held) = resident.held();
+            if curvature::fits(gpu, rows) {
+                let h = curvature::on_device(gpu, &held, rows, terms, &gather)?;
+                return Ok((h, None, curvature::flop(rows, terms, None)));
+            }
+        }
+        let (h, flop) = curvature::sum(&gather, rows, terms, known)?;
+        Ok((h, kept, flop))
     }
 }
 

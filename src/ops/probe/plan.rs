@@ -19,10 +19,10 @@
 use std::ops::Range;
 
 use super::certificate::COLUMNS;
-use super::hessian::{GATHERED, GATHERED_SAMPLES};
 use super::passes::AT_ONCE;
 use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
 use crate::gpu::Gpu;
+use crate::ops::curvature::{GATHERED, GATHERED_SAMPLES};
 use crate::ops::{Backend, Fleet, quadratic};
 
 /// What one thread's products take: packed panels, and runs of X.

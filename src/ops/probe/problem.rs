@@ -57,6 +57,19 @@ impl Inner {
     }
 }
 
+/// Where the Hessians of Newton's steps are summed when the back end is a GPU, which holds the design already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Curvature {
+    /// On the device where it has its own memory and there are at least [`super::CURVATURE_LEAST`] FLOP to do, else natively. Which
+    /// one it is depends on the problem and the device alone.
+    #[default]
+    Auto,
+    /// Natively.
+    Native,
+    /// On the device, however small.
+    Device,
+}
+
 /// What a probe learns to predict.
 #[derive(Debug, Clone, Copy)]
 pub enum Response<'a> {
@@ -134,7 +147,8 @@ impl<'a> Problem<'a> {
 /// | `scale` | Standardised | what the penalty acts on | |
 /// | `stop` | Screening | when a fit is good enough | see [`Stop`] |
 /// | `max_passes` | 3000 | give up after so many passes over X | ≥ 1 |
-/// | `inner` | Auto | where a GPU's Newton steps are solved | |
+/// | `inner` | Native | where a GPU's Newton steps are solved | |
+/// | `curvature` | Auto | where their Hessians are summed | |
 /// | `memory` | 4 GiB | bytes that the solver may take beside the design; decides how many problems are in flight at once, and nothing else | > 0 |
 /// | `seed` | 0 | of the Hessian's sampling | |
 #[derive(Debug, Clone, PartialEq)]
@@ -149,6 +163,8 @@ pub struct Params {
     pub max_passes: f64,
     /// Where a GPU's Newton steps are solved.
     pub inner: Inner,
+    /// Where their Hessians are summed.
+    pub curvature: Curvature,
     /// Bytes that the solver may take beside the design.
     pub memory: u64,
     /// Seed of the Hessian's sampling.
@@ -173,6 +189,7 @@ impl Default for Params {
             stop: Stop::Screening,
             max_passes: 3000.0,
             inner: Inner::Native,
+            curvature: Curvature::Auto,
             memory: 4 << 30,
             seed: 0,
         }

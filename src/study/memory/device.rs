@@ -2,8 +2,9 @@
 //! minimal sets it is what they take, within 10 % (`tests/study/memory.rs`); how many neurons these have is not known before.
 
 use crate::data::Outline;
-use crate::gpu::Gpu;
-use crate::ops::sweep;
+use crate::gpu::{AdapterKind, Gpu};
+use crate::ops::probe::WORKING_SET_MAX;
+use crate::ops::{curvature, sweep};
 use crate::study::spec::Spec;
 
 use super::{TRANSFER, drawn, near, path};
@@ -16,6 +17,9 @@ const COLUMNS: (u64, u64) = (512, 16);
 
 /// Partial gradients of a block.
 const SLICES: u64 = 8;
+
+/// Terms of a Hessian, an entry.
+const TERMS: usize = 16;
 
 /// Samples whose sums stay on the device.
 const PLANE: u64 = 65_536;
@@ -32,11 +36,15 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
     let whole = on_device(n, d, together);
     let near = near(spec, false) as u64;
     let of_sets = random as u64 * on_device(n, d, near * own);
+    let hessian = match gpu.report().kind {
+        AdapterKind::Discrete => hessian(d, own),
+        _ => 0,
+    };
     // Copies of so many sets are one batch, and one set is in any case.
     let of_sets = of_sets.min(TRANSFER.max(whole));
     correlations(n, d, gpu.binding_bytes())
-        .max(whole)
-        .max(of_sets)
+        .max(whole + hessian)
+        .max(of_sets + hessian)
         .max(sweeps(spec, data, widest))
 }
 
@@ -46,6 +54,12 @@ fn on_device(samples: u64, neurons: u64, columns: u64) -> u64 {
     let width = columns.min(COLUMNS.0).next_multiple_of(COLUMNS.1);
     let rows = n.min((TRANSFER / (4 * d)).next_multiple_of(PAD));
     4 * (n * d + width * (d.max(rows) + rows.max(SLICES * d)))
+}
+
+/// The Hessian of a working set on so many neurons, with as many terms an entry as there are near the optimum.
+fn hessian(neurons: u64, columns: u64) -> u64 {
+    let entries = ((neurons + 1) * columns).min(WORKING_SET_MAX as u64) as usize;
+    curvature::bytes(entries, 2 * TERMS * entries)
 }
 
 /// Samples as they are and centred, and tiles of sums.

@@ -1,0 +1,182 @@
+//! Curvature: the Hessian of a probe's loss on some of its weights, from the terms that were drawn of it.
+//!
+//! # Formula
+//! With classes a, b, …, the rows R_a of a design that each class has in the working set (row 0 is the intercept, whose entry is
+//! 1; row j is neuron j − 1), and terms T_ab of samples i with weights v ≥ 0: block (a, b) of H, |R_a| × |R_b|, is
+//!
+//! - `−Σ_{i ∈ T_ab} vᵢ x_i[R_a] x_i[R_b]ᵀ` for a ≠ b, 0 without terms,
+//! - `Σ_b Σ_{i ∈ T_ab} vᵢ x_i[R_a] x_i[R_a]ᵀ` for a = b, over all b with which a has terms, itself included: with softmax a graph
+//!   Laplacian over the classes; a loss of one column has terms of its one class alone.
+//!
+//! H is symmetric, n × n with n = Σ |R_a|, classes one after the other, and positive semidefinite: |h_jk| ≤ √(h_jj·h_kk).
+//!
+//! # Edge cases
+//! A class without rows has no block. Terms may name a sample more than once. An H that does not fit one binding of the device
+//! (n > 5,792 where bindings hold 128 MiB) is summed natively.
+//!
+//! # Cost
+//! `2·|T_ab|·|R_a|·|R_b|` FLOP for a pair and half of that for a class; each reads |T|·(|R_a| + |R_b|) entries of the design. A
+//! device computes all tiles of all blocks in the same dispatches, from the design that it holds already, and 4·n² bytes come
+//! back.
+
+mod check;
+mod cpu;
+mod gpu;
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, Axis, s};
+
+use crate::error::{Error, Result};
+use crate::gpu::blocks;
+use crate::ops::Backend;
+
+pub(in crate::ops) use cpu::{GATHERED, GATHERED_SAMPLES, Known, flop, sum};
+pub use gpu::KERNELS;
+pub(in crate::ops) use gpu::{Held, fits, on_device};
+
+/// The terms of one pair of classes, or of one class (a = b).
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The class whose rows go down.
+    pub a: usize,
+    /// The class whose rows go across; not before `a`.
+    pub b: usize,
+    /// Samples, ascending.
+    pub samples: Vec<u32>,
+    /// A weight ≥ 0 for each.
+    pub weights: Vec<f32>,
+}
+
+/// Largest |difference| of an entry h_jk from an f64 reference, as a multiple of √(h_jj·h_kk), which bounds every entry: terms
+/// are summed in f32, at most 2,048 at a time (1,024 on a device), and all their roundings can go the same way, 2⁻²⁴ each.
+pub const TOLERANCE: f64 = 2048.0 / (1 << 24) as f64;
+
+/// H, n × n, of the classes' `rows` (ascending) of X (N × D) by `terms`, at most one of each pair of classes.
+///
+/// # Errors
+/// When a row, sample or class is out of range, rows are not ascending, or the GPU fails.
+pub fn curvature(
+    backend: &Backend,
+    x: ArrayView2<'_, f32>,
+    rows: &[Vec<usize>],
+    terms: &[Terms],
+) -> Result<Array2<f32>> {
+    checked(x.dim(), rows, terms)?;
+    let gather = |samples: &[u32], rows: &[usize]| {
+        let of = |i: usize, j: usize| {
+            rows[j]
+                .checked_sub(1)
+                .map_or(1.0, |n| x[(samples[i] as usize, n)])
+        };
+        Ok(Array2::from_shape_fn(
+            (samples.len(), rows.len()),
+            |(i, j)| of(i, j),
+        ))
+    };
+    let own = diagonal(terms, x.nrows(), rows.len());
+    let pairs = terms.iter().filter(|terms| terms.a != terms.b);
+    let terms: Vec<&Terms> = pairs.chain(&own).collect();
+    match backend.gpu() {
+        Some(gpu) if fits(gpu, rows) => {
+            let x = x.as_standard_layout();
+            let neurons = x.len_of(Axis(1));
+            let part = |rows: Range<usize>| {
+                let values = x.slice(s![rows.clone(), ..]);
+                let values = values.to_slice().expect("it was made contiguous");
+                Ok((rows, gpu.upload("activations", values)?))
+            };
+            let at_once = gpu.fit("activations", 4 * neurons, 1)?;
+            let parts: Vec<_> = blocks(x.nrows(), at_once)
+                .map(part)
+                .collect::<Result<_>>()?;
+            let held = Held {
+                neurons,
+                stride: neurons,
+                blocks: &parts,
+            };
+            on_device(gpu, &held, rows, &terms, &gather)
+        }
+        _ => Ok(sum(&gather, rows, &terms, None)?.0),
+    }
+}
+
+/// Bytes that H of n entries and so many terms, those of classes included, take on a device, beside the design that lies there.
+pub fn bytes(n: usize, terms: usize) -> u64 {
+    4 * (n as u64).pow(2) + 4 * n as u64 + 8 * terms as u64
+}
+
+/// The FLOP that [`curvature`] takes, of so many samples.
+pub fn cost(rows: &[Vec<usize>], terms: &[Terms], samples: usize) -> f64 {
+    let own = diagonal(terms, samples, rows.len());
+    let pairs = terms.iter().filter(|terms| terms.a != terms.b);
+    let terms: Vec<&Terms> = pairs.chain(&own).collect();
+    flop(rows, &terms, None)
+}
+
+/// What each class's own block sums: all terms that it has a part in.
+pub(in crate::ops) fn diagonal(terms: &[Terms], samples: usize, classes: usize) -> Vec<Terms> {
+    let mut weights: Vec<Vec<f32>> = vec![vec![0.0; samples]; classes];
+    for terms in terms {
+        for (&i, &v) in terms.samples.iter().zip(&terms.weights) {
+            weights[terms.a][i as usize] += v;
+            if terms.a != terms.b {
+                weights[terms.b][i as usize] += v;
+            }
+        }
+    }
+    let kept = |(class, weights): (usize, Vec<f32>)| {
+        let (samples, weights) = (0u32..).zip(weights).filter(|(_, v)| *v > 0.0).unzip();
+        Terms {
+            a: class,
+            b: class,
+            samples,
+            weights,
+        }
+    };
+    weights.into_iter().enumerate().map(kept).collect()
+}
+
+fn checked((n, d): (usize, usize), rows: &[Vec<usize>], terms: &[Terms]) -> Result<()> {
+    let wrong = |problem: String| {
+        let fix = "Give ascending rows of 0 to D for each class, and terms of samples that there are, one list a pair";
+        Err(Error::invalid("terms of a Hessian", problem, fix))
+    };
+    for (class, rows) in rows.iter().enumerate() {
+        let ascending = rows.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascending || rows.last().is_some_and(|&last| last > d) {
+            return wrong(format!(
+                "the rows of class {class} are not ascending, or not all of 0 to {d}"
+            ));
+        }
+    }
+    let mut seen = vec![false; rows.len() * rows.len()];
+    for Terms {
+        a,
+        b,
+        samples,
+        weights,
+    } in terms
+    {
+        let known = a <= b && *b < rows.len();
+        if !known || std::mem::replace(&mut seen[a * rows.len() + b], true) {
+            return wrong(format!(
+                "classes {a} and {b} of {} are named twice, or are not in order",
+                rows.len()
+            ));
+        }
+        if samples.len() != weights.len() {
+            return wrong(format!(
+                "{} samples have {} weights",
+                samples.len(),
+                weights.len()
+            ));
+        }
+        if !samples.is_sorted() || samples.last().is_some_and(|&last| last as usize >= n) {
+            return wrong(format!(
+                "samples of classes {a} and {b} are not ascending, or not all below {n}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! Parity of `ops::curvature`: both back ends sum the Hessian that f64 sums, whatever the shapes of its blocks, and a probe whose
+//! Hessians a device sums ends where the native one does.
+
+use ndarray::Array2;
+use neurosieve::Backend;
+use neurosieve::gpu::Gpu;
+use neurosieve::ops::curvature::{KERNELS, TOLERANCE, Terms, curvature};
+use neurosieve::ops::moments::moments;
+use neurosieve::ops::probe::{self, Curvature, Design, Fit, Params, Problem, Stop};
+use rand::RngExt;
+
+use crate::golden::fixture;
+use crate::support::{activations, gpu, random};
+
+/// A Hessian to sum.
+struct Case {
+    x: Array2<f32>,
+    rows: Vec<Vec<usize>>,
+    terms: Vec<Terms>,
+}
+
+impl Case {
+    /// Of so many samples and neurons: each class has the intercept and about so many rows, each pair of classes about so many
+    /// terms, none where that is 0.
+    fn new((n, d): (usize, usize), rows: &[usize], terms: &[(usize, usize, usize)]) -> Self {
+        let mut random = random(7 + n as u64);
+        let mut chosen = |count: usize| -> Vec<usize> {
+            let share = count as f64 / d as f64;
+            let of_neurons = (1..=d).filter(|_| random.random_bool(share.min(1.0)));
+            std::iter::once(0).chain(of_neurons).collect()
+        };
+        let rows: Vec<Vec<usize>> = rows
+            .iter()
+            .map(|&count| {
+                if count == 0 {
+                    Vec::new()
+                } else {
+                    chosen(count)
+                }
+            })
+            .collect();
+        let drawn = |&(a, b, count): &(usize, usize, usize)| {
+            let mut samples: Vec<u32> = (0..count)
+                .map(|_| random.random_range(0..n as u32))
+                .collect();
+            samples.sort_unstable();
+            let weights = samples
+                .iter()
+                .map(|_| random.random_range(0.0..0.3))
+                .collect();
+            Terms {
+                a,
+                b,
+                samples,
+                weights,
+            }
+        };
+        Self {
+            terms: terms.iter().map(drawn).collect(),
+            x: activations(n, d, 3),
+            rows,
+        }
+    }
+
+    fn found(&self, backend: &Backend) -> neurosieve::Result<Array2<f32>> {
+        curvature(backend, self.x.view(), &self.rows, &self.terms)
+    }
+
+    /// By its definition, in f64.
+    fn reference(&self) -> Array2<f64> {
+        let entries: Vec<(usize, usize)> = (self.rows.iter().enumerate())
+            .flat_map(|(class, rows)| rows.iter().map(move |&row| (class, row)))
+            .collect();
+        let entry = |sample: u32, row: usize| match row {
+            0 => 1.0,
+            row => f64::from(self.x[(sample as usize, row - 1)]),
+        };
+        let mut h = Array2::zeros((entries.len(), entries.len()));
+        for (j, &(a, down)) in entries.iter().enumerate() {
+            for (k, &(b, across)) in entries.iter().enumerate().skip(j) {
+                let part = |t: &&Terms| match a == b {
+                    true => t.a == a || t.b == a,
+                    false => (t.a, t.b) == (a, b),
+                };
+                let terms = self.terms.iter().filter(part);
+                let each = terms.flat_map(|t| t.samples.iter().zip(&t.weights));
+                let sum: f64 = each
+                    .map(|(&i, &v)| f64::from(v) * entry(i, down) * entry(i, across))
+                    .sum();
+                h[(j, k)] = if a == b { sum } else { -sum };
+                h[(k, j)] = h[(j, k)];
+            }
+        }
+        h
+    }
+}
+
+/// The largest difference from f64, in units of what the diagonal allows; infinite where something is not a number.
+fn off(found: &Array2<f32>, reference: &Array2<f64>) -> f64 {
+    assert_eq!(found.dim(), reference.dim());
+    let each = found.indexed_iter().map(|((j, k), found)| {
+        let size = (reference[(j, j)] * reference[(k, k)]).sqrt();
+        let off = (f64::from(*found) - reference[(j, k)]).abs();
+        match off.is_nan() {
+            true => f64::INFINITY,
+            false => off / (size + 1e-30),
+        }
+    });
+    each.fold(0.0, f64::max)
+}
+
+/// Sides of one entry and of a little more than one tile, small and large; classes without rows, pairs without terms, more terms
+/// than one f32 sum covers, no multiple of a panel.
+fn cases() -> Vec<Case> {
+    vec![
+        Case::new((9, 1), &[1], &[(0, 0, 3)]),
+        Case::new(
+            (40, 30),
+            &[0, 12, 0, 3],
+            &[(1, 1, 17), (1, 3, 16), (3, 3, 1)],
+        ),
+        Case::new(
+            (300, 90),
+            &[70, 3, 64, 20],
+            &[
+                (0, 0, 150),
+                (0, 1, 33),
+                (0, 2, 48),
+                (1, 1, 7),
+                (2, 2, 90),
+                (2, 3, 15),
+                (3, 3, 2),
+            ],
+        ),
+        Case::new((700, 500), &[440], &[(0, 0, 2_600)]),
+        Case::new(
+            (500, 480),
+            &[470, 395],
+            &[(0, 0, 700), (0, 1, 1_030), (1, 1, 64)],
+        ),
+    ]
+}
+
+fn disagreement(gpu: &Gpu, cases: &[Case]) -> Option<String> {
+    for (place, case) in cases.iter().enumerate() {
+        let reference = case.reference();
+        let native = off(&case.found(&Backend::Cpu).unwrap(), &reference);
+        assert!(native <= TOLERANCE, "case {place}: {native:e} natively");
+        match case.found(&Backend::Gpu(gpu.clone())) {
+            Ok(found) => {
+                let device = off(&found, &reference);
+                if device > TOLERANCE {
+                    return Some(format!("case {place}: {device:e} on the device"));
+                }
+            }
+            Err(error) => return Some(error.to_string()),
+        }
+    }
+    None
+}
+
+#[test]
+fn both_back_ends_sum_the_hessian_that_f64_sums() {
+    let Some(gpu) = gpu("both_back_ends_sum_the_hessian_that_f64_sums") else {
+        return;
+    };
+    assert_eq!(disagreement(&gpu, &cases()), None);
+}
+
+#[test]
+fn samples_in_several_parts_make_the_same_hessian() {
+    let Some(gpu) = gpu("samples_in_several_parts_make_the_same_hessian") else {
+        return;
+    };
+    let case = Case::new(
+        (5_000, 120),
+        &[60, 0, 40],
+        &[(0, 0, 3_000), (0, 2, 900), (2, 2, 40)],
+    );
+    // Two parts and a bit; 105 entries' H needs 44,100 bytes.
+    let small = gpu.with_binding_limit(1 << 20);
+    assert_eq!(disagreement(&small, &[case]), None);
+}
+
+#[test]
+fn a_hessian_that_fits_no_binding_is_summed_natively() {
+    let Some(gpu) = gpu("a_hessian_that_fits_no_binding_is_summed_natively") else {
+        return;
+    };
+    let case = Case::new((300, 200), &[150], &[(0, 0, 400)]);
+    let n = case.rows[0].len();
+    let native = case.found(&Backend::Cpu).unwrap();
+    let found = |bytes: usize| {
+        let small = gpu.with_binding_limit(bytes as u64);
+        case.found(&Backend::Gpu(small)).unwrap()
+    };
+    assert_eq!(found(4 * n * n - 4), native);
+    assert_ne!(found(4 * n * n), native, "a device adds in another order");
+}
+
+#[test]
+fn a_hessian_is_symmetric_to_the_last_bit() {
+    let Some(gpu) = gpu("a_hessian_is_symmetric_to_the_last_bit") else {
+        return;
+    };
+    for case in cases() {
+        for backend in [Backend::Cpu, Backend::Gpu(gpu.clone())] {
+            let found = case.found(&backend).unwrap();
+            assert_eq!(found, found.t());
+        }
+    }
+}
+
+#[test]
+fn breaking_the_curvature_kernels_is_noticed() {
+    let Some(gpu) = gpu("breaking_the_curvature_kernels_is_noticed") else {
+        return;
+    };
+    let cases = || {
+        let parts = Case::new(
+            (5_000, 120),
+            &[60, 40],
+            &[(0, 0, 3_000), (0, 1, 900), (1, 1, 40)],
+        );
+        vec![parts]
+    };
+    let small = gpu.with_binding_limit(1 << 20);
+    assert_eq!(disagreement(&small, &cases()), None, "the sound kernels");
+    let source = KERNELS[0].source;
+    for (sound, broken) in [
+        (
+            "return Term(terms[begin].sample, 0.0);",
+            "return Term(terms[begin].sample, 1.0);",
+        ),
+        (
+            "select(vec4(0.0), vec4(1.0), wanted == vec4(ONE))",
+            "vec4(0.0)",
+        ),
+        ("signed = -values;", "signed = values;"),
+        ("if (p.add != 0u) {", "if (p.add == 2u) {"),
+        ("s7 += c7;", "s7 = c7;"),
+        ("if (at + 16u < end) {", "if (at + 32u < end) {"),
+        ("h[at] = h[column * p.entries + row];", "h[at] = h[at];"),
+        (
+            "if (column + i < block.acrosses) {",
+            "if (column + i < block.acrosses - 1u) {",
+        ),
+        ("let far = near + SIDE * 4u;", "let far = near;"),
+    ] {
+        assert!(source.contains(sound), "{sound}");
+        let broken = small.with_shader("curvature", source.replace(sound, broken));
+        assert!(disagreement(&broken, &cases()).is_some(), "{sound}");
+    }
+}
+
+#[test]
+fn terms_that_do_not_fit_the_design_are_refused() {
+    let whole = || Case::new((20, 5), &[4, 4], &[(0, 1, 6)]);
+    let refused = |change: &dyn Fn(&mut Case)| {
+        let mut case = whole();
+        change(&mut case);
+        case.found(&Backend::Cpu).unwrap_err().to_string()
+    };
+    assert!(whole().found(&Backend::Cpu).is_ok());
+    let text = refused(&|case| case.rows[1].push(6));
+    assert!(
+        text.contains("rows of class 1 are not ascending, or not all of 0 to 5"),
+        "{text}"
+    );
+    let text = refused(&|case| case.rows[0].reverse());
+    assert!(text.contains("rows of class 0"), "{text}");
+    let text = refused(&|case| case.terms[0].samples[5] = 20);
+    assert!(text.contains("not all below 20"), "{text}");
+    let text = refused(&|case| case.terms[0].weights.truncate(5));
+    assert!(text.contains("6 samples have 5 weights"), "{text}");
+    let text = refused(&|case| case.terms.push(case.terms[0].clone()));
+    assert!(
+        text.contains("classes 0 and 1 of 2 are named twice"),
+        "{text}"
+    );
+    let text = refused(&|case| case.terms[0].b = 2);
+    assert!(text.contains("classes 0 and 2 of 2"), "{text}");
+}
+
+/// Probes of the fixture, several in flight, two of them with two classes.
+fn fits(backend: &Backend, curvature: Curvature) -> Vec<Fit> {
+    let train = fixture().train();
+    let x = train.activations.view();
+    let found = moments(&Backend::Cpu, x, None).unwrap();
+    let columns: Vec<usize> = (0..x.ncols()).collect();
+    let design = Design::new(&Backend::Cpu, x, &found, &columns).unwrap();
+    let labels = &train.labels[0];
+    let problems = [0.02, 0.005].map(|l1| Problem::new(labels, l1, 0.001));
+    let params = Params {
+        curvature,
+        stop: Stop::Gap(1e-4),
+        ..Params::default()
+    };
+    probe::fit(backend, &design, &problems, &params, &mut |_| ()).unwrap()
+}
+
+#[test]
+fn probes_whose_hessians_a_device_sums_end_at_the_same_optimum() {
+    let Some(gpu) = gpu("probes_whose_hessians_a_device_sums_end_at_the_same_optimum") else {
+        return;
+    };
+    let backend = Backend::Gpu(gpu);
+    let (native, device) = (
+        fits(&backend, Curvature::Native),
+        fits(&backend, Curvature::Device),
+    );
+    for (native, device) in native.iter().zip(&device) {
+        assert!(native.certificate.converged && device.certificate.converged);
+        let apart = (native.objective - device.objective).abs() / native.objective;
+        assert!(apart <= probe::TOLERANCE * 1e-4, "{apart:e}");
+        // It is another sum of the same terms: the way there is about as long, and not the same to the bit.
+        assert!(device.certificate.passes <= 1.5 * native.certificate.passes);
+        assert_ne!(native.standardised, device.standardised);
+    }
+    for (first, second) in device.iter().zip(fits(&backend, Curvature::Device)) {
+        assert_eq!(first.weights, second.weights, "the same bits each time");
+    }
+    // This adapter has no memory of its own.
+    for (native, auto) in native.iter().zip(fits(&backend, Curvature::Auto)) {
+        assert_eq!(native.weights, auto.weights);
+    }
+}
