@@ -1,7 +1,7 @@
 //! Opening an input file: what every format needs before its first byte is looked at.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ impl Deref for MappedFile {
 
 /// Opens a file after checking that it can hold anything: not a folder or a device, not empty, not a Git LFS pointer.
 pub(super) fn open_regular(path: &Path) -> Result<File> {
-    let metadata = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
+    let metadata = std::fs::metadata(path).map_err(|e| unreadable(path, e))?;
     if metadata.is_dir() {
         return Err(Error::file(
             path,
@@ -88,6 +88,35 @@ pub(super) fn open_regular(path: &Path) -> Result<File> {
         ));
     }
     Ok(file)
+}
+
+/// Why a path cannot be read; where there is nothing, what there is beside of nearly that name.
+pub(super) fn unreadable(path: &Path, cause: std::io::Error) -> Error {
+    let nearest = match cause.kind() {
+        ErrorKind::NotFound => nearest(path),
+        _ => None,
+    };
+    let cause = match nearest {
+        None => cause,
+        Some(other) => {
+            let kind = cause.kind();
+            let said = format!("{cause}. Did you mean {}?", other.display());
+            std::io::Error::new(kind, said)
+        }
+    };
+    Error::io("read", path, cause)
+}
+
+/// What lies in the same folder under the name with the fewest edits, when that is near enough to be a slip of the pen.
+fn nearest(path: &Path) -> Option<PathBuf> {
+    let wanted = path.file_name()?.to_str()?;
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let there = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
+    let names = there.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let edits = |name: String| (strsim::damerau_levenshtein(wanted, &name), name);
+    let most = (wanted.chars().count() / 4).max(1);
+    let (_, name) = names.map(edits).filter(|(edits, _)| *edits <= most).min()?;
+    Some(path.with_file_name(name))
 }
 
 const LFS: &[u8] = b"version https://git-lfs";

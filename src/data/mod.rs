@@ -113,7 +113,7 @@ impl<C> Opened<C> {
 /// header and size contradict each other.
 pub fn open(path: &Path, options: &ReadOptions) -> Result<Source> {
     if let Err(absent) = std::fs::metadata(path) {
-        return Err(Error::io("read", path, absent));
+        return Err(mapped::unreadable(path, absent));
     }
     if path.is_dir() {
         return Ok(shards::open(path, options)?.into_source(path, Contents::Shards));

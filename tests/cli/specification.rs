@@ -1,6 +1,6 @@
 //! What is wrong in the specification is shown with its place.
 
-use super::{Study, assert_fails, code, neurosieve, stderr};
+use super::{Study, assert_fails, code, neurosieve, stderr, text};
 
 #[test]
 fn a_missing_specification_is_named() {
@@ -68,9 +68,32 @@ fn a_value_out_of_range_is_shown_with_its_place_and_range() {
 }
 
 #[test]
+fn a_name_that_is_nearly_right_is_corrected_and_activations_are_no_specification() {
+    let study = Study::new(&Study::usual(), "");
+    let run = |name: &str| {
+        let (spec, out) = (study.path(name), study.path("out"));
+        neurosieve(&["study", text(&spec), "-o", text(&out)])
+    };
+    let meant = format!("Did you mean {}?", study.path("study.toml").display());
+    assert_fails(&run("study.tmol"), &["No such file", &meant]);
+    let far = run("something-else");
+    assert_fails(&far, &["No such file"]);
+    assert!(!stderr(&far).contains("Did you mean"), "{}", stderr(&far));
+    assert_fails(
+        &run("train.safetensors"),
+        &["file of activations", "neurosieve init"],
+    );
+}
+
+#[test]
 fn a_value_of_the_wrong_type_and_broken_toml_are_shown_with_their_place() {
     let study = Study::new(&Study::usual(), "[control]\ndraws = \"three\"\n");
     assert_fails(&study.run(&[]), &["line 7, column 9", "invalid type"]);
+    let study = Study::new(&Study::usual(), "[minimal_set]\ndeltas = 0.01\n");
+    assert_fails(
+        &study.run(&[]),
+        &["line 7, column 10", "invalid type", "Write a list: [0.01]"],
+    );
     let study = Study::new(&Study::usual(), "[control\n");
     assert_fails(&study.run(&[]), &["line 6, column "]);
     study.specify("name = \"no data\"\n");

@@ -2,7 +2,7 @@
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::Terms;
 use crate::error::Result;
@@ -52,6 +52,29 @@ pub(in crate::ops) fn sum(
         }
     }
     Ok((h, flop))
+}
+
+/// Entries of some samples of X, whose rows are contiguous: |samples| × |rows|, the rows ascending, 0 the intercept's ones.
+pub(in crate::ops) fn gathered(
+    x: ArrayView2<'_, f32>,
+    samples: &[u32],
+    rows: &[usize],
+) -> Array2<f32> {
+    debug_assert!(rows.is_sorted(), "only the first row can be the intercept");
+    let mut out = Array2::zeros((samples.len(), rows.len()));
+    let intercept = usize::from(rows.first() == Some(&0));
+    let each = out.axis_iter_mut(Axis(0)).into_par_iter().zip(samples);
+    each.for_each(|(mut out, &i)| {
+        let source = x.row(i as usize);
+        let source = source.to_slice().expect("rows are contiguous");
+        let out = out.as_slice_mut().expect("it was made contiguous");
+        let (ones, entries) = out.split_at_mut(intercept);
+        ones.fill(1.0);
+        for (out, &row) in entries.iter_mut().zip(&rows[intercept..]) {
+            *out = source[row - 1];
+        }
+    });
+    out
 }
 
 /// The FLOP that [`sum`] takes.

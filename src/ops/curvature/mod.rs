@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::gpu::blocks;
 use crate::ops::Backend;
 
-pub(in crate::ops) use cpu::{GATHERED, GATHERED_SAMPLES, Known, flop, sum};
+pub(in crate::ops) use cpu::{GATHERED, GATHERED_SAMPLES, Known, flop, gathered, sum};
 pub use gpu::KERNELS;
 pub(in crate::ops) use gpu::{Held, fits, on_device};
 
@@ -63,23 +63,13 @@ pub fn curvature(
     terms: &[Terms],
 ) -> Result<Array2<f32>> {
     checked(x.dim(), rows, terms)?;
-    let gather = |samples: &[u32], rows: &[usize]| {
-        let of = |i: usize, j: usize| {
-            rows[j]
-                .checked_sub(1)
-                .map_or(1.0, |n| x[(samples[i] as usize, n)])
-        };
-        Ok(Array2::from_shape_fn(
-            (samples.len(), rows.len()),
-            |(i, j)| of(i, j),
-        ))
-    };
+    let x = x.as_standard_layout();
+    let gather = |samples: &[u32], rows: &[usize]| Ok(gathered(x.view(), samples, rows));
     let own = diagonal(terms, x.nrows(), rows.len());
     let pairs = terms.iter().filter(|terms| terms.a != terms.b);
     let terms: Vec<&Terms> = pairs.chain(&own).collect();
     match backend.gpu() {
         Some(gpu) if fits(gpu, rows) => {
-            let x = x.as_standard_layout();
             let neurons = x.len_of(Axis(1));
             let part = |rows: Range<usize>| {
                 let values = x.slice(s![rows.clone(), ..]);

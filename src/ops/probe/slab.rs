@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use super::design::{Stream, Values, select};
 use super::targets::penalty_rows;
 use super::{ABSENT_CLASS_BIAS, Design, Fit, Neurons, PenaltyScale};
 use crate::error::{Error, Result};
+use crate::ops::curvature::gathered;
 
 /// Where the bias of a class that a start's fit did not know starts.
 const RARE: f64 = -30.0;
@@ -141,30 +141,18 @@ impl<'a> Slab<'a> {
     /// # Errors
     /// As [`Slab::block`].
     pub(super) fn gather(&self, samples: &[u32], rows: &[usize]) -> Result<Array2<f32>> {
-        let mut out = Array2::zeros((samples.len(), rows.len()));
-        let (z, start) = match &self.columns {
-            Columns::Range(z, start) => (*z, *start),
-            Columns::Copied(z) => (z, 0),
+        match &self.columns {
+            Columns::Range(z, start) => {
+                let columns = *start..start + self.width();
+                Ok(gathered(z.slice(s![.., columns]), samples, rows))
+            }
+            Columns::Copied(z) => Ok(gathered(z.view(), samples, rows)),
             Columns::Streamed(stream) => {
+                let mut out = Array2::zeros((samples.len(), rows.len()));
                 stream.gather(samples, rows, &mut out)?;
-                return Ok(out);
+                Ok(out)
             }
-        };
-        debug_assert!(rows.is_sorted(), "only the first row can be the intercept");
-        let intercept = usize::from(rows.first() == Some(&0));
-        let each = out.axis_iter_mut(Axis(0)).into_par_iter().zip(samples);
-        each.for_each(|(mut out, &i)| {
-            let source = z.row(i as usize);
-            let source = source.to_slice().expect("rows are contiguous");
-            let source = &source[start..];
-            let out = out.as_slice_mut().expect("it was made contiguous");
-            let (ones, entries) = out.split_at_mut(intercept);
-            ones.fill(1.0);
-            for (out, &row) in entries.iter_mut().zip(&rows[intercept..]) {
-                *out = source[row - 1];
-            }
-        });
-        Ok(out)
+        }
     }
 
     /// √Σᵢ ωᵢ x_ij² for each row j of the coefficients; 1 for the intercept.

@@ -22,6 +22,10 @@ pub(super) fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error
         _ if message.starts_with("missing field") => {
             "Add that key; a study needs [data] with train, dev and test".to_owned()
         }
+        _ if message.ends_with("expected a sequence") => {
+            let value = error.span().and_then(|span| text.get(span));
+            format!("Write a list: [{}]", value.unwrap_or("…"))
+        }
         _ => "Correct the specification there".to_owned(),
     };
     Error::file(path, place, message, fix)

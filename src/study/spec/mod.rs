@@ -70,7 +70,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::analysis::selection::Rule;
 use crate::analysis::selectivity::SampleFrom;
 use crate::data::read_text;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::correlation::Precision;
 
 /// A study's specification; the module's table lists every key.
@@ -415,6 +415,9 @@ impl Default for ConceptSpec {
     }
 }
 
+/// Names of binary files end so: gigabytes need not be read to find no specification in them.
+const BINARY: [&str; 5] = ["safetensors", "npy", "npz", "hdf5", "h5"];
+
 impl Spec {
     /// Reads and checks a specification; its paths become relative to the current folder.
     ///
@@ -422,6 +425,15 @@ impl Spec {
     /// When the file cannot be read, is not TOML, has an unknown key, or a value is outside its range; with line and
     /// column.
     pub fn read(path: &Path) -> Result<Self> {
+        let extension = path.extension().and_then(|e| e.to_str());
+        if extension.is_some_and(|e| BINARY.contains(&e)) {
+            return Err(Error::file(
+                path,
+                "file name",
+                "by its name this is a file of activations, and no specification",
+                "Give the .toml that says what to study; `neurosieve init FOLDER` writes one",
+            ));
+        }
         let text = read_text(path)?;
         let mut spec = Self::parse(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
