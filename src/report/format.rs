@@ -134,6 +134,15 @@ pub fn ranking(name: &str) -> String {
     }
 }
 
+/// What a neuron ordering of a study's minimal sets goes by.
+pub fn goes_by(name: &str) -> Option<&'static str> {
+    match name {
+        "lca" => Some("the weights that the probe gives them (linguistic correlation analysis)"),
+        "probeless" => Some("how far the means of the classes lie apart, without a probe"),
+        _ => None,
+    }
+}
+
 /// The hyphen of a negative number as a minus sign; the one of an exponent stays.
 fn minus(text: String) -> String {
     match text.strip_prefix('-') {

@@ -95,6 +95,7 @@ struct Page<'a> {
     subtitle: String,
     warnings: &'a [String],
     overview: Table,
+    orderings: String,
     tasks: Vec<TaskView>,
     clustering: &'a Clustering,
     pairs: Vec<(String, String)>,
@@ -131,6 +132,7 @@ pub fn render(results: &StudyResults) -> Result<String> {
         subtitle: subtitle(results),
         warnings: &results.warnings,
         overview: tables::overview(results),
+        orderings: orderings(results),
         tasks: results
             .tasks
             .iter()
@@ -211,6 +213,24 @@ fn device(results: &StudyResults) -> String {
         format!(", {}", device.driver)
     };
     format!("{}: {}{driver}", device.kind.to_uppercase(), device.name)
+}
+
+/// What the orderings of the minimal sets go by.
+fn orderings(results: &StudyResults) -> String {
+    let sets = results.tasks.iter().flat_map(|task| &task.minimal_sets);
+    let used: BTreeSet<&str> = sets.map(|set| set.ranking.as_str()).collect();
+    let known = used.into_iter().filter_map(|name| {
+        let by = format::goes_by(name)?;
+        Some((format::ranking(name), by))
+    });
+    let each = known.enumerate().map(|(place, (name, by))| {
+        let orders = if place == 0 { " orders neurons" } else { "" };
+        format!("{name}{orders} by {by}")
+    });
+    match each.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => none,
+        said => format!("{said}."),
+    }
 }
 
 fn subtitle(results: &StudyResults) -> String {
