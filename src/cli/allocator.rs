@@ -2,7 +2,7 @@
 //!
 //! The allocator of glibc (Linux) asks the system for each large block by itself, and gives it back when it is freed. What is
 //! large it learns as a process runs: after some blocks of 32 MiB nothing smaller goes back, and each thread keeps what it
-//! freed. A study whose live data were never more than 130 MB so took 259 MB. With a fixed bound of [`LARGE`] it takes 151 MB
+//! freed. A study whose live data were never more than 130 MB so took 259 MB. With a fixed bound of [`LARGE`] it takes 149 MB
 //! in the same time (`benches/results/2026-11-26_host-memory.json`). The bound is read when a process begins, from its
 //! environment, so that the command begins again with it. Other systems' allocators are left alone.
 

@@ -64,6 +64,8 @@ pub(super) struct Usual<'a> {
     /// Held from the data on, and while probes are fitted: a standardised copy, or a stream's block.
     pub always: u64,
     pub standardised: u64,
+    /// Whether there is no copy, of some neurons neither.
+    pub streamed: bool,
     /// The largest of what pairs take.
     pub pairs: u64,
     /// Without what data and penalties decide: no working sets, and no sets that suffice.
@@ -191,6 +193,9 @@ impl Usual<'_> {
     }
 
     fn copy(&self, columns: usize) -> u64 {
+        if self.streamed {
+            return self.standardised;
+        }
         4 * (self.data.samples[0] * columns) as u64
     }
 
