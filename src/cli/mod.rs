@@ -3,6 +3,7 @@
 //! The result goes to stdout (one JSON document with `--json`), progress and errors to stderr. Exit codes: 0 ok, 1 failed,
 //! 2 usage, 3 a validation failed.
 
+mod allocator;
 mod bench;
 mod cluster;
 mod compare;
@@ -30,6 +31,8 @@ mod sweep;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+pub use self::allocator::give_back_what_is_freed;
 
 use clap::{Parser, Subcommand};
 

@@ -135,6 +135,11 @@ fn costs(text: &mut String, document: &Document, folder: &Path) -> std::fmt::Res
     }
     writeln!(
         text,
+        "          {} of the first is for working sets, whose sizes data and penalties decide: half or twice as much may be",
+        bytes(host.decided)
+    )?;
+    writeln!(
+        text,
         "          activations {}, correlations {}, standardised copy {}; with nothing side by side at most {}",
         bytes(host.data),
         bytes(host.correlations),

@@ -123,6 +123,8 @@ pub struct Outline {
     pub classes: Vec<usize>,
     /// Whether the words of all parts are known.
     pub words: bool,
+    /// Bytes that compressed files take while they are read.
+    pub inflated: u64,
 }
 
 /// Reads headers, labels and words of a data set, but no activations.
@@ -151,6 +153,7 @@ pub fn outline(files: &DatasetFiles) -> Result<Outline> {
         layers: train.source.layers().clone(),
         classes,
         words: parts.iter().all(|part| part.tokens.is_some()),
+        inflated: parts.iter().map(|part| part.source.inflated()).sum(),
     })
 }
 

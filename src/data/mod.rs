@@ -169,6 +169,15 @@ impl Source {
         self.dtype
     }
 
+    /// Bytes that were inflated when it was opened, and that it holds: of compressed archives, 0 of files that are mapped.
+    pub fn inflated(&self) -> u64 {
+        match &self.contents {
+            Contents::Numpy(matrix) => matrix.inflated(),
+            Contents::Shards(shards) => shards.inflated(),
+            Contents::Native(_) | Contents::NeuroxHdf5(_) | Contents::NeuroxJson(_) => 0,
+        }
+    }
+
     /// Which layer and unit each column is.
     pub fn layers(&self) -> &LayerMap {
         &self.layers

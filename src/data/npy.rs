@@ -25,6 +25,14 @@ pub(super) enum Bytes {
 }
 
 impl Bytes {
+    /// Bytes in memory, where they are not mapped.
+    fn inflated(&self) -> u64 {
+        match self {
+            Self::Mapped(..) => 0,
+            Self::Inflated(bytes) => bytes.len() as u64,
+        }
+    }
+
     fn get(&self) -> &[u8] {
         match self {
             Self::Mapped(file, range) => &file[range.clone()],
@@ -180,6 +188,11 @@ pub(super) fn read_labels(path: &Path) -> Result<LabelColumn> {
 }
 
 impl Matrix {
+    /// Bytes that it holds in memory.
+    pub fn inflated(&self) -> u64 {
+        self.bytes.inflated()
+    }
+
     /// The type of the elements where whole rows of them are contiguous.
     pub fn by_row(&self) -> Option<Dtype> {
         (!self.fortran).then_some(self.dtype)

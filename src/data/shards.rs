@@ -122,6 +122,11 @@ fn counted(name: &str) -> Vec<(String, u128)> {
 }
 
 impl Shards {
+    /// Bytes that its files were inflated to.
+    pub fn inflated(&self) -> u64 {
+        self.sources.iter().map(Source::inflated).sum()
+    }
+
     /// Fills `out` with whole rows from `start` on; the caller has checked the range.
     pub fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
         let sources = &self.sources;

@@ -1,12 +1,18 @@
 //! `--max-memory`: a limit is kept to and changes nothing, and what does not fit is refused before the work.
 
-use std::path::Path;
-use std::time::Duration;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rand::RngExt;
 use serde_json::Value;
+use zip::CompressionMethod;
+use zip::write::SimpleFileOptions;
 
 use super::kill::{found, specification, start};
 use super::{Part, assert_fails, code, neurosieve, stderr, stdout, text};
+use crate::support::{normal, random};
 
 /// What a study of the fixture is planned to take, in bytes.
 fn planned(spec: &Path, extra: &[&str]) -> Value {
@@ -28,7 +34,10 @@ fn planned(spec: &Path, extra: &[&str]) -> Value {
 
 /// Runs a study, and says how many bytes it took at the peak, where the system tells.
 fn peak_of(spec: &Path, out: &Path, extra: &[&str]) -> Option<u64> {
-    let mut child = start(spec, out, false, extra);
+    peak(start(spec, out, false, extra))
+}
+
+fn peak(mut child: Child) -> Option<u64> {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = None;
     let ended = loop {
@@ -64,7 +73,10 @@ fn a_study_keeps_to_the_memory_that_is_allowed_and_finds_the_same() {
     if let (Some(taken), Some(within)) = (taken, within) {
         assert!(within <= allowed, "{within} of {allowed}");
         assert!(taken <= free["most"].as_u64().unwrap(), "{taken}: {free}");
-        assert!(within > free["data"].as_u64().unwrap());
+        // What is held whatever data and penalties decide is in the peak.
+        let bytes = |name: &str| plan[name].as_u64().unwrap() as f64;
+        let certain = bytes("expected") - bytes("decided");
+        assert!(within as f64 > 0.8 * certain, "{within}: {plan}");
     }
     let out = folder.path().join("refused");
     let typed = ["study", text(&spec), "-o", text(&out), "--device", "cpu"];
@@ -78,6 +90,165 @@ fn a_study_keeps_to_the_memory_that_is_allowed_and_finds_the_same() {
     assert_fails(&refused, &["memory of the host"]);
     let usage = neurosieve(&[&typed[..], &["--max-memory", "none"]].concat());
     assert_eq!(code(&usage), 2);
+}
+
+/// A study most of whose memory is for what shapes tell: many samples of many neurons, two penalties that leave few weights, and
+/// no sets.
+fn of_known_size(folder: &Path) -> PathBuf {
+    const NEURONS: usize = 1200;
+    let mut lines = "name = \"wide\"\n[data]\n".to_owned();
+    for (seed, (name, samples)) in (1..).zip([("train", 3000), ("dev", 600), ("test", 600)]) {
+        let mut generator = random(seed);
+        let labels: Vec<i32> = (0..samples).map(|_| generator.random_range(0..3)).collect();
+        let row = |class: &i32| -> Vec<f32> {
+            let value = |neuron: usize| {
+                let shift = if neuron.is_multiple_of(100) {
+                    *class
+                } else {
+                    0
+                };
+                normal(&mut generator) as f32 + shift as f32
+            };
+            (0..NEURONS).map(value).collect()
+        };
+        let part = Part {
+            values: labels.iter().flat_map(row).collect(),
+            labels,
+            neurons: NEURONS,
+            classes: 3,
+        };
+        let file = folder.join(format!("{name}.safetensors"));
+        part.write(&file);
+        lines += &format!("{name} = {:?}\n", text(&file));
+    }
+    lines += "[probe]\nlambda_ratios = [0.5, 0.3]\n[minimal_set]\ndeltas = []\n[combined]\ndeltas = []\n\
+             [sweep]\nrandom_draws = 0\n";
+    let file = folder.join("wide.toml");
+    std::fs::write(&file, lines).unwrap();
+    file
+}
+
+#[test]
+fn a_study_takes_what_is_expected_within_a_tenth() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = of_known_size(folder.path());
+    let out = folder.path().join("out");
+    // On any machine the same: each thread has scratch of its own, and what more threads than processors have is not all used.
+    let command = |extra: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_neurosieve"));
+        command.args(["study", text(&spec), "-o", text(&out), "--device", "cpu"]);
+        command.args(extra).env("RAYON_NUM_THREADS", "2");
+        command.stderr(Stdio::null());
+        command
+    };
+    let output = command(&["--dry-run", "--json"]).output().unwrap();
+    let plan: Value = serde_json::from_str(&stdout(&output)).expect("one JSON document");
+    let plan = &plan["host"];
+    let bytes = |name: &str| plan[name].as_u64().unwrap() as f64;
+    assert!(bytes("decided") < 0.1 * bytes("expected"), "{plan}");
+    let Some(taken) = peak(command(&[]).stdout(Stdio::null()).spawn().unwrap()) else {
+        return;
+    };
+    // Other allocators keep what is freed.
+    if cfg!(all(target_os = "linux", target_env = "gnu")) {
+        let share = taken as f64 / bytes("expected");
+        assert!((0.9..=1.1).contains(&share), "{taken}: {share} of {plan}");
+    }
+}
+
+/// A NumPy archive of one matrix that repeats itself, with labels beside.
+fn archive(
+    folder: &Path,
+    (samples, neurons): (usize, usize),
+    method: CompressionMethod,
+) -> PathBuf {
+    let mut array = b"\x93NUMPY\x01\x00".to_vec();
+    let shape = format!("({samples}, {neurons})");
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    let header = format!("{header:<117}\n");
+    array.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    array.extend(header.as_bytes());
+    let values: Vec<f32> = (0..samples * neurons).map(|at| (at % 7) as f32).collect();
+    array.extend_from_slice(bytemuck::cast_slice(&values));
+    let file = folder.join(format!("{method}.npz"));
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&file).unwrap());
+    let options = SimpleFileOptions::default().compression_method(method);
+    archive.start_file("activations.npy", options).unwrap();
+    archive.write_all(&array).unwrap();
+    archive.finish().unwrap();
+    file
+}
+
+#[test]
+fn what_is_inflated_counts_while_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = (4000, 2500);
+    let labels = folder.path().join("labels.txt");
+    let lines: Vec<&str> = (0..shape.0).map(|at| ["a", "b"][at % 2]).collect();
+    std::fs::write(&labels, lines.join("\n")).unwrap();
+    let out = folder.path().join("ranks.json");
+    let rank = |file: &Path| {
+        let typed = [
+            "rank",
+            text(file),
+            "--labels",
+            text(&labels),
+            "-o",
+            text(&out),
+        ];
+        // 40 MB of activations, or twice as many, and the process.
+        neurosieve(
+            &[
+                &typed[..],
+                &["--layers-units", "1x2500", "--max-memory", "0.065"],
+            ]
+            .concat(),
+        )
+    };
+    let mapped = rank(&archive(folder.path(), shape, CompressionMethod::Stored));
+    assert_eq!(code(&mapped), 0, "{}", stderr(&mapped));
+    let inflated = rank(&archive(folder.path(), shape, CompressionMethod::Deflated));
+    assert_fails(
+        &inflated,
+        &[
+            "memory of the host",
+            "compressed ones once more",
+            "--max-memory",
+        ],
+    );
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn what_is_freed_goes_back_unless_somebody_set_up_the_allocator() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = specification(folder.path());
+    let environment = |variable: Option<(&str, &str)>| {
+        let out = folder.path().join(format!("{}", variable.is_some()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_neurosieve"));
+        command.arg("study").arg(&spec).arg("-o").arg(&out);
+        command.args(["--device", "cpu"]).envs(variable);
+        let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = silent.spawn().unwrap();
+        // The same process, begun again.
+        let file = format!("/proc/{}/environ", child.id());
+        let begun = Instant::now();
+        let mut found = Vec::new();
+        while begun.elapsed() < Duration::from_secs(2) {
+            found = std::fs::read(&file).unwrap_or_default();
+            if String::from_utf8_lossy(&found).contains("MALLOC_MMAP_THRESHOLD_=") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        String::from_utf8_lossy(&found).into_owned()
+    };
+    let usual = environment(None);
+    assert!(usual.contains("MALLOC_MMAP_THRESHOLD_=1048576"), "{usual}");
+    let own = environment(Some(("MALLOC_ARENA_MAX", "2")));
+    assert!(!own.contains("MALLOC_MMAP_THRESHOLD_"), "{own}");
 }
 
 #[test]

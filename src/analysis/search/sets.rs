@@ -4,10 +4,7 @@ use std::ops::Range;
 
 use super::{NO_SIGNAL, Penalties, Prober, Search, Target};
 use crate::error::Result;
-use crate::ops::probe::{self, Design, Neurons, Problem};
-
-/// Bytes that the copies of several sets' activations may take at once, where probes may take so much.
-const SETS_AT_ONCE: u64 = 256 << 20;
+use crate::ops::probe::{self, Design, Neurons, Problem, TRANSFER};
 
 impl Prober<'_> {
     /// As [`Prober::search`] for several sets of neurons of one task. As many as fit into 256 MiB, or into half of
@@ -49,7 +46,8 @@ impl Prober<'_> {
 
     /// Which sets, one after the other, are one batch: as many as their copies of train fit for, and at least one.
     pub(in crate::analysis) fn together(&self, sets: &[Vec<usize>]) -> Vec<Range<usize>> {
-        let room = SETS_AT_ONCE.min(self.params.memory / 2);
+        // A device gets as much at once.
+        let room = TRANSFER.min(self.params.memory / 2);
         let copy = |set: &Vec<usize>| 4 * (set.len() * self.train.nrows()) as u64;
         let mut groups: Vec<Range<usize>> = Vec::new();
         let mut taken = 0;

@@ -28,7 +28,7 @@ const CHUNK: usize = 1024;
 /// Largest number of slices of a block, each a partial gradient that comes back to the host.
 const SLICES: usize = 8;
 /// Samples on the device come in blocks of at most this many bytes, so that no dispatch runs for long.
-const BLOCK_BYTES: usize = 256 << 20;
+const BLOCK_BYTES: usize = super::TRANSFER as usize;
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -76,7 +76,7 @@ mod verify;
 pub use design::Design;
 pub use fit::{Certificate, Fit, Step};
 pub use gpu::KERNELS;
-pub use plan::{Plan, in_flight_bytes, plan};
+pub use plan::{Plan, TRANSFER, in_flight_bytes, plan};
 pub use problem::{
     Curvature, Inner, Neurons, Norm, Params, PenaltyScale, Problem, Response, Solver,
     balanced_weights,

@@ -25,6 +25,9 @@ use crate::gpu::Gpu;
 use crate::ops::curvature::{GATHERED, GATHERED_SAMPLES};
 use crate::ops::{Backend, Fleet, quadratic};
 
+/// Bytes of a block of samples on its way to a device, and of the copies of samples that are made for some sets of neurons at once.
+pub const TRANSFER: u64 = 256 << 20;
+
 /// What one thread's products take: packed panels, and runs of X.
 const PANELS: u64 = 6 << 20;
 /// Columns of a panel of a product (at most): the last one is filled up.

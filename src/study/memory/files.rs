@@ -13,7 +13,31 @@ pub struct Allowed {
     pub process: u64,
 }
 
+/// What a file of activations takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::study) struct Shape {
+    pub samples: u64,
+    pub neurons: u64,
+    /// Bytes that are inflated as it is opened, and held until it is read.
+    pub inflated: u64,
+}
+
 impl Allowed {
+    /// What is left beside the activations of some files and so many bytes `more`.
+    ///
+    /// # Errors
+    /// When it is nothing, then or while the files are read; `holds` says what the bytes are for.
+    pub(in crate::study) fn beside(self, files: &[Shape], more: u64, holds: &str) -> Result<u64> {
+        let read = activations(files);
+        let inflated: u64 = files.iter().map(|file| file.inflated).sum();
+        if inflated > 0 {
+            let reading =
+                "activations of all files, and compressed ones once more while they are read";
+            self.left(read + inflated, reading)?;
+        }
+        self.left(read + more, holds)
+    }
+
     /// What is left where so many bytes are held beside the process.
     ///
     /// # Errors
@@ -54,18 +78,21 @@ pub(super) fn refused(bytes: u64, holds: &str, limit: Limit) -> Error {
 pub(in crate::study) fn shapes<'a>(
     parts: impl IntoIterator<Item = &'a PartFiles>,
     options: &ReadOptions,
-) -> Result<Vec<(u64, u64)>> {
+) -> Result<Vec<Shape>> {
     let shape = |part: &PartFiles| {
         let source = data::open(&part.activations, options)?;
-        Ok((source.samples() as u64, source.neurons() as u64))
+        Ok(Shape {
+            samples: source.samples() as u64,
+            neurons: source.neurons() as u64,
+            inflated: source.inflated(),
+        })
     };
     parts.into_iter().map(shape).collect()
 }
 
 /// Bytes of activations in memory.
-pub(in crate::study) fn activations(shapes: &[(u64, u64)]) -> u64 {
-    let each = shapes
-        .iter()
-        .map(|(samples, neurons)| samples * (4 * neurons + super::SAID));
-    each.sum()
+fn activations(files: &[Shape]) -> u64 {
+    let each = files.iter();
+    each.map(|file| file.samples * (4 * file.neurons + super::SAID))
+        .sum()
 }

@@ -42,8 +42,9 @@ pub(super) fn room(job: &Job) -> Result<Option<u64>> {
         return Ok(None);
     };
     let parts = std::iter::once(&job.train).chain(&job.dev).chain(&job.test);
-    let taken = memory::activations(&memory::shapes(parts, &job.options)?);
-    allowed.left(taken, "activations of all files").map(Some)
+    let shapes = memory::shapes(parts, &job.options)?;
+    let left = allowed.beside(&shapes, 0, "activations of all files")?;
+    Ok(Some(left))
 }
 
 pub(super) fn load(job: &Job) -> Result<Loaded> {

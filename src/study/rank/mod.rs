@@ -113,15 +113,14 @@ fn check_memory(job: &RankJob) -> Result<()> {
     };
     let parts = std::iter::once(&job.data).chain(&job.dev);
     let shapes = memory::shapes(parts, &job.options)?;
-    let mut taken = memory::activations(&shapes);
-    let (samples, neurons) = shapes[0];
+    let (samples, neurons) = (shapes[0].samples, shapes[0].neurons);
     // Values in order, with their samples, by each thread; forward selection has the neurons standardised.
-    taken += 16 * samples * rayon::current_num_threads() as u64;
+    let mut made = 16 * samples * rayon::current_num_threads() as u64;
     if job.methods.contains(&Method::Forward) {
-        taken += 4 * samples * neurons;
+        made += 4 * samples * neurons;
     }
     let holds = "activations of all files and what the methods make of them";
-    allowed.left(taken, holds).map(drop)
+    allowed.beside(&shapes, made, holds).map(drop)
 }
 
 /// Reads the data and orders the neurons.

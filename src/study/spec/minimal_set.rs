@@ -45,6 +45,14 @@ pub enum LadderSpec {
 impl LadderSpec {
     /// The ladders that have a name.
     pub const NAMES: [&'static str; 4] = ["geometric", "reference", "fine", "max-features"];
+
+    /// The largest size that it names.
+    pub(in crate::study) fn largest(&self) -> usize {
+        match self {
+            Self::Named(_) => usize::MAX,
+            Self::Sizes(sizes) => sizes.iter().copied().max().unwrap_or(0),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for LadderSpec {

@@ -82,7 +82,7 @@ pub fn sweep(
     clock.step("read");
     if let Some(allowed) = job.memory {
         let shapes = memory::shapes([&job.data], &job.options)?;
-        allowed.left(memory::activations(&shapes), "activations of the file")?;
+        allowed.beside(&shapes, 0, "activations of the file")?;
     }
     let wanted: Vec<String> = job.task.iter().cloned().collect();
     let (mut tasks, mut splits) = data::read_splits(&[&job.data], &wanted, &job.options)?;
