@@ -247,6 +247,7 @@ fn what_is_freed_goes_back_unless_somebody_set_up_the_allocator() {
     };
     let usual = environment(None);
     assert!(usual.contains("MALLOC_MMAP_THRESHOLD_=1048576"), "{usual}");
+    assert!(usual.contains("MALLOC_TRIM_THRESHOLD_=16777216"), "{usual}");
     let own = environment(Some(("MALLOC_ARENA_MAX", "2")));
     assert!(!own.contains("MALLOC_MMAP_THRESHOLD_"), "{own}");
 }
