@@ -107,6 +107,10 @@ pub(super) fn unreadable(path: &Path, cause: std::io::Error) -> Error {
     Error::io("read", path, cause)
 }
 
+/// Edits that are a slip of the pen at most, and names of a folder that are looked at.
+const SLIPS: usize = 2;
+const LISTED: usize = 10_000;
+
 /// What lies in the same folder under the name with the fewest edits, when that is near enough to be a slip of the pen.
 fn nearest(path: &Path) -> Option<PathBuf> {
     let wanted = path.file_name()?.to_str()?;
@@ -114,8 +118,13 @@ fn nearest(path: &Path) -> Option<PathBuf> {
     let there = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
     let names = there.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let edits = |name: String| (strsim::damerau_levenshtein(wanted, &name), name);
-    let most = (wanted.chars().count() / 4).max(1);
-    let (_, name) = names.map(edits).filter(|(edits, _)| *edits <= most).min()?;
+    // `test` is three edits from `dev`: what is another part must not be offered. A link that leads nowhere is the name itself.
+    let most = (wanted.len() / 4).clamp(1, SLIPS);
+    let near = |name: &String| name.len().abs_diff(wanted.len()) <= most;
+    let named = names.take(LISTED).filter(near).map(edits);
+    let (_, name) = named
+        .filter(|(edits, _)| (1..=most).contains(edits))
+        .min()?;
     Some(path.with_file_name(name))
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::RngExt;
 use serde_json::Value;
@@ -216,40 +216,6 @@ fn what_is_inflated_counts_while_it_is_read() {
             "--max-memory",
         ],
     );
-}
-
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[test]
-fn what_is_freed_goes_back_unless_somebody_set_up_the_allocator() {
-    let folder = tempfile::tempdir().unwrap();
-    let spec = specification(folder.path());
-    let environment = |variable: Option<(&str, &str)>| {
-        let out = folder.path().join(format!("{}", variable.is_some()));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_neurosieve"));
-        command.arg("study").arg(&spec).arg("-o").arg(&out);
-        command.args(["--device", "cpu"]).envs(variable);
-        let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = silent.spawn().unwrap();
-        // The same process, begun again.
-        let file = format!("/proc/{}/environ", child.id());
-        let begun = Instant::now();
-        let mut found = Vec::new();
-        while begun.elapsed() < Duration::from_secs(2) {
-            found = std::fs::read(&file).unwrap_or_default();
-            if String::from_utf8_lossy(&found).contains("MALLOC_MMAP_THRESHOLD_=") {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        String::from_utf8_lossy(&found).into_owned()
-    };
-    let usual = environment(None);
-    assert!(usual.contains("MALLOC_MMAP_THRESHOLD_=1048576"), "{usual}");
-    assert!(usual.contains("MALLOC_TRIM_THRESHOLD_=16777216"), "{usual}");
-    let own = environment(Some(("MALLOC_ARENA_MAX", "2")));
-    assert!(!own.contains("MALLOC_MMAP_THRESHOLD_"), "{own}");
 }
 
 #[test]

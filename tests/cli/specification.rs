@@ -76,6 +76,9 @@ fn a_name_that_is_nearly_right_is_corrected_and_activations_are_no_specification
     };
     let meant = format!("Did you mean {}?", study.path("study.toml").display());
     assert_fails(&run("study.tmol"), &["No such file", &meant]);
+    // A part is not taken for another one.
+    std::fs::rename(study.path("study.toml"), study.path("test.toml")).unwrap();
+    assert!(!stderr(&run("dev.toml")).contains("Did you mean"));
     let far = run("something-else");
     assert_fails(&far, &["No such file"]);
     assert!(!stderr(&far).contains("Did you mean"), "{}", stderr(&far));

@@ -240,6 +240,7 @@ const READ_HOME: &[&str] = &[
 /// which are experimental.
 const UNSAFE_WORDS: &[&str] = &["unsafe {", "unsafe_code"];
 const UNSAFE_HOME: &[&str] = &[
+    "src/cli/allocator.rs",
     "src/data/mapped.rs",
     "src/gpu/matrix.rs",
     "src/python/array.rs",

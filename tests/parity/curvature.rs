@@ -3,14 +3,15 @@
 
 use ndarray::Array2;
 use neurosieve::Backend;
-use neurosieve::gpu::Gpu;
+use neurosieve::error::Trouble;
+use neurosieve::gpu::{Corruption, Gpu};
 use neurosieve::ops::curvature::{KERNELS, TOLERANCE, Terms, curvature};
 use neurosieve::ops::moments::moments;
 use neurosieve::ops::probe::{self, Curvature, Design, Fit, Params, Problem, Stop};
 use rand::RngExt;
 
 use crate::golden::fixture;
-use crate::support::{activations, gpu, random};
+use crate::support::{activations, gpu, own_gpu, random};
 
 /// A Hessian to sum.
 struct Case {
@@ -254,6 +255,21 @@ fn breaking_the_curvature_kernels_is_noticed() {
 }
 
 #[test]
+fn a_hessian_of_garbage_is_not_believed() {
+    let Some(gpu) = own_gpu("a_hessian_of_garbage_is_not_believed") else {
+        return;
+    };
+    let case = Case::new((300, 90), &[70, 20], &[(0, 1, 150)]);
+    for what in [Corruption::Zeros, Corruption::NotANumber] {
+        let broken = |gpu: Gpu| case.found(&Backend::Gpu(gpu.corrupting(0, what, true)));
+        let error = broken(gpu.again().unwrap()).unwrap_err();
+        assert_eq!(error.trouble(), Some(Trouble::Wrong), "{what:?}: {error}");
+        // Who does not check believes it.
+        assert!(broken(gpu.again().unwrap().checked(false)).is_ok());
+    }
+}
+
+#[test]
 fn terms_that_do_not_fit_the_design_are_refused() {
     let whole = || Case::new((20, 5), &[4, 4], &[(0, 1, 6)]);
     let refused = |change: &dyn Fn(&mut Case)| {
@@ -273,6 +289,11 @@ fn terms_that_do_not_fit_the_design_are_refused() {
     assert!(text.contains("not all below 20"), "{text}");
     let text = refused(&|case| case.terms[0].weights.truncate(5));
     assert!(text.contains("6 samples have 5 weights"), "{text}");
+    let text = refused(&|case| case.terms[0].weights[2] = -0.5);
+    assert!(
+        text.contains("a weight of classes 0 and 1 is -0.5"),
+        "{text}"
+    );
     let text = refused(&|case| case.terms.push(case.terms[0].clone()));
     assert!(
         text.contains("classes 0 and 1 of 2 are named twice"),
@@ -282,7 +303,7 @@ fn terms_that_do_not_fit_the_design_are_refused() {
     assert!(text.contains("classes 0 and 2 of 2"), "{text}");
 }
 
-/// Probes of the fixture, several in flight, two of them with two classes.
+/// Probes of the fixture, two in flight.
 fn fits(backend: &Backend, curvature: Curvature) -> Vec<Fit> {
     let train = fixture().train();
     let x = train.activations.view();

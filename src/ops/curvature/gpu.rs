@@ -134,10 +134,17 @@ pub(in crate::ops) struct Held<'a> {
     pub blocks: &'a [(Range<usize>, Buffer<f32>)],
 }
 
-/// Whether an H of these rows fits one binding of the device.
-pub(in crate::ops) fn fits(gpu: &Gpu, rows: &[Vec<usize>]) -> bool {
-    let n = rows.iter().map(Vec::len).sum::<usize>() as u64;
-    n > 0 && 4 * n * n <= gpu.binding_bytes()
+/// Whether an H of these rows, and what is uploaded to sum it, fit bindings of the device.
+pub(in crate::ops) fn fits(gpu: &Gpu, rows: &[Vec<usize>], terms: &[&Terms]) -> bool {
+    let n: usize = rows.iter().map(Vec::len).sum();
+    let across = |rows: &Vec<usize>| rows.len().div_ceil(SMALL);
+    let side: usize = rows.iter().map(across).sum();
+    let kept: usize = terms.iter().map(|terms| terms.samples.len()).sum();
+    let largest = (4 * n * n)
+        .max(size_of::<Term>() * kept)
+        .max(size_of::<Block>() * rows.len().pow(2))
+        .max(size_of::<[u32; 4]>() * side * side);
+    n > 0 && largest as u64 <= gpu.binding_bytes()
 }
 
 /// H on the rows of each class, n × n. `gather` gives the entries of some samples and rows, to check what comes back.

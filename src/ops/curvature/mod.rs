@@ -49,7 +49,8 @@ pub struct Terms {
 }
 
 /// Largest |difference| of an entry h_jk from an f64 reference, as a multiple of √(h_jj·h_kk), which bounds every entry: terms
-/// are summed in f32, at most 2,048 at a time (1,024 on a device), and all their roundings can go the same way, 2⁻²⁴ each.
+/// are summed in f32, at most 2,048 at a time (1,024 on a device), and all their roundings can go the same way, 2⁻²⁴ each; sums of up
+/// to a hundred such runs, which are added in f32 as well, come near it only where that happens.
 pub const TOLERANCE: f64 = 2048.0 / (1 << 24) as f64;
 
 /// H, n × n, of the classes' `rows` (ascending) of X (N × D) by `terms`, at most one of each pair of classes.
@@ -69,7 +70,7 @@ pub fn curvature(
     let pairs = terms.iter().filter(|terms| terms.a != terms.b);
     let terms: Vec<&Terms> = pairs.chain(&own).collect();
     match backend.gpu() {
-        Some(gpu) if fits(gpu, rows) => {
+        Some(gpu) if fits(gpu, rows, &terms) => {
             let neurons = x.len_of(Axis(1));
             let part = |rows: Range<usize>| {
                 let values = x.slice(s![rows.clone(), ..]);
@@ -160,6 +161,14 @@ fn checked((n, d): (usize, usize), rows: &[Vec<usize>], terms: &[Terms]) -> Resu
                 "{} samples have {} weights",
                 samples.len(),
                 weights.len()
+            ));
+        }
+        if let Some(weight) = weights
+            .iter()
+            .find(|weight| !(0.0..f32::INFINITY).contains(*weight))
+        {
+            return wrong(format!(
+                "a weight of classes {a} and {b} is {weight}, and has to be finite and at least 0"
             ));
         }
         if !samples.is_sorted() || samples.last().is_some_and(|&last| last as usize >= n) {

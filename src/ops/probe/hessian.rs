@@ -106,24 +106,44 @@ impl Sample {
         }
     }
 
-    /// H on a working set, n × n, symmetric, and the FLOP that it took. `known` is H on a part of the set: natively only the
-    /// rest is computed.
+    /// The terms, those of classes included.
+    pub(super) fn terms(&self) -> Vec<&Terms> {
+        self.pairs.iter().chain(&self.diagonal).collect()
+    }
+
+    /// H on a working set, n × n, symmetric, and the FLOP that it took. `known` is H on a part of the set: only the rest is
+    /// computed.
     pub(super) fn hessian(
         &self,
         curved: &Curved<'_>,
         set: &WorkingSet,
         known: Option<(&WorkingSet, &Array2<f32>)>,
     ) -> Result<(Array2<f32>, f64)> {
-        let terms: Vec<&Terms> = self.pairs.iter().chain(&self.diagonal).collect();
         let known = known.map(|(set, h)| (&set.rows[..], h));
-        let (mut h, kept, flop) = curved.sum(&set.rows, &terms, known)?;
-        for (entry, (row, class)) in h.diag_mut().iter_mut().zip(set.entries()) {
-            let had = kept.is_some_and(|rows| rows[class].binary_search(&row).is_ok());
-            if !had {
-                *entry = *entry * (1.0 + RIDGE.0) + RIDGE.1;
-            }
-        }
+        let (mut h, flop) = curved.natively(&set.rows, &self.terms(), known)?;
+        with_ridge(&mut h, set, known.map(|(rows, _)| rows));
         Ok((h, flop))
+    }
+
+    /// As [`Sample::hessian`], all of it by the device that holds the samples.
+    pub(super) fn hessian_on_device(
+        &self,
+        curved: &Curved<'_>,
+        set: &WorkingSet,
+    ) -> Result<(Array2<f32>, f64)> {
+        let (mut h, flop) = curved.on_device(&set.rows, &self.terms())?;
+        with_ridge(&mut h, set, None);
+        Ok((h, flop))
+    }
+}
+
+/// A little more on the diagonal of entries that were not `known` before.
+fn with_ridge(h: &mut Array2<f32>, set: &WorkingSet, known: Option<&[Vec<usize>]>) {
+    for (entry, (row, class)) in h.diag_mut().iter_mut().zip(set.entries()) {
+        let had = known.is_some_and(|rows| rows[class].binary_search(&row).is_ok());
+        if !had {
+            *entry = *entry * (1.0 + RIDGE.0) + RIDGE.1;
+        }
     }
 }
 

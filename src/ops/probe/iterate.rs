@@ -219,29 +219,43 @@ impl Iterate {
         gap <= rule.gap * objective
     }
 
-    /// Picks the working set and its Hessian, for the quadratic programme that says where to go.
-    pub(super) fn prepare(&mut self, curved: &Curved<'_>, rule: &Rule) -> Result<Subproblem> {
+    /// Picks the working set and its Hessian, which a device may have yet to sum.
+    pub(super) fn choose(&mut self, curved: &Curved<'_>) -> Result<()> {
         let penalty = self.penalty.scaled(self.factor);
         let kkt = self.kkt_now();
         let near = self.factor <= 1.0 && kkt <= NEAR * self.problem.unit();
         self.prepare_metric(curved, &penalty, kkt, near)?;
         self.was_near = near;
         self.previous_kkt = kkt;
-        let metric = self.metric.as_mut().expect("it was just prepared");
+        Ok(())
+    }
+
+    /// Has the device sum the Hessian, where it has yet to do so.
+    pub(super) fn settle(&mut self, curved: &Curved<'_>) -> Result<()> {
+        let metric = self.metric.as_mut().expect("it was chosen");
+        self.spent.flop += metric.settle(curved)?;
+        Ok(())
+    }
+
+    /// What the quadratic programme needs that says where to go.
+    pub(super) fn prepare(&mut self, rule: &Rule) -> Subproblem {
+        let penalty = self.penalty.scaled(self.factor);
+        let (kkt, near) = (self.previous_kkt, self.was_near);
+        let metric = self.metric.as_mut().expect("it was chosen");
         self.spent.flop += metric.correct();
         let set = &metric.set;
         let of_rows =
             |value: &dyn Fn(usize) -> f64| set.entries().map(|(row, _)| value(row)).collect();
         let forcing = if near { FORCING.1 } else { FORCING.0 };
         let floor = rule.floor(self.problem.unit(), self.problem.lambda_max);
-        Ok(Subproblem {
+        Subproblem {
             g: set.gather(&self.gradient),
             w: set.gather(&self.theta),
             l1: of_rows(&|row| penalty.l1_row(row)),
             mu: of_rows(&|row| penalty.mu_row(row)),
             scale: of_rows(&|row| if row == 0 { 1.0 } else { penalty.rows[row] }),
             tolerance: (forcing * kkt).max(floor),
-        })
+        }
     }
 
     /// The quadratic programme of what was prepared.
@@ -320,13 +334,18 @@ impl Iterate {
         let set = WorkingSet::new(&selected);
         self.metric = None; // its Hessian makes room for the next
         let sample = Sample::draw(&self.residual, targets, &set, kappa, seed);
-        let (hessian, flop) = sample.hessian(curved, &set, None)?;
+        let owed = curved.takes(&set.rows, &sample.terms(), None);
+        let (hessian, flop) = match owed {
+            true => (Array2::zeros((0, 0)), 0.0),
+            false => sample.hessian(curved, &set, None)?,
+        };
         self.spent.flop += flop;
         self.metric = Some(Metric {
             selected,
             set,
             sample,
             hessian,
+            owed,
             age: 0,
             pairs: Vec::new(),
             seen: 0,

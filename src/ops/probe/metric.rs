@@ -16,6 +16,8 @@ pub(super) struct Metric {
     pub sample: Sample,
     /// H of the sample, plus the corrections.
     pub hessian: Array2<f32>,
+    /// Whether a device has yet to sum it.
+    pub owed: bool,
     pub age: usize,
     /// Exact (step, gradient difference) pairs since it was sampled.
     pub pairs: Vec<(Sparse, Array2<f32>)>,
@@ -52,19 +54,36 @@ impl Metric {
     /// Follows `selected`: H on the new entries, from the same sample, without the corrections so far (which will be made
     /// again). Returns its FLOP.
     pub(super) fn grow(&mut self, curved: &Curved<'_>) -> Result<f64> {
+        let set = WorkingSet::new(&self.selected);
+        let corrections = std::mem::take(&mut self.corrections);
+        self.seen = 0;
+        if curved.takes(&set.rows, &self.sample.terms(), Some(&self.set.rows)) {
+            self.set = set;
+            self.owed = true;
+            return Ok(0.0);
+        }
         let n = self.set.len() as f64;
         let mut flop = 0.0;
-        for correction in std::mem::take(&mut self.corrections).iter().rev() {
+        for correction in corrections.iter().rev() {
             correction.add(&mut self.hessian, -1.0);
             flop += 4.0 * n * n;
         }
-        self.seen = 0;
-        let set = WorkingSet::new(&self.selected);
         let known = Some((&self.set, &self.hessian));
         let (hessian, grown) = self.sample.hessian(curved, &set, known)?;
         self.hessian = hessian;
         self.set = set;
         Ok(flop + grown)
+    }
+
+    /// H of the sample, where a device has yet to sum it. Returns its FLOP.
+    pub(super) fn settle(&mut self, curved: &Curved<'_>) -> Result<f64> {
+        if !std::mem::take(&mut self.owed) {
+            return Ok(0.0);
+        }
+        self.hessian = Array2::zeros((0, 0)); // it makes room
+        let (hessian, flop) = self.sample.hessian_on_device(curved, &self.set)?;
+        self.hessian = hessian;
+        Ok(flop)
     }
 
     /// Applies the BFGS corrections of the pairs that came since the last time; returns their FLOP.

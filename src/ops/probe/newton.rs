@@ -20,9 +20,6 @@ use crate::ops::quadratic::{self, Programme};
 /// Rounds between two fresh forward passes: predictions are otherwise updated by the directions'.
 const REFRESH: usize = 10;
 
-/// Hessians that a device sums at once: while one is on its way back, it has others to do.
-const ON_A_DEVICE: usize = 4;
-
 /// Relative gap beyond which a problem that has come to rest is not left there: nearer, f32 is what holds it.
 const FAR: f64 = 1e-4;
 
@@ -104,22 +101,19 @@ impl Method for Newton {
 /// The quadratic programme of every active problem.
 fn prepared(frame: &Frame<'_>, active: &mut [Active<Iterate>]) -> Result<Vec<Subproblem>> {
     let curvature = frame.params.curvature;
-    let one = |(_, state): &mut Active<Iterate>| {
-        let curved = frame.passes.curved(state.problem.slab, curvature);
-        state.prepare(&curved, &frame.rule)
-    };
-    let mut prepared = Vec::with_capacity(active.len());
-    // No more at once than there are threads: each takes memory of its own (see `plan`), a few of them on a device.
-    let threads = rayon::current_num_threads();
-    let at_once = match frame.passes.curves_on_a_device(curvature) {
-        true => threads.min(ON_A_DEVICE),
-        false => threads,
-    };
-    for some in active.chunks_mut(at_once) {
-        let parts = some.par_iter_mut().map(one);
-        prepared.extend(parts.collect::<Result<Vec<_>>>()?);
+    let curved = |state: &Iterate| frame.passes.curved(state.problem.slab, curvature);
+    // No more at once than there are threads: each takes memory of its own (see `plan`).
+    for some in active.chunks_mut(rayon::current_num_threads()) {
+        let each = some.par_iter_mut();
+        each.map(|(_, state)| state.choose(&curved(state)))
+            .collect::<Result<Vec<()>>>()?;
     }
-    Ok(prepared)
+    // One after the other: so what a device holds at once is known.
+    for (_, state) in active.iter_mut() {
+        state.settle(&curved(state))?;
+    }
+    let each = active.par_iter_mut();
+    Ok(each.map(|(_, s)| s.prepare(&frame.rule)).collect())
 }
 
 /// One Newton step of every active problem.

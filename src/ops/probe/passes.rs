@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::slab::Slab;
 use super::verify::Sums;
 use super::{CURVATURE_LEAST, Curvature, Inner, cpu, gpu};
-use crate::error::Result;
+use crate::error::{Result, Trouble};
 use crate::gpu::{AdapterKind, Gpu};
 use crate::ops::curvature::{self, Terms};
 use crate::ops::{Backend, verify};
@@ -54,7 +54,7 @@ impl<'a> Passes<'a> {
     }
 
     /// Whether Hessians are summed on a device, where they are large enough.
-    pub(super) fn curves_on_a_device(&self, curvature: Curvature) -> bool {
+    fn curves_on_a_device(&self, curvature: Curvature) -> bool {
         match (curvature, self.backend.gpu()) {
             (Curvature::Native, _) | (_, None) => false,
             (Curvature::Auto, Some(gpu)) => gpu.report().kind == AdapterKind::Discrete,
@@ -169,30 +169,47 @@ pub(super) struct Curved<'a> {
     least: f64,
 }
 
-/// H, on which rows it was known before and still is, and the FLOP that it took.
-type Summed<'a> = (Array2<f32>, Option<&'a [Vec<usize>]>, f64);
-
 impl Curved<'_> {
-    /// H on the rows of each class. Natively what is `known` is kept, and the rest computed; a device computes all of it.
-    pub(super) fn sum<'k>(
+    /// Whether the device sums this Hessian, rather than what is not `known` of it natively.
+    pub(super) fn takes(
         &self,
         rows: &[Vec<usize>],
         terms: &[&Terms],
-        known: Option<curvature::Known<'k>>,
-    ) -> Result<Summed<'k>> {
+        known: Option<&[Vec<usize>]>,
+    ) -> bool {
+        let fits = |resident: &gpu::Resident<'_>| curvature::fits(resident.held().0, rows, terms);
+        self.resident
+            .is_some_and(|it| curvature::flop(rows, terms, known) >= self.least && fits(it))
+    }
+
+    /// H on the rows of each class, by the device; natively where its memory is used up.
+    pub(super) fn on_device(
+        &self,
+        rows: &[Vec<usize>],
+        terms: &[&Terms],
+    ) -> Result<(Array2<f32>, f64)> {
+        let Some(resident) = self.resident else {
+            return self.natively(rows, terms, None);
+        };
+        let (gpu, held) = resident.held();
         let gather = |samples: &[u32], rows: &[usize]| self.slab.gather(samples, rows);
-        let kept = known.map(|(rows, _)| rows);
-        if let Some(resident) = self.resident
-            && curvature::flop(rows, terms, kept) >= self.least
-        {
-            let (gpu, held) = resident.held();
-            if curvature::fits(gpu, rows) {
-                let h = curvature::on_device(gpu, &held, rows, terms, &gather)?;
-                return Ok((h, None, curvature::flop(rows, terms, None)));
+        match curvature::on_device(gpu, &held, rows, terms, &gather) {
+            Err(error) if error.trouble() == Some(Trouble::Memory) => {
+                self.natively(rows, terms, None)
             }
+            done => Ok((done?, curvature::flop(rows, terms, None))),
         }
-        let (h, flop) = curvature::sum(&gather, rows, terms, known)?;
-        Ok((h, kept, flop))
+    }
+
+    /// H on the rows of each class; what is `known` is kept, and the rest computed.
+    pub(super) fn natively(
+        &self,
+        rows: &[Vec<usize>],
+        terms: &[&Terms],
+        known: Option<curvature::Known<'_>>,
+    ) -> Result<(Array2<f32>, f64)> {
+        let gather = |samples: &[u32], rows: &[usize]| self.slab.gather(samples, rows);
+        curvature::sum(&gather, rows, terms, known)
     }
 }
 

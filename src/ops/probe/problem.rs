@@ -61,7 +61,7 @@ impl Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Curvature {
     /// On the device where it has its own memory and there are at least [`super::CURVATURE_LEAST`] FLOP to do, else natively. Which
-    /// one it is depends on the problem and the device alone.
+    /// one it is depends on the problem, the device, and what its bindings may hold, and on nothing beside it.
     #[default]
     Auto,
     /// Natively.

@@ -18,8 +18,8 @@ const COLUMNS: (u64, u64) = (512, 16);
 /// Partial gradients of a block.
 const SLICES: u64 = 8;
 
-/// Terms of a Hessian, an entry.
-const TERMS: usize = 16;
+/// Terms of a Hessian, an entry, at most: 16 near the optimum, and 64 times as many of a poor sample.
+const TERMS: u64 = 16 * 64;
 
 /// Samples whose sums stay on the device.
 const PLANE: u64 = 65_536;
@@ -37,7 +37,7 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
     let near = near(spec, false) as u64;
     let of_sets = random as u64 * on_device(n, d, near * own);
     let hessian = match gpu.report().kind {
-        AdapterKind::Discrete => hessian(d, own),
+        AdapterKind::Discrete => hessian(n, d, own),
         _ => 0,
     };
     // Copies of so many sets are one batch, and one set is in any case.
@@ -56,10 +56,13 @@ fn on_device(samples: u64, neurons: u64, columns: u64) -> u64 {
     4 * (n * d + width * (d.max(rows) + rows.max(SLICES * d)))
 }
 
-/// The Hessian of a working set on so many neurons, with as many terms an entry as there are near the optimum.
-fn hessian(neurons: u64, columns: u64) -> u64 {
-    let entries = ((neurons + 1) * columns).min(WORKING_SET_MAX as u64) as usize;
-    curvature::bytes(entries, 2 * TERMS * entries)
+/// The Hessian of a working set on so many neurons, with as many terms as a poor sample grows to, but for every pair of classes no more
+/// than there are samples.
+fn hessian(samples: u64, neurons: u64, columns: u64) -> u64 {
+    let entries = ((neurons + 1) * columns).min(WORKING_SET_MAX as u64);
+    let pairs = columns * (columns + 1) / 2;
+    let terms = (2 * TERMS * entries).min(samples * pairs);
+    curvature::bytes(entries as usize, terms as usize)
 }
 
 /// Samples as they are and centred, and tiles of sums.

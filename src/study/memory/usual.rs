@@ -21,8 +21,9 @@ use crate::ops::correlation;
 use crate::ops::probe::{TRANSFER, WORKING_SET_MAX};
 
 /// Bytes by which a process grows whatever it does, until pairs are correlated and until probes are fitted: by 2 to 4 MB and by 8 to
-/// 14 MB in those studies, the peak of the process less what it took before and less the peak of what was allocated.
-const GROWN: (u64, u64) = (3 << 20, 10 << 20);
+/// 14 MB in those studies, the peak of the process less what it took before and less the peak of what was allocated; and half of the 4 MiB of small blocks
+/// that the allocator keeps.
+const GROWN: (u64, u64) = (3 << 20, 12 << 20);
 
 /// Non-zero weights as a multiple of √(N·C): at λ1 = 0.1·λ_max, and how many more at a tenth of that. Of two classes one is
 /// solved for, and has about half of them.
@@ -45,7 +46,7 @@ const FIXED: f64 = 0.01;
 const SCRATCH: u64 = 3 << 20;
 const TILE: usize = 384;
 
-/// Samples and values that are gathered at once for a block of a Hessian (`hessian.rs`).
+/// Samples and values that are gathered at once for a block of a Hessian (`ops/curvature/cpu.rs`).
 const GATHERED: (f64, f64) = (2048.0, 2_097_152.0);
 
 /// What correlating so many neurons takes: as planned, but for the scratch of the threads, of which no more are at work than there
