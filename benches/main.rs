@@ -138,7 +138,7 @@ fn bench_correlation(criterion: &mut Criterion, backends: &[(String, Backend)]) 
 fn bench_products(criterion: &mut Criterion) {
     let x = activations(TRAIN, NEURONS);
     let mut group = criterion.benchmark_group("product");
-    for columns in [64, 512] {
+    for columns in [1, 2, 4, 8, 64, 512] {
         let (w, r) = (activations(NEURONS, columns), activations(TRAIN, columns));
         let flop = 2 * TRAIN * NEURONS * columns;
         group.throughput(Throughput::Elements(flop as u64));

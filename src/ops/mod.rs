@@ -10,6 +10,7 @@ pub mod correlation;
 pub mod curvature;
 mod fleet;
 pub mod moments;
+mod panels;
 mod partial;
 pub mod probe;
 pub mod product;

@@ -2,7 +2,8 @@
 //!
 //! A probe's matrices have as many columns as it has classes. A general product copies X into panels first, which at few
 //! columns takes as long as the arithmetic. X·B reads X where it is, and only B gets panels; Xᵀ·R copies runs of samples,
-//! since its columns are far apart in memory, and uses each copy for all columns of a batch.
+//! since its columns are far apart in memory, and uses each copy for all columns of a batch. Of few columns neither copy is
+//! worth its time: rows of X are added up as they lie there.
 //!
 //! Every element is summed in an order of its own: neither the other columns nor the number of threads change a bit of it.
 
@@ -12,6 +13,7 @@ use multiversion::{multiversion, target::target_cfg_f};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
+use super::panels::Panels;
 use crate::error::{Error, Result};
 
 /// Rows of X (or neurons) of a tile: with two vectors of columns they fill the registers.
@@ -25,6 +27,13 @@ const TASK_ROWS: usize = 32 * TILE;
 /// Neurons of Xᵀ·R that a task computes at least and at most: the more, the longer the pieces of X's rows that it reads.
 const TASK_NEURONS: (usize, usize) = (4 * TILE, 32 * TILE);
 
+/// Columns for which Xᵀ·R adds up rows of X as they lie in memory.
+const FEW: usize = 8;
+/// Rows that are added at a time: sums are read and written that much less often.
+const ROWS: usize = 4;
+/// Neurons that a task adds up then, at most: the rows and the sums of [`FEW`] columns stay in a core's nearest cache.
+const FEW_NEURONS: usize = 1024;
+
 /// What the columns are made of.
 pub(in crate::ops) trait Entry: Copy + Default + Send + Sync + Into<f64> {
     /// Columns of a panel.
@@ -35,104 +44,12 @@ pub(in crate::ops) trait Entry: Copy + Default + Send + Sync + Into<f64> {
 
     /// Some samples of six neurons (n × 6), transposed, times as many rows of a panel, added to `out` (6 × `WIDTH`).
     fn transposed(x: &[f32], panel: &[Self], out: &mut [f64]);
-}
 
-/// Matrices of as many rows, side by side, in panels of [`Entry::WIDTH`] columns: each row after row, the last one filled up
-/// with zeros.
-pub(in crate::ops) struct Panels<T> {
-    panels: Vec<Panel<T>>,
-    /// Columns of each matrix.
-    widths: Vec<usize>,
-}
+    /// Rows of X, each times its factor, added to `sums` in their order.
+    fn add_rows(x: [&[f32]; ROWS], by: [Self; ROWS], sums: &mut [Self]);
 
-struct Panel<T> {
-    values: Vec<T>,
-    spans: Vec<Span>,
-}
-
-/// Some columns of a matrix, and where they are in a panel.
-struct Span {
-    matrix: usize,
-    columns: Range<usize>,
-    at: Range<usize>,
-}
-
-impl<T: Entry> Panels<T> {
-    pub(in crate::ops) fn of(matrices: &[ArrayView2<'_, T>]) -> Self {
-        let widths: Vec<usize> = matrices.iter().map(|m| m.ncols()).collect();
-        let rows = matrices.first().map_or(0, |m| m.nrows());
-        let mut spans: Vec<Vec<Span>> = Vec::new();
-        let mut taken = T::WIDTH;
-        for (matrix, &width) in widths.iter().enumerate() {
-            let mut from = 0;
-            while from < width {
-                if taken == T::WIDTH {
-                    spans.push(Vec::new());
-                    taken = 0;
-                }
-                let some = (width - from).min(T::WIDTH - taken);
-                let last = spans.len() - 1;
-                spans[last].push(Span {
-                    matrix,
-                    columns: from..from + some,
-                    at: taken..taken + some,
-                });
-                from += some;
-                taken += some;
-            }
-        }
-        let filled = |spans: Vec<Span>| {
-            let mut values = vec![T::default(); rows * T::WIDTH];
-            for span in &spans {
-                let from = matrices[span.matrix].slice(s![.., span.columns.clone()]);
-                for (to, from) in values.chunks_exact_mut(T::WIDTH).zip(from.rows()) {
-                    for (to, from) in to[span.at.clone()].iter_mut().zip(from) {
-                        *to = *from;
-                    }
-                }
-            }
-            Panel { values, spans }
-        };
-        Self {
-            panels: spans.into_par_iter().map(filled).collect(),
-            widths,
-        }
-    }
-
-    /// Σ over the rows of each matrix's columns, in f64.
-    pub(in crate::ops) fn sums(&self) -> Vec<Vec<f64>> {
-        let mut sums: Vec<Vec<f64>> = self.widths.iter().map(|width| vec![0.0; *width]).collect();
-        let of = |panel: &Panel<T>| {
-            let mut sums = vec![0.0; T::WIDTH];
-            for row in panel.values.chunks_exact(T::WIDTH) {
-                for (sum, value) in sums.iter_mut().zip(row) {
-                    *sum += (*value).into();
-                }
-            }
-            sums
-        };
-        let found: Vec<Vec<f64>> = self.panels.par_iter().map(of).collect();
-        for (panel, found) in self.panels.iter().zip(found) {
-            for span in &panel.spans {
-                sums[span.matrix][span.columns.clone()].copy_from_slice(&found[span.at.clone()]);
-            }
-        }
-        sums
-    }
-
-    /// Chunks of `rows` rows of results that have the matrices' columns, each with its part of every result.
-    fn chunks<'a, U>(&self, out: &'a mut [&mut [U]], rows: usize) -> Vec<Vec<&'a mut [U]>> {
-        let mut chunks: Vec<Vec<&'a mut [U]>> = Vec::new();
-        for (out, width) in out.iter_mut().zip(&self.widths) {
-            for (place, chunk) in out.chunks_mut(rows * width).enumerate() {
-                match chunks.get_mut(place) {
-                    Some(parts) => parts.push(chunk),
-                    None => chunks.push(vec![chunk]),
-                }
-            }
-        }
-        chunks
-    }
+    /// One row, likewise.
+    fn add_row(x: &[f32], by: Self, sums: &mut [Self]);
 }
 
 /// X·W of a pass, n × d times d × K.
@@ -216,15 +133,20 @@ pub(in crate::ops) fn add_transposed<T: Entry>(
     out: &mut [&mut [f64]],
 ) {
     let neurons = x.ncols();
+    let few = r.widths.iter().sum::<usize>() <= FEW;
+    let most = if few { FEW_NEURONS } else { TASK_NEURONS.1 };
     let task_neurons = (neurons / (2 * rayon::current_num_threads()))
         .next_multiple_of(TILE)
-        .clamp(TASK_NEURONS.0, TASK_NEURONS.1);
+        .clamp(TASK_NEURONS.0, most);
     r.chunks(out, task_neurons)
         .into_par_iter()
         .enumerate()
         .for_each(|(task, mut out)| {
             let left = task * task_neurons;
             let neurons = left..(left + task_neurons).min(neurons);
+            if few {
+                return add_few(x.slice(s![.., neurons]), square, r, from, &mut out);
+            }
             let mut packed = Packed::new(neurons.len());
             for (run, x) in x.axis_chunks_iter(Axis(0), RUN).enumerate() {
                 let rows = contiguous(&x);
@@ -234,6 +156,53 @@ pub(in crate::ops) fn add_transposed<T: Entry>(
                 strip(&packed, rows.len(), r, &samples, &mut out);
             }
         });
+}
+
+/// The neurons of a task, of few columns: each element in the order that it has of many.
+fn add_few<T: Entry>(
+    x: ArrayView2<'_, f32>,
+    square: bool,
+    r: &Panels<T>,
+    from: usize,
+    out: &mut [&mut [f64]],
+) {
+    let [panel] = &r.panels[..] else {
+        unreachable!("few columns are one panel's");
+    };
+    let mut columns = Vec::with_capacity(FEW);
+    for span in &panel.spans {
+        let places = span.columns.clone().zip(span.at.clone());
+        columns.extend(places.map(|(column, at)| (span.matrix, column, at)));
+    }
+    let mut sums = vec![vec![T::default(); x.ncols()]; columns.len()];
+    let mut squares: Vec<Vec<f32>> = vec![vec![0.0; x.ncols()]; if square { ROWS } else { 0 }];
+    for (run, x) in x.axis_chunks_iter(Axis(0), RUN).enumerate() {
+        sums.iter_mut().for_each(|sums| sums.fill(T::default()));
+        let rows = contiguous(&x);
+        let first = from + run * RUN;
+        for (rows, first) in rows.chunks(ROWS).zip((first..).step_by(ROWS)) {
+            for (to, row) in squares.iter_mut().zip(rows) {
+                let each = to.iter_mut().zip(*row);
+                each.for_each(|(to, x)| *to = x * x);
+            }
+            let squared: Vec<&[f32]> = squares.iter().map(|row| &row[..]).collect();
+            let rows = if square { &squared[..rows.len()] } else { rows };
+            for (sums, (_, _, at)) in sums.iter_mut().zip(&columns) {
+                let by = |row: usize| panel.values[(first + row) * T::WIDTH + at];
+                match rows.try_into() {
+                    Ok(rows) => T::add_rows(rows, std::array::from_fn(by), sums),
+                    Err(_) => (0..)
+                        .zip(rows)
+                        .for_each(|(k, row)| T::add_row(row, by(k), sums)),
+                }
+            }
+        }
+        for (sums, (matrix, column, _)) in sums.iter().zip(&columns) {
+            let rows = out[*matrix].chunks_exact_mut(r.widths[*matrix]);
+            rows.zip(sums)
+                .for_each(|(to, sum)| to[*column] += (*sum).into());
+        }
+    }
 }
 
 /// One run of samples of a task's neurons; `samples` is where they are in a panel.
@@ -319,7 +288,7 @@ fn contiguous<'a>(x: &'a ArrayView2<'_, f32>) -> Vec<&'a [f32]> {
 
 /// The tiles for one type of columns. A function of ten lines each, so that the compiler keeps all sums in registers.
 macro_rules! tiles {
-    ($type:ty, $width:literal, $times:ident, $transposed:ident) => {
+    ($type:ty, $width:literal, $times:ident, $transposed:ident, $rows:ident, $row:ident) => {
         impl Entry for $type {
             const WIDTH: usize = $width;
 
@@ -329,6 +298,43 @@ macro_rules! tiles {
 
             fn transposed(x: &[f32], panel: &[Self], out: &mut [f64]) {
                 $transposed(x, panel, out);
+            }
+
+            fn add_rows(x: [&[f32]; ROWS], by: [Self; ROWS], sums: &mut [Self]) {
+                $rows(x, by, sums);
+            }
+
+            fn add_row(x: &[f32], by: Self, sums: &mut [Self]) {
+                $row(x, by, sums);
+            }
+        }
+
+        #[multiversion(targets("x86_64+avx2+fma"))]
+        fn $rows([a, b, c, d]: [&[f32]; ROWS], by: [$type; ROWS], sums: &mut [$type]) {
+            let fused = target_cfg_f!(target_feature = "fma");
+            let rows = a.iter().zip(b).zip(c).zip(d);
+            for (sum, (((a, b), c), d)) in sums.iter_mut().zip(rows) {
+                for (x, by) in [a, b, c, d].into_iter().zip(by) {
+                    let x = <$type>::from(*x);
+                    *sum = if fused {
+                        x.mul_add(by, *sum)
+                    } else {
+                        x * by + *sum
+                    };
+                }
+            }
+        }
+
+        #[multiversion(targets("x86_64+avx2+fma"))]
+        fn $row(x: &[f32], by: $type, sums: &mut [$type]) {
+            let fused = target_cfg_f!(target_feature = "fma");
+            for (sum, x) in sums.iter_mut().zip(x) {
+                let x = <$type>::from(*x);
+                *sum = if fused {
+                    x.mul_add(by, *sum)
+                } else {
+                    x * by + *sum
+                };
             }
         }
 
@@ -388,8 +394,8 @@ macro_rules! tiles {
     };
 }
 
-tiles!(f32, 16, times_f32, transposed_f32);
-tiles!(f64, 8, times_f64, transposed_f64);
+tiles!(f32, 16, times_f32, transposed_f32, rows_f32, row_f32);
+tiles!(f64, 8, times_f64, transposed_f64, rows_f64, row_f64);
 
 #[cfg(test)]
 mod tests {
@@ -450,6 +456,34 @@ mod tests {
                 assert!(apart(&exact, &wide(z)) < 1e-3);
             }
         }
+    }
+
+    #[test]
+    fn a_column_has_the_same_bits_alone_and_beside_others() {
+        fn gradients<T: Entry>(r: &[ArrayView2<'_, T>], square: bool) -> Vec<Array2<f64>> {
+            let x = matrix(601, 77, 1);
+            let mut g: Vec<_> = r.iter().map(|r| Array2::zeros((77, r.ncols()))).collect();
+            let mut out: Vec<&mut [f64]> =
+                g.iter_mut().map(|g| g.as_slice_mut().unwrap()).collect();
+            add_transposed(x.view(), square, &Panels::of(r), 0, &mut out);
+            g
+        }
+        fn agree<T: Entry>(many: &Array2<T>) {
+            for square in [false, true] {
+                let all = &gradients(&[many.view()], square)[0];
+                for from in [0, 7, 16] {
+                    // Two matrices of few columns in all, the second of the most that are few.
+                    let parts = [from..from + 1, from + 1..from + FEW];
+                    let views = parts.clone().map(|part| many.slice(s![.., part]));
+                    for (part, few) in parts.into_iter().zip(gradients(&views, square)) {
+                        assert_eq!(all.slice(s![.., part]), few);
+                    }
+                }
+            }
+        }
+        let many = matrix(601, 3 * FEW, 5);
+        agree(&many);
+        agree(&wide(&many));
     }
 
     #[test]

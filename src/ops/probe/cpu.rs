@@ -5,7 +5,8 @@ use ndarray::{Array2, ArrayView1, ArrayView2, CowArray, s};
 use super::Fit;
 use super::slab::Slab;
 use crate::error::Result;
-use crate::ops::product::{self, Entry, Panels};
+use crate::ops::panels::Panels;
+use crate::ops::product::{self, Entry};
 
 /// X·W + b for each of some coefficients (d + 1) × C, intercepts first: N × C.
 pub(super) fn forward<T: Entry>(

@@ -1,0 +1,110 @@
+//! Narrow matrices side by side, as products of activations read them: in panels as wide as a tile.
+
+use std::ops::Range;
+
+use ndarray::parallel::prelude::*;
+use ndarray::{ArrayView2, s};
+
+use super::product::Entry;
+
+/// Matrices of as many rows, side by side, in panels of [`Entry::WIDTH`] columns: each row after row, the last one filled up
+/// with zeros.
+pub(in crate::ops) struct Panels<T> {
+    pub(super) panels: Vec<Panel<T>>,
+    /// Columns of each matrix.
+    pub(super) widths: Vec<usize>,
+}
+
+pub(super) struct Panel<T> {
+    pub(super) values: Vec<T>,
+    pub(super) spans: Vec<Span>,
+}
+
+/// Some columns of a matrix, and where they are in a panel.
+pub(super) struct Span {
+    pub(super) matrix: usize,
+    pub(super) columns: Range<usize>,
+    pub(super) at: Range<usize>,
+}
+
+impl<T: Entry> Panels<T> {
+    pub(in crate::ops) fn of(matrices: &[ArrayView2<'_, T>]) -> Self {
+        let widths: Vec<usize> = matrices.iter().map(|m| m.ncols()).collect();
+        let rows = matrices.first().map_or(0, |m| m.nrows());
+        let mut spans: Vec<Vec<Span>> = Vec::new();
+        let mut taken = T::WIDTH;
+        for (matrix, &width) in widths.iter().enumerate() {
+            let mut from = 0;
+            while from < width {
+                if taken == T::WIDTH {
+                    spans.push(Vec::new());
+                    taken = 0;
+                }
+                let some = (width - from).min(T::WIDTH - taken);
+                let last = spans.len() - 1;
+                spans[last].push(Span {
+                    matrix,
+                    columns: from..from + some,
+                    at: taken..taken + some,
+                });
+                from += some;
+                taken += some;
+            }
+        }
+        let filled = |spans: Vec<Span>| {
+            let mut values = vec![T::default(); rows * T::WIDTH];
+            for span in &spans {
+                let from = matrices[span.matrix].slice(s![.., span.columns.clone()]);
+                for (to, from) in values.chunks_exact_mut(T::WIDTH).zip(from.rows()) {
+                    for (to, from) in to[span.at.clone()].iter_mut().zip(from) {
+                        *to = *from;
+                    }
+                }
+            }
+            Panel { values, spans }
+        };
+        Self {
+            panels: spans.into_par_iter().map(filled).collect(),
+            widths,
+        }
+    }
+
+    /// Σ over the rows of each matrix's columns, in f64.
+    pub(in crate::ops) fn sums(&self) -> Vec<Vec<f64>> {
+        let mut sums: Vec<Vec<f64>> = self.widths.iter().map(|width| vec![0.0; *width]).collect();
+        let of = |panel: &Panel<T>| {
+            let mut sums = vec![0.0; T::WIDTH];
+            for row in panel.values.chunks_exact(T::WIDTH) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += (*value).into();
+                }
+            }
+            sums
+        };
+        let found: Vec<Vec<f64>> = self.panels.par_iter().map(of).collect();
+        for (panel, found) in self.panels.iter().zip(found) {
+            for span in &panel.spans {
+                sums[span.matrix][span.columns.clone()].copy_from_slice(&found[span.at.clone()]);
+            }
+        }
+        sums
+    }
+
+    /// Chunks of `rows` rows of results that have the matrices' columns, each with its part of every result.
+    pub(super) fn chunks<'a, U>(
+        &self,
+        out: &'a mut [&mut [U]],
+        rows: usize,
+    ) -> Vec<Vec<&'a mut [U]>> {
+        let mut chunks: Vec<Vec<&'a mut [U]>> = Vec::new();
+        for (out, width) in out.iter_mut().zip(&self.widths) {
+            for (place, chunk) in out.chunks_mut(rows * width).enumerate() {
+                match chunks.get_mut(place) {
+                    Some(parts) => parts.push(chunk),
+                    None => chunks.push(vec![chunk]),
+                }
+            }
+        }
+        chunks
+    }
+}
