@@ -144,7 +144,7 @@ fn timed(
         ..Problem::new(labels, lambda, lambda)
     };
     let plain: Vec<Problem<'_>> = layers(0.0).map(problem).collect();
-    let largest = probe::lambda_max(backend, &design, &plain, params.scale)?;
+    let largest = probe::lambda_max(&design, &plain, params.scale)?;
     let of_lambda = begun.elapsed().as_secs_f64();
     let by_ratio = shape.ratios.iter();
     let problems: Vec<Problem<'_>> = by_ratio

@@ -172,7 +172,7 @@ fn bench_probes(criterion: &mut Criterion, backends: &[(String, Backend)]) {
     let tasks: Vec<Labels> = (0..4).map(|t| task(90 * t)).collect();
     let params = probe::Params::default();
     let of_tasks: Vec<Problem<'_>> = tasks.iter().map(|t| Problem::new(t, 0.0, 0.0)).collect();
-    let largest = probe::lambda_max(&Backend::Cpu, &design, &of_tasks, params.scale);
+    let largest = probe::lambda_max(&design, &of_tasks, params.scale);
     let largest = largest.expect("every task has a largest penalty");
     let problems: Vec<Problem<'_>> = tasks
         .iter()

@@ -250,7 +250,7 @@ fn long() -> Result<Vec<Value>> {
 
 fn largest(design: &Design, problem: Problem<'_>) -> Result<f64> {
     let scale = PenaltyScale::Standardised;
-    Ok(probe::lambda_max(&Backend::Cpu, design, &[problem], scale)?[0])
+    Ok(probe::lambda_max(design, &[problem], scale)?[0])
 }
 
 fn largest_of(design: &Design, response: Response<'_>) -> Result<f64> {

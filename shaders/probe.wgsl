@@ -5,10 +5,11 @@
 //
 // A thread computes 8 x 4 values (QUADS 1) or 8 x 8 (2) as quads of 4 x 4, the quads half a tile apart; 8 x 8 threads or
 // 16 x 16 a tile: 64 x 32, 64 x 64 or 128 x 128 of the result. The inner dimension goes in panels of 16 through workgroup
-// memory, the next one fetched into registers meanwhile. Whatever the tile, a value is summed in the same order. Every
-// dimension is padded with zeros by the host: samples and neurons to the rows of a tile, columns to its columns, slices to
-// 1,024 samples. The backward pass adds at most 1,024 samples in one f32 sum before it goes to the slice's total, and the host
-// adds the slices in f64.
+// memory, the next one fetched into registers meanwhile. Four columns or fewer, which take no time but that of reading X, have
+// kernels of their own: 64 x 4 values a workgroup (forward) or 256 x 4 (backward). Whatever the kernel, a value is summed in
+// the same order. Every dimension is padded with zeros by the host: samples and neurons to the rows of a tile, columns to its
+// columns, slices to 1,024 samples. The backward pass adds at most 1,024 samples in one f32 sum before it goes to the slice's
+// total, and the host adds the slices in f64.
 
 struct Params {
   // Row length of X in vec4: padded neurons / 4.
@@ -19,7 +20,7 @@ struct Params {
   inner: u32,
   // Tiles across: padded columns / the columns of a tile.
   tiles_across: u32,
-  // Tiles down: padded samples (forward) or padded neurons (backward) / the rows of a tile.
+  // Tiles down: padded samples (forward) or padded neurons (backward) / the rows of a tile, rounded up.
   tiles_down: u32,
   // Samples of one slice (backward).
   slice: u32,
@@ -359,4 +360,101 @@ fn backward(
     result[low + 2u * p.columns4 + SIDE] = u6;
     result[low + 3u * p.columns4 + SIDE] = u7;
   }
+}
+
+// 64 samples, one a thread; 32 neurons of each at a time. A word more a sample than there is: threads next to one another read
+// from other banks.
+const FEW_WORDS: u32 = 8u;
+const FEW_STRIDE: u32 = 9u;
+var<workgroup> few_left: array<vec4<f32>, 576>;
+var<workgroup> few_right: array<vec4<f32>, 32>;
+
+@compute @workgroup_size(64)
+fn forward_few(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) count: vec3<u32>,
+  @builtin(local_invocation_index) t: u32,
+) {
+  let group = p.first + id.y * count.x + id.x;
+  if (group >= p.groups) {
+    return;
+  }
+  let row = group / p.tiles_across * 64u;
+  let column4 = group % p.tiles_across;
+  // Eight threads read the words of a sample, so each reads from eight samples.
+  let word = t % FEW_WORDS;
+  let at = t / FEW_WORDS;
+  var from_left = (row + at) * p.neurons4 + word;
+  let jump = 8u * p.neurons4;
+  var sum = vec4<f32>();
+  for (var k4 = 0u; k4 < p.neurons4; k4 += FEW_WORDS) {
+    workgroupBarrier();
+    for (var i = 0u; i < 8u; i++) { // unroll
+      few_left[(at + i * 8u) * FEW_STRIDE + word] = x[from_left + i * jump];
+    }
+    if (t < 4u * FEW_WORDS) {
+      few_right[t] = right[(k4 * 4u + t) * p.columns4 + column4];
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < 8u; i++) { // unroll
+      let a = few_left[t * FEW_STRIDE + i];
+      sum = fma(vec4(a.x), few_right[i * 4u], sum);
+      sum = fma(vec4(a.y), few_right[i * 4u + 1u], sum);
+      sum = fma(vec4(a.z), few_right[i * 4u + 2u], sum);
+      sum = fma(vec4(a.w), few_right[i * 4u + 3u], sum);
+    }
+    from_left += FEW_WORDS;
+  }
+  result[(row + t) * p.columns4 + column4] = sum;
+}
+
+@compute @workgroup_size(64)
+fn backward_few(
+  @builtin(workgroup_id) id: vec3<u32>,
+  @builtin(num_workgroups) count: vec3<u32>,
+  @builtin(local_invocation_index) t: u32,
+) {
+  let group = p.first + id.y * count.x + id.x;
+  if (group >= p.groups) {
+    return;
+  }
+  let tile = group % (p.tiles_across * p.tiles_down);
+  let slice = group / (p.tiles_across * p.tiles_down);
+  let column4 = tile % p.tiles_across;
+  // Four neurons a thread.
+  let row4 = tile / p.tiles_across * 64u + t;
+  if (row4 >= p.neurons4) {
+    return;
+  }
+  let begin = slice * p.slice;
+  let end = min(begin + p.slice, p.inner);
+  var s0 = vec4<f32>();
+  var s1 = vec4<f32>();
+  var s2 = vec4<f32>();
+  var s3 = vec4<f32>();
+  for (var chunk = begin; chunk < end; chunk += 1024u) {
+    var c0 = vec4<f32>();
+    var c1 = vec4<f32>();
+    var c2 = vec4<f32>();
+    var c3 = vec4<f32>();
+    for (var i0 = chunk; i0 < min(chunk + 1024u, end); i0 += 8u) {
+      for (var i = 0u; i < 8u; i++) { // unroll
+        let a = x[(i0 + i) * p.neurons4 + row4];
+        let b = right[(i0 + i) * p.columns4 + column4];
+        c0 = fma(vec4(a.x), b, c0);
+        c1 = fma(vec4(a.y), b, c1);
+        c2 = fma(vec4(a.z), b, c2);
+        c3 = fma(vec4(a.w), b, c3);
+      }
+    }
+    s0 += c0;
+    s1 += c1;
+    s2 += c2;
+    s3 += c3;
+  }
+  let to = (slice * p.neurons4 + row4) * 4u * p.columns4 + column4;
+  result[to] = s0;
+  result[to + p.columns4] = s1;
+  result[to + 2u * p.columns4] = s2;
+  result[to + 3u * p.columns4] = s3;
 }

@@ -369,20 +369,24 @@ fn marked_loops_are_written_out_and_constants_set() {
 /// Tiles of the size that is chosen cover a result with its padding, once.
 #[test]
 fn tiles_cover_what_they_are_chosen_for() {
-    use neurosieve::ops::probe::Tile;
+    use neurosieve::ops::probe::{Tile, Way};
     for columns in 1..400 {
         let padded = Tile::padded(columns);
         for (rows, slices) in [(64, 1), (128, 8), (192, 1), (4096, 1), (4096, 8)] {
-            let tile = Tile::of((rows, columns), slices);
-            assert!(
-                padded >= columns && padded.is_multiple_of(tile.columns()),
-                "{tile:?}"
-            );
-            assert!(rows.is_multiple_of(tile.rows()), "{tile:?}");
-            let whole = tile.groups((rows, padded), slices) * tile.rows() * tile.columns();
-            assert_eq!(whole, rows * padded * slices);
+            for way in [Way::Forward, Way::Backward] {
+                let tile = Tile::of(way, (rows, columns), slices);
+                let (down, across) = tile.grid(way, (rows, padded));
+                assert!(padded >= columns && across * tile.columns() == padded);
+                // Few columns' gradients alone have a tile that may reach beyond the rows.
+                let beyond = down * tile.rows(way) - rows;
+                let ragged = tile == Tile::Few && way == Way::Backward;
+                assert!(beyond == 0 || (ragged && beyond < 256), "{tile:?}");
+                let groups = tile.groups(way, (rows, padded), slices);
+                assert_eq!(groups, down * across * slices);
+            }
         }
     }
+    assert_eq!([1, 4, 5, 32, 33].map(Tile::padded), [4, 4, 32, 32, 64]);
 }
 
 #[test]

@@ -64,5 +64,5 @@ impl Set {
 
 pub fn lambda_max(design: &Design, labels: &Labels) -> Result<f64> {
     let problem = Problem::new(labels, 0.0, 0.0);
-    Ok(probe::lambda_max(&BACKEND, design, &[problem], PenaltyScale::Standardised)?[0])
+    Ok(probe::lambda_max(design, &[problem], PenaltyScale::Standardised)?[0])
 }

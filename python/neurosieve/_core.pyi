@@ -48,7 +48,6 @@ def fit_probes(
     progress: _Progress,
 ) -> list[dict[str, Any]]: ...
 def lambda_max(
-    device: Device,
     x: _Matrix,
     targets: Sequence[Any],
     weights: Sequence[npt.NDArray[np.float64]],

@@ -236,7 +236,7 @@ class Engine:
         """The smallest ``l1`` at which every weight of the optimum is zero, of each problem; their penalties do not matter."""
         batch = _Batch(x, problems)
         how = _how(standardize, "screening", "auto", 1, 4 << 30, 0)
-        return np.array(_core.lambda_max(self._device, batch.x, batch.targets, batch.weights, batch.problems, how))
+        return np.array(_core.lambda_max(batch.x, batch.targets, batch.weights, batch.problems, how))
 
     def train_adam(
         self,

@@ -244,9 +244,7 @@ impl OnlineCode<'_> {
             .map(|stage| stage.problem(0.0, 0.0, self.norm))
             .collect();
         let maxima = match self.penalties {
-            Penalties::Path { .. } => {
-                probe::lambda_max(self.backend, design, &problems, self.params.scale)?
-            }
+            Penalties::Path { .. } => probe::lambda_max(design, &problems, self.params.scale)?,
             Penalties::Fixed { .. } => vec![1.0; problems.len()],
         };
         let mut maxima = maxima.into_iter();

@@ -213,7 +213,7 @@ impl Prober<'_> {
             let lambda_max = || match &design {
                 Some(d) => {
                     let problem = Problem::new(target.train, 0.0, 0.0);
-                    let all = probe::lambda_max(self.backend, d, &[problem], self.params.scale)?;
+                    let all = probe::lambda_max(d, &[problem], self.params.scale)?;
                     Ok(if all[0] > NO_SIGNAL { all[0] } else { 1.0 })
                 }
                 None => Ok(1.0), // every penalty gives the same probe

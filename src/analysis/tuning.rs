@@ -151,7 +151,7 @@ impl Tuning<'_> {
         let design = Design::new(self.backend, self.train.x, self.moments, self.columns)?;
         let lambda_max = || {
             let problems = [self.problem((0.0, 0.0), self.weights)];
-            probe::lambda_max(self.backend, &design, &problems, self.params.scale).map(|all| all[0])
+            probe::lambda_max(&design, &problems, self.params.scale).map(|all| all[0])
         };
         let mut penalties = self.penalties.values(lambda_max)?;
         if let (Response::Values(values), Penalties::Path { .. }) =

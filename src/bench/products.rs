@@ -11,7 +11,7 @@ use super::measure::{Bench, Outcome, Workload};
 use super::roofs::worse;
 use crate::error::{Error, Result};
 use crate::gpu::{Dispatch, Gpu, Kernel, Slot};
-use crate::ops::probe::{self, Tile};
+use crate::ops::probe::{Tile, Way};
 use crate::ops::{Backend, product};
 
 /// Samples that one f32 sum of the backward pass covers, and slices of a block at most.
@@ -28,17 +28,10 @@ const SAMPLED: (usize, usize) = (96, 24);
 /// Samples, neurons, and columns of W and R.
 fn shapes(size: Size) -> (usize, usize, &'static [usize]) {
     match size {
-        Size::Small => (1_024, 512, &[64, 256]),
-        Size::Standard => (16_384, 2_048, &[64, 512, 4_096]),
-        Size::Large => (32_768, 2_048, &[64, 512, 4_096]),
+        Size::Small => (1_024, 512, &[4, 64, 256]),
+        Size::Standard => (16_384, 2_048, &[4, 64, 512, 4_096]),
+        Size::Large => (32_768, 2_048, &[4, 64, 512, 4_096]),
     }
-}
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Forward,
-    Backward,
 }
 
 /// A product as a pass of probes takes it: a conversion would be timed with it.
@@ -121,20 +114,18 @@ fn on_device(
         Way::Forward => 1,
         Way::Backward => n.div_ceil(slice),
     };
-    let tile = Tile::of((rows, k), slices);
-    let groups = tile.groups((rows, k), slices);
-    let kernel = kernel(match way {
-        Way::Forward => "forward",
-        Way::Backward => "backward",
-    });
+    let tile = Tile::of(way, (rows, k), slices);
+    let (down, across) = tile.grid(way, (rows, k));
+    let groups = tile.groups(way, (rows, k), slices);
+    let kernel = tile.kernel(way);
     let words = words(
         kernel,
         &[
             ("neurons4", d / 4),
             ("columns4", k / 4),
             ("inner", inner),
-            ("tiles_across", k / tile.columns()),
-            ("tiles_down", rows / tile.rows()),
+            ("tiles_across", across),
+            ("tiles_down", down),
             ("slice", slice),
             ("groups", groups),
             ("first", 0),
@@ -163,11 +154,6 @@ fn on_device(
         }
     }
     Ok(Product::F64(sums))
-}
-
-fn kernel(entry: &str) -> &'static Kernel {
-    let found = probe::KERNELS.iter().find(|kernel| kernel.entry == entry);
-    found.expect("probes have both products")
 }
 
 /// A kernel's parameters, each at the place of its name.

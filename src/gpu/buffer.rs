@@ -41,6 +41,9 @@ enum Bound<'a> {
     Params(Vec<u8>),
 }
 
+/// Where bytes come from, from which place on, and where they go.
+type Fetched<'a> = (&'a wgpu::Buffer, u64, &'a mut [u8]);
+
 impl<'a> Slot<'a> {
     /// Parameters of one dispatch. The struct's layout must be that of the shader's.
     pub fn params<T: Pod>(params: &T) -> Self {
@@ -103,16 +106,18 @@ impl Gpu {
     /// When they do not fit one binding, or the device is out of memory or lost.
     pub fn upload<T: Pod>(&self, label: &str, values: &[T]) -> Result<Buffer<T>> {
         if size_of_val(values) > RING.1 {
-            return self.through_ring(label, values);
+            let buffer = self.zeros(label, values.len())?;
+            self.through_ring(&buffer, 0, values)?;
+            return Ok(buffer);
         }
         self.sending(label, || {
             self.filled(label, values, wgpu::BufferUsages::STORAGE)
         })
     }
 
-    /// Copies many values to the device, part by part: memory that the host and the device share is slow to come by.
-    fn through_ring<T: Pod>(&self, label: &str, values: &[T]) -> Result<Buffer<T>> {
-        let buffer = self.created(label, values.len(), wgpu::BufferUsages::STORAGE, false)?;
+    /// Copies many values to a place of a buffer, in bytes, part by part: memory that the host and the device share is slow to
+    /// come by.
+    fn through_ring<T: Pod>(&self, buffer: &Buffer<T>, at: u64, values: &[T]) -> Result<()> {
         // Taken, not locked: a thread that copies may do other work of this device's in between.
         let kept = self
             .ring
@@ -126,10 +131,10 @@ impl Gpu {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         for (part, bytes) in bytes.chunks(RING.1).enumerate() {
             let staged = self.stage(&ring, bytes)?;
-            self.send_to(&ring, staged, &buffer.raw, (part * RING.1) as u64)?;
+            self.send_to(&ring, staged, &buffer.raw, at + (part * RING.1) as u64)?;
         }
         *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = Some(ring);
-        Ok(buffer)
+        Ok(())
     }
 
     /// Room for `len` values, all bytes zero.
@@ -157,6 +162,9 @@ impl Gpu {
         }
         const WRITE: &str = "write a buffer";
         let to = (start * size_of::<T>()) as u64;
+        if size_of_val(values) > RING.1 {
+            return self.through_ring(buffer, to, values);
+        }
         self.sending(WRITE, || {
             self.scoped(WRITE, || {
                 let values = bytemuck::cast_slice(values);
@@ -193,14 +201,42 @@ impl Gpu {
         let step = (STAGING_BYTES / item.max(1)).max(1).next_multiple_of(4);
         for (index, part) in out.chunks_mut(step).enumerate() {
             let offset = (values.start + index * step) * item;
-            self.download_part(buffer, offset as u64, bytemuck::cast_slice_mut(part))?;
+            let part = bytemuck::cast_slice_mut(part);
+            self.fetch(&mut [(&buffer.raw, offset as u64, part)])?;
         }
         Ok(out)
     }
 
-    fn download_part<T>(&self, buffer: &Buffer<T>, offset: u64, out: &mut [u8]) -> Result<()> {
+    /// As [`Gpu::download`], for the first values of several buffers: where they are few, they come together.
+    ///
+    /// # Errors
+    /// As [`Gpu::download_range`].
+    pub fn download_each<T: Pod>(&self, parts: &[(&Buffer<T>, usize)]) -> Result<Vec<Vec<T>>> {
+        let all: usize = parts.iter().map(|(_, len)| len * size_of::<T>()).sum();
+        if all > STAGING_BYTES || parts.iter().any(|(buffer, len)| *len > buffer.len) {
+            let each = parts.iter();
+            return each
+                .map(|(buffer, len)| self.download_range(buffer, 0..*len))
+                .collect();
+        }
+        let zeros = |(_, len): &(&Buffer<T>, usize)| vec![T::zeroed(); *len];
+        let mut out: Vec<Vec<T>> = parts.iter().map(zeros).collect();
+        let mut copies = Vec::with_capacity(parts.len());
+        for (out, (buffer, _)) in out.iter_mut().zip(parts) {
+            copies.push((&buffer.raw, 0, bytemuck::cast_slice_mut(out)));
+        }
+        self.fetch(&mut copies)?;
+        Ok(out)
+    }
+
+    /// Copies bytes of buffers to the host, through one staging buffer.
+    fn fetch(&self, parts: &mut [Fetched<'_>]) -> Result<()> {
         const READ: &str = "read a buffer";
-        let bytes = (out.len() as u64).next_multiple_of(4);
+        let padded = |bytes: &[u8]| (bytes.len() as u64).next_multiple_of(4);
+        let bytes: u64 = parts.iter().map(|(_, _, out)| padded(out)).sum();
+        if bytes == 0 {
+            return self.wait(READ);
+        }
         let kept = self
             .readback
             .lock()
@@ -220,7 +256,12 @@ impl Gpu {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.scoped(READ, || {
             let mut encoder = self.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging, 0, bytes);
+            let mut at = 0;
+            for (from, offset, out) in parts.iter() {
+                let bytes = padded(out);
+                encoder.copy_buffer_to_buffer(from, *offset, &staging, at, bytes);
+                at += bytes;
+            }
             self.queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, ..bytes, move |mapped| {
                 // The receiver is gone only when this function has already returned an error.
@@ -237,8 +278,12 @@ impl Gpu {
         let view = staging
             .get_mapped_range(..bytes)
             .map_err(|problem| self.error(READ, problem.to_string()))?;
-        collect(out, &view[..out.len()]);
-        self.corrupt_on_purpose(out);
+        let mut at = 0;
+        for (_, _, out) in parts {
+            collect(out, &view[at..at + out.len()]);
+            at += padded(out) as usize;
+            self.corrupt_on_purpose(out);
+        }
         drop(view);
         staging.unmap();
         *self.readback.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);

@@ -27,6 +27,17 @@ pub(super) struct Span {
     pub(super) at: Range<usize>,
 }
 
+impl<T> Panel<T> {
+    /// Its columns: matrix and column there, and where that is in the panel.
+    pub(super) fn columns(&self) -> Vec<(usize, usize, usize)> {
+        let of = |span: &Span| {
+            let (matrix, places) = (span.matrix, span.columns.clone().zip(span.at.clone()));
+            places.map(move |(column, at)| (matrix, column, at))
+        };
+        self.spans.iter().flat_map(of).collect()
+    }
+}
+
 impl<T: Entry> Panels<T> {
     pub(in crate::ops) fn of(matrices: &[ArrayView2<'_, T>]) -> Self {
         let widths: Vec<usize> = matrices.iter().map(|m| m.ncols()).collect();

@@ -169,11 +169,7 @@ fn add_few<T: Entry>(
     let [panel] = &r.panels[..] else {
         unreachable!("few columns are one panel's");
     };
-    let mut columns = Vec::with_capacity(FEW);
-    for span in &panel.spans {
-        let places = span.columns.clone().zip(span.at.clone());
-        columns.extend(places.map(|(column, at)| (span.matrix, column, at)));
-    }
+    let columns = panel.columns();
     let mut sums = vec![vec![T::default(); x.ncols()]; columns.len()];
     let mut squares: Vec<Vec<f32>> = vec![vec![0.0; x.ncols()]; if square { ROWS } else { 0 }];
     for (run, x) in x.axis_chunks_iter(Axis(0), RUN).enumerate() {

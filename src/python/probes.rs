@@ -305,7 +305,6 @@ pub(super) fn fit_probes<'py>(
 /// The smallest λ1 at which every weight of the optimum is zero, of each problem.
 #[pyfunction]
 pub(super) fn lambda_max<'py>(
-    device: &Bound<'py, Device>,
     py: Python<'py>,
     x: &Bound<'py, PyUntypedArray>,
     targets: Vec<Target<'py>>,
@@ -316,12 +315,11 @@ pub(super) fn lambda_max<'py>(
     let watch = Arc::new(Watch::default());
     let parts = (targets, weights, problems);
     let batch = Batch::new(py, x, parts, how.params()?, &watch)?;
-    let backend = device.get().backend.clone();
     work::run(py, &watch, None, move || {
         let design = batch.design()?;
         let seen = batch.seen(&design)?;
         let problems = batch.problems(&seen);
-        probe::lambda_max(&backend, &design, &problems, batch.params.scale)
+        probe::lambda_max(&design, &problems, batch.params.scale)
     })
 }
 

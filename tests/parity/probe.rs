@@ -44,7 +44,6 @@ pub(super) fn solve(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<Fit>> {
     let largest = probe::lambda_max(
-        &Backend::Cpu,
         &case.design,
         &[Problem::new(&case.y, 0.0, 0.0)],
         params.scale,

@@ -4,14 +4,17 @@ use std::mem::size_of_val;
 
 use ndarray::Array2;
 use neurosieve::gpu::{Dispatch, Gpu, Slot};
-use neurosieve::ops::probe::{KERNELS, Tile};
+use neurosieve::ops::probe::{KERNELS, Tile, Way};
 
 use crate::support::{self, activations};
 
-const TILES: [Tile; 3] = [Tile::NARROW, Tile::MIDDLE, Tile::WIDE];
+const TILES: [Tile; 4] = [Tile::Few, Tile::NARROW, Tile::MIDDLE, Tile::WIDE];
 
-/// Samples, neurons and columns: two wide tiles each way, and two chunks of samples.
-const SHAPE: (usize, usize, usize) = (2048, 256, 256);
+/// Samples, neurons and columns: whole wide tiles each way.
+const SHAPE: (usize, usize, usize) = (3072, 256, 256);
+
+/// Samples of a slice: two chunks; the last slice has one.
+const SLICE: usize = 2048;
 
 /// Of 1,024 products of one sign in one f32 sum each rounding can go the same way: 1,024 · 6e-8.
 const NEAR: f64 = 6e-5;
@@ -26,28 +29,25 @@ fn product(
 ) -> Vec<f32> {
     let ((n, d), k) = (x.dim(), right.ncols());
     let (rows, inner, slice, slices) = if backward {
-        (d, n, n / 2, 2)
+        (d, n, SLICE, n.div_ceil(SLICE))
     } else {
         (n, d, 0, 1)
     };
-    let groups = tile.groups((rows, k), slices);
-    let words = [
-        d / 4,
-        k / 4,
-        inner,
-        k / tile.columns(),
-        rows / tile.rows(),
-        slice,
-        groups,
-        0,
-    ];
+    let way = if backward {
+        Way::Backward
+    } else {
+        Way::Forward
+    };
+    let groups = tile.groups(way, (rows, k), slices);
+    let (down, across) = tile.grid(way, (rows, k));
+    let words = [d / 4, k / 4, inner, across, down, slice, groups, 0];
     let words = words.map(|word| word as u32);
     assert_eq!(size_of_val(&words), 32, "the kernels' parameters");
     let x = gpu.upload("samples", x.as_slice().unwrap()).unwrap();
     let right = gpu.upload("columns", right.as_slice().unwrap()).unwrap();
     let result = gpu.zeros::<f32>("result", slices * rows * k).unwrap();
     let dispatch = Dispatch {
-        kernel: &KERNELS[usize::from(backward)],
+        kernel: tile.kernel(way),
         constants: &tile.constants(),
         slots: vec![x.all(), right.all(), result.all(), Slot::params(&words)],
         groups,
@@ -131,7 +131,30 @@ fn a_tile_that_leaves_out_something_is_noticed() {
         ("next_left2.z, next_left3.z", "next_left3.z, next_left2.z"),
         ("c1 = fma(vec4(a0.y), b0, c1);", ""),
     ];
-    for (sound, broken) in lines {
+    let of_few = [
+        ("sum = fma(vec4(a.z), few_right[i * 4u + 2u], sum);", ""),
+        ("from_left += FEW_WORDS;", "from_left += 4u;"),
+        ("const FEW_STRIDE: u32 = 9u;", "const FEW_STRIDE: u32 = 7u;"),
+        (
+            "few_right[t] = right[(k4 * 4u + t)",
+            "few_right[t] = right[(k4 + t)",
+        ),
+        (
+            "i0 < min(chunk + 1024u, end)",
+            "i0 < min(chunk + 1016u, end)",
+        ),
+        (
+            "    s2 += c2;\n    s3 += c3;\n  }\n  let to = (slice * p.neurons4",
+            "    s2 += c2;\n    s3 = c3;\n  }\n  let to = (slice * p.neurons4",
+        ),
+        (
+            "result[to + 2u * p.columns4] = s2;\n  result[to + 3u * p.columns4] = s3;\n}",
+            "result[to + 3u * p.columns4] = s2;\n  result[to + 2u * p.columns4] = s3;\n}",
+        ),
+    ];
+    let square = lines.map(|line| (line, vec![Tile::WIDE, Tile::MIDDLE]));
+    let few = of_few.map(|line| (line, vec![Tile::Few]));
+    for ((sound, broken), tiles) in square.into_iter().chain(few) {
         assert!(source.contains(sound), "the kernel no longer says {sound}");
         let gpu = gpu.with_shader("probe", source.replace(sound, broken));
         let noticed = |tile: Tile| {
@@ -145,9 +168,6 @@ fn a_tile_that_leaves_out_something_is_noticed() {
                 ) > 1e-3
             })
         };
-        assert!(
-            noticed(Tile::WIDE) && noticed(Tile::MIDDLE),
-            "{broken} was not noticed"
-        );
+        assert!(tiles.into_iter().all(noticed), "{broken} was not noticed");
     }
 }

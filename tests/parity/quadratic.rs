@@ -211,7 +211,7 @@ fn path(backend: &Backend, inner: Inner) -> Vec<probe::Fit> {
         ..Params::default()
     };
     let any = Problem::new(labels, 0.0, 0.0);
-    let largest = probe::lambda_max(&Backend::Cpu, &design, &[any], params.scale).unwrap()[0];
+    let largest = probe::lambda_max(&design, &[any], params.scale).unwrap()[0];
     let problems: Vec<Problem<'_>> = [0.3, 0.03, 0.003]
         .map(|ratio| Problem::new(labels, ratio * largest, 0.05 * ratio * largest))
         .to_vec();

@@ -45,7 +45,7 @@ pub fn one(design: &Design, labels: &Labels, l1: f64, l2: f64, params: &Params) 
 
 fn lambda_max(design: &Design, labels: &Labels, scale: PenaltyScale) -> neurosieve::Result<f64> {
     let problem = Problem::new(labels, 0.0, 0.0);
-    Ok(probe::lambda_max(&Backend::Cpu, design, &[problem], scale)?[0])
+    Ok(probe::lambda_max(design, &[problem], scale)?[0])
 }
 
 #[test]

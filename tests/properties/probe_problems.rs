@@ -276,13 +276,7 @@ fn ridge_and_lasso_of_values_meet_their_certificates() {
     let y = values(&x, 30);
     let design = design(&x);
     let lasso = |l1| Problem::of(Response::Values(&y), l1, 0.0);
-    let largest = probe::lambda_max(
-        &Backend::Cpu,
-        &design,
-        &[lasso(0.0)],
-        PenaltyScale::Standardised,
-    )
-    .unwrap()[0];
+    let largest = probe::lambda_max(&design, &[lasso(0.0)], PenaltyScale::Standardised).unwrap()[0];
     let problems = [
         lasso(1.01 * largest),
         lasso(0.1 * largest),

@@ -121,8 +121,8 @@ fn fits_of_a_stream_are_those_of_a_copy_bit_for_bit() {
     ];
     let scale = PenaltyScale::Raw;
     assert_eq!(
-        probe::lambda_max(&Backend::Cpu, &copied, &problems, scale).unwrap(),
-        probe::lambda_max(&Backend::Cpu, &streamed, &problems, scale).unwrap()
+        probe::lambda_max(&copied, &problems, scale).unwrap(),
+        probe::lambda_max(&streamed, &problems, scale).unwrap()
     );
     for solver in [Solver::Auto, Solver::Newton, Solver::Fista] {
         let params = Params {

@@ -78,7 +78,7 @@ impl Prober<'_> {
             ..Problem::new(target.train, 0.0, 0.0)
         };
         let empty: Vec<Problem<'_>> = places.iter().map(|places| seen(places)).collect();
-        let largest = probe::lambda_max(self.backend, design, &empty, self.params.scale)?;
+        let largest = probe::lambda_max(design, &empty, self.params.scale)?;
         let mut paths = Vec::with_capacity(sets.len());
         for (problem, &largest) in empty.iter().zip(&largest) {
             let largest = if largest > NO_SIGNAL { largest } else { 1.0 };

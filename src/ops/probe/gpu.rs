@@ -15,7 +15,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Zip, s};
 use rayon::slice::ParallelSliceMut;
 
 use super::slab::Slab;
-use super::tile::Tile;
+use super::tile::{Tile, Way};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, Staging, blocks};
 use crate::ops::curvature::Held;
@@ -27,8 +27,12 @@ const MANY: usize = 512;
 const CHUNK: usize = 1024;
 /// Largest number of slices of a block, each a partial gradient that comes back to the host.
 const SLICES: usize = 8;
-/// Samples on the device come in blocks of at most this many bytes, so that no dispatch runs for long.
-const BLOCK_BYTES: usize = super::TRANSFER as usize;
+/// Samples on the device come in blocks of at most so many bytes and samples: large ones keep a device busy with few columns,
+/// and those of many columns take memory.
+const BLOCK: (usize, usize) = (1 << 30, 1 << 16);
+/// Bytes that the results and residuals of blocks which are multiplied together take, where one block takes no more: one wait
+/// is then for all of them.
+const TOGETHER: usize = 64 << 20;
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -82,65 +86,132 @@ pub const KERNELS: &[Kernel] = &[
         entry: "backward",
         bindings: BINDINGS,
     },
+    Kernel {
+        shader: "probe",
+        source: SOURCE,
+        entry: "forward_few",
+        bindings: BINDINGS,
+    },
+    Kernel {
+        shader: "probe",
+        source: SOURCE,
+        entry: "backward_few",
+        bindings: BINDINGS,
+    },
 ];
 
 /// A slab on a device, in blocks of samples, and what passes over it need: nothing is made anew for a pass.
 pub(super) struct Resident<'a> {
     gpu: &'a Gpu,
     slab: &'a Slab<'a>,
-    /// Padded neurons, and padded samples of the largest block.
+    room: Room,
+    /// Padded neurons.
     neurons: usize,
-    rows: usize,
     blocks: Vec<(Range<usize>, Buffer<f32>)>,
     /// Only one pass runs at a time.
     pass: Mutex<Pass>,
 }
 
-/// What passes use one after the other.
-struct Pass {
-    /// Coefficients or residuals, on their way and on the device, and logits or gradients; as large as was needed so far.
-    buffers: Option<(Staging, Buffer<f32>, Buffer<f32>)>,
+/// A block of samples, and where it lies on the device.
+type Block = (Range<usize>, Buffer<f32>);
+
+/// How samples lie on a device, and what their products need there.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// Padded neurons.
+    neurons: usize,
+    /// Padded samples of the largest block.
+    rows: usize,
+    blocks: usize,
+    /// Bytes that a binding holds.
+    binding: u64,
 }
 
-/// One product: right factor and result, in padded rows and columns.
-struct Product {
-    /// Which of [`KERNELS`].
-    kernel: usize,
-    inner: usize,
-    rows: usize,
-    width: usize,
-    /// Samples of a slice, and how many there are; 0 and 1 where there are none.
-    slice: usize,
-    slices: usize,
+impl Room {
+    fn of((samples, neurons): (usize, usize), binding: u64) -> Self {
+        let tiles = if neurons < MANY { ROWS / 2 } else { ROWS };
+        let neurons = neurons.next_multiple_of(tiles);
+        let fits = binding / (4 * neurons as u64) / ROWS as u64 * ROWS as u64;
+        let most = BLOCK
+            .1
+            .min((BLOCK.0 / (neurons * 4)).next_multiple_of(ROWS));
+        let rows = (fits as usize).clamp(ROWS, most);
+        Self {
+            neurons,
+            rows: rows.min(samples.next_multiple_of(ROWS)),
+            blocks: samples.div_ceil(rows),
+            binding,
+        }
+    }
+
+    /// Values of a block's logits, or of its partial gradients, of so many columns.
+    fn result(&self, width: usize) -> usize {
+        width * self.rows.max(SLICES * self.neurons)
+    }
+
+    /// Blocks that are multiplied together: as few as one.
+    fn together(&self, width: usize) -> usize {
+        let room = self.binding.min(TOGETHER as u64) as usize;
+        let each = 4 * (width * self.rows + self.result(width));
+        (room / each).clamp(1, self.blocks)
+    }
+}
+
+/// Bytes of standardised samples (N × d) on a device whose bindings hold so many bytes, and of what their products with so many
+/// columns need there, which go in groups of at most 512.
+pub fn device_bytes(shape: (usize, usize), columns: usize, binding: u64) -> u64 {
+    let room = Room::of(shape, binding);
+    let width = Tile::padded(columns.min(super::passes::AT_ONCE));
+    let together = room.together(width);
+    let right = width * room.neurons.max(together * room.rows);
+    let samples = shape.0.next_multiple_of(ROWS) * room.neurons;
+    4 * (samples + right + together * room.result(width)) as u64
+}
+
+/// What passes use one after the other: as large as was needed so far.
+#[derive(Default)]
+struct Pass {
+    made: Option<Made>,
+}
+
+struct Made {
+    /// Coefficients or residuals, on their way and on the device.
+    staging: Staging,
+    right: Buffer<f32>,
+    /// Logits or gradients, of each block that is multiplied together with others: a device works on all of them at once.
+    results: Vec<Buffer<f32>>,
+}
+
+/// The product of one block.
+struct Product<'p> {
+    x: &'p Buffer<f32>,
+    /// Its part of the right factor.
+    right: Slot<'p>,
+    result: &'p Buffer<f32>,
+    /// Values of the result, and how they are computed.
+    values: usize,
+    groups: usize,
+    params: Params,
+    kernel: &'static Kernel,
+    constants: Vec<(&'static str, f64)>,
+    /// FLOP of a workgroup.
+    each: f64,
 }
 
 impl<'a> Resident<'a> {
     pub(super) fn new(gpu: &'a Gpu, slab: &'a Slab<'a>) -> Result<Self> {
-        let tiles = if slab.width() < MANY { ROWS / 2 } else { ROWS };
-        let neurons = slab.width().next_multiple_of(tiles);
-        let rows = gpu
-            .fit("samples", neurons * 4, ROWS)?
-            .min((BLOCK_BYTES / (neurons * 4)).next_multiple_of(ROWS));
-        let mut scratch = Vec::new();
-        let blocks = blocks(slab.samples(), rows)
-            .map(|rows| {
-                let block = slab.block(rows.clone(), &mut scratch)?;
-                let height = rows.len().next_multiple_of(ROWS);
-                const WHAT: &str = "standardised activations";
-                let buffer = match block.as_slice() {
-                    Some(whole) if whole.len() == height * neurons => gpu.upload(WHAT, whole)?,
-                    _ => gpu.upload(WHAT, &padded(block, height, neurons))?,
-                };
-                Ok((rows, buffer))
-            })
+        let room = Room::of((slab.samples(), slab.width()), gpu.binding_bytes());
+        gpu.fit("samples", 4 * room.neurons, ROWS)?;
+        let blocks = blocks(slab.samples(), room.rows)
+            .map(|rows| Ok((rows.clone(), uploaded(gpu, slab, rows, room.neurons)?)))
             .collect::<Result<_>>()?;
         Ok(Self {
             gpu,
             slab,
-            neurons,
-            rows: rows.min(slab.samples().next_multiple_of(ROWS)),
+            room,
+            neurons: room.neurons,
             blocks,
-            pass: Mutex::new(Pass { buffers: None }),
+            pass: Mutex::default(),
         })
     }
 
@@ -162,26 +233,18 @@ impl<'a> Resident<'a> {
         for columns in blocks(k, self.columns_at_once("logits")?) {
             let width = Tile::padded(columns.len());
             let right = padded(w.slice(s![.., columns.clone()]), self.neurons, width);
-            pass.send(self, &right, self.rows * width)?;
-            for (rows, x) in &self.blocks {
-                let height = rows.len().next_multiple_of(ROWS);
-                let values = pass.multiply(
-                    self,
-                    x,
-                    &Product {
-                        kernel: 0,
-                        inner: self.neurons,
-                        rows: height,
-                        width,
-                        slice: 0,
-                        slices: 1,
-                    },
-                )?;
-                let block = ArrayView2::from_shape((height, width), &values)
-                    .expect("it has that many values");
-                Zip::from(z.slice_mut(s![rows.clone(), columns.clone()]).rows_mut())
-                    .and(block.slice(s![..rows.len(), ..columns.len()]).rows())
-                    .par_for_each(|mut to, from| to.assign(&from));
+            let together = self.room.together(width);
+            pass.send(self, &right, (self.room.result(width), together))?;
+            for blocks in self.blocks.chunks(together) {
+                let found = pass.multiply(self, blocks, Way::Forward, width)?;
+                for ((rows, _), values) in blocks.iter().zip(found) {
+                    let shape = (rows.len().next_multiple_of(ROWS), width);
+                    let block = ArrayView2::from_shape(shape, &values);
+                    let block = block.expect("it has that many values");
+                    Zip::from(z.slice_mut(s![rows.clone(), columns.clone()]).rows_mut())
+                        .and(block.slice(s![..rows.len(), ..columns.len()]).rows())
+                        .par_for_each(|mut to, from| to.assign(&from));
+                }
             }
         }
         Ok(z)
@@ -194,21 +257,17 @@ impl<'a> Resident<'a> {
         let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         for columns in blocks(k, self.columns_at_once("gradients")?) {
             let width = Tile::padded(columns.len());
-            for (rows, x) in &self.blocks {
+            let together = self.room.together(width);
+            for blocks in self.blocks.chunks(together) {
+                let rows = blocks[0].0.start..blocks[blocks.len() - 1].0.end;
                 let height = rows.len().next_multiple_of(ROWS);
-                let right = padded(r.slice(s![rows.clone(), columns.clone()]), height, width);
-                let slice = height.div_ceil(SLICES).next_multiple_of(CHUNK);
-                let product = Product {
-                    kernel: 1,
-                    inner: height,
-                    rows: self.neurons,
-                    width,
-                    slice,
-                    slices: height.div_ceil(slice),
-                };
-                pass.send(self, &right, SLICES * self.neurons * width)?;
-                let values = pass.multiply(self, x, &product)?;
-                for partial in values.chunks_exact(self.neurons * width) {
+                let right = padded(r.slice(s![rows, columns.clone()]), height, width);
+                pass.send(self, &right, (self.room.result(width), together))?;
+                let found = pass.multiply(self, blocks, Way::Backward, width)?;
+                for partial in found
+                    .iter()
+                    .flat_map(|v| v.chunks_exact(self.neurons * width))
+                {
                     let partial = ArrayView2::from_shape((self.neurons, width), partial)
                         .expect("it has that many values");
                     Zip::from(g.slice_mut(s![.., columns.clone()]).rows_mut())
@@ -224,78 +283,176 @@ impl<'a> Resident<'a> {
 
     /// Columns that fit one binding, as coefficients, as a block's logits or residuals, and as its partial gradients.
     fn columns_at_once(&self, what: &str) -> Result<usize> {
-        let values = self.rows.max(SLICES * self.neurons);
-        let fits = self.gpu.fit(what, 4 * values, Tile::NARROW.columns())?;
-        let whole = fits / Tile::MIDDLE.columns() * Tile::MIDDLE.columns();
-        Ok(if whole == 0 { fits } else { whole })
+        let fits = self
+            .gpu
+            .fit(what, 4 * self.room.result(1), Tile::Few.columns())?;
+        let whole = |tile: Tile| fits / tile.columns() * tile.columns();
+        let wholes = [Tile::MIDDLE, Tile::NARROW].map(whole);
+        Ok(wholes.into_iter().find(|w| *w > 0).unwrap_or(fits))
+    }
+
+    /// What is multiplied of a block, and how: its samples of the right factor begin at row `from` (backward).
+    fn product<'p>(
+        &self,
+        (rows, x): &'p Block,
+        (right, from): (&'p Buffer<f32>, usize),
+        result: &'p Buffer<f32>,
+        (way, width): (Way, usize),
+    ) -> Product<'p> {
+        let height = rows.len().next_multiple_of(ROWS);
+        let (shape, inner, slice) = match way {
+            Way::Forward => ((height, width), self.neurons, 0),
+            Way::Backward => {
+                let slice = height.div_ceil(SLICES).next_multiple_of(CHUNK);
+                ((self.neurons, width), height, slice)
+            }
+        };
+        let (slices, right) = match way {
+            Way::Forward => (1, right.range(0..self.neurons * width)),
+            Way::Backward => {
+                let values = from * width..(from + height) * width;
+                (height.div_ceil(slice), right.range(values))
+            }
+        };
+        let tile = Tile::of(way, shape, slices);
+        let (down, across) = tile.grid(way, shape);
+        let terms = if slice > 0 { slice } else { inner };
+        Product {
+            x,
+            right,
+            result,
+            values: shape.0 * width * slices,
+            groups: tile.groups(way, shape, slices),
+            params: Params {
+                neurons4: (self.neurons / 4) as u32,
+                columns4: (width / 4) as u32,
+                inner: inner as u32,
+                tiles_across: across as u32,
+                tiles_down: down as u32,
+                slice: slice as u32,
+                groups: 0,
+                first: 0,
+            },
+            kernel: tile.kernel(way),
+            constants: tile.constants(),
+            each: 2.0 * (tile.rows(way) * tile.columns() * terms) as f64,
+        }
     }
 }
 
 impl Pass {
-    /// Takes the right factor to the device, and sees to it that there is room for a result.
-    fn send(&mut self, resident: &Resident<'_>, right: &[f32], result: usize) -> Result<()> {
+    /// Takes the right factor to the device, and sees to it that there is room for results: so many values for each of so
+    /// many blocks.
+    fn send(
+        &mut self,
+        resident: &Resident<'_>,
+        right: &[f32],
+        (values, results): (usize, usize),
+    ) -> Result<()> {
         let gpu = resident.gpu;
-        let has = self.buffers.as_ref();
-        let has = has.map_or((0, 0), |(_, right, result)| (right.len(), result.len()));
-        let needed = (has.0.max(right.len()), has.1.max(result));
+        let of = |made: &Made| {
+            let values = made.results.first().map_or(0, Buffer::len);
+            (made.right.len(), values, made.results.len())
+        };
+        let has = self.made.as_ref().map_or((0, 0, 0), of);
+        let needed = (
+            has.0.max(right.len()),
+            has.1.max(values),
+            has.2.max(results),
+        );
         if has != needed {
             // What is too small makes room first. A pass has two products, and both are to find room in the next one.
-            self.buffers = None;
+            self.made = None;
         }
-        let buffers = match self.buffers.take() {
-            Some(buffers) => buffers,
-            None => (
-                gpu.staging(1, 4 * needed.0)?,
-                gpu.zeros("right factor", needed.0)?,
-                gpu.zeros("result", needed.1)?,
-            ),
+        let made = match self.made.take() {
+            Some(made) => made,
+            None => Made {
+                staging: gpu.staging(1, 4 * needed.0)?,
+                right: gpu.zeros("right factor", needed.0)?,
+                results: (0..needed.2)
+                    .map(|_| gpu.zeros("result", needed.1))
+                    .collect::<Result<_>>()?,
+            },
         };
-        let staged = gpu.stage(&buffers.0, right)?;
-        gpu.send(&buffers.0, staged, &buffers.1)?;
-        self.buffers = Some(buffers);
+        let staged = gpu.stage(&made.staging, right)?;
+        gpu.send(&made.staging, staged, &made.right)?;
+        self.made = Some(made);
         Ok(())
     }
 
-    /// The product of a block of samples with what was sent last, in submissions of bounded time.
+    /// The products of blocks of samples with what was sent last, in submissions of bounded time.
     fn multiply(
-        &mut self,
+        &self,
         resident: &Resident<'_>,
-        x: &Buffer<f32>,
-        product: &Product,
-    ) -> Result<Vec<f32>> {
+        blocks: &[Block],
+        way: Way,
+        width: usize,
+    ) -> Result<Vec<Vec<f32>>> {
         let gpu = resident.gpu;
-        let (_, right, result) = self.buffers.as_ref().expect("something was sent");
-        let shape = (product.rows, product.width);
-        let tile = Tile::of(shape, product.slices);
-        let (kernel, constants) = (&KERNELS[product.kernel], tile.constants());
-        let inner = if product.slice > 0 {
-            product.slice
-        } else {
-            product.inner
-        };
-        let each = 2.0 * (tile.rows() * tile.columns() * inner) as f64;
-        let work = (tile.groups(shape, product.slices), each);
-        gpu.paced(kernel.entry, work, |some| {
-            let params = Slot::params(&Params {
-                neurons4: (resident.neurons / 4) as u32,
-                columns4: (product.width / 4) as u32,
-                inner: product.inner as u32,
-                tiles_across: (product.width / tile.columns()) as u32,
-                tiles_down: (product.rows / tile.rows()) as u32,
-                slice: product.slice as u32,
-                groups: some.end as u32,
-                first: some.start as u32,
-            });
-            let dispatch = Dispatch {
-                kernel,
-                constants: &constants,
-                slots: vec![x.all(), right.all(), result.all(), params],
-                groups: some.len(),
-            };
-            gpu.submit("probe", &[dispatch])
+        let made = self.made.as_ref().expect("something was sent");
+        let first = blocks.first().map_or(0, |(rows, _)| rows.start);
+        let products: Vec<Product<'_>> = blocks
+            .iter()
+            .zip(&made.results)
+            .map(|(block, result)| {
+                let right = (&made.right, block.0.start - first);
+                resident.product(block, right, result, (way, width))
+            })
+            .collect();
+        let groups = products.iter().map(|product| product.groups).sum();
+        let each = products.iter().map(|product| product.each);
+        let work = (groups, each.fold(0.0, f64::max));
+        gpu.paced(products[0].kernel.entry, work, |some| {
+            let mut begin = 0;
+            let mut dispatches = Vec::new();
+            for product in &products {
+                let end = begin + product.groups;
+                let here = some.start.max(begin)..some.end.min(end);
+                if !here.is_empty() {
+                    dispatches.push(product.dispatch(here.start - begin..here.end - begin));
+                }
+                begin = end;
+            }
+            gpu.submit("probe", &dispatches)
         })?;
-        gpu.download_range(result, 0..product.rows * product.width * product.slices)
+        let results: Vec<_> = products.iter().map(|p| (p.result, p.values)).collect();
+        gpu.download_each(&results)
     }
+}
+
+impl Product<'_> {
+    /// Some of its workgroups.
+    fn dispatch(&self, some: Range<usize>) -> Dispatch<'_> {
+        let params = Slot::params(&Params {
+            groups: some.end as u32,
+            first: some.start as u32,
+            ..self.params
+        });
+        Dispatch {
+            kernel: self.kernel,
+            constants: &self.constants,
+            slots: vec![self.x.all(), self.right.clone(), self.result.all(), params],
+            groups: some.len(),
+        }
+    }
+}
+
+/// A block of samples on the device, with zeros beside and below it. What has to be copied on the way there is copied a part at a time.
+fn uploaded(gpu: &Gpu, slab: &Slab<'_>, rows: Range<usize>, neurons: usize) -> Result<Buffer<f32>> {
+    const WHAT: &str = "standardised activations";
+    let height = rows.len().next_multiple_of(ROWS);
+    let buffer = gpu.zeros(WHAT, height * neurons)?;
+    let mut scratch = Vec::new();
+    let part = (super::TRANSFER as usize / (4 * neurons)).next_multiple_of(ROWS);
+    for some in blocks(rows.len(), part) {
+        let values = slab.block(rows.start + some.start..rows.start + some.end, &mut scratch)?;
+        let (at, lines) = (some.start * neurons, some.len().next_multiple_of(ROWS));
+        match values.as_slice() {
+            Some(whole) if whole.len() == lines * neurons => gpu.write(&buffer, at, whole)?,
+            _ => gpu.write(&buffer, at, &padded(values, lines, neurons))?,
+        }
+    }
+    Ok(buffer)
 }
 
 /// A copy with zeros below and to the right, row by row.

@@ -75,14 +75,14 @@ mod verify;
 
 pub use design::Design;
 pub use fit::{Certificate, Fit, Step};
-pub use gpu::KERNELS;
+pub use gpu::{KERNELS, device_bytes};
 pub use plan::{Plan, TRANSFER, in_flight_bytes, plan};
 pub use problem::{
     Curvature, Inner, Neurons, Norm, Params, PenaltyScale, Problem, Response, Solver,
     balanced_weights,
 };
 pub use stop::Stop;
-pub use tile::Tile;
+pub use tile::{Tile, Way};
 
 use std::collections::BTreeMap;
 
@@ -298,12 +298,12 @@ pub fn bytes(backend: &Backend, design: &Design, problems: &[Problem<'_>], param
 }
 
 /// λ_max: the smallest λ1 at which every weight of the optimum is zero, `max_jc |Σᵢ ωᵢ z_ij (p0_c − [yᵢ = c])|` on the
-/// scale that the penalty acts on (for values `max_j |Σᵢ ωᵢ z_ij (yᵢ − ȳ)|`), of each problem.
+/// scale that the penalty acts on (for values `max_j |Σᵢ ωᵢ z_ij (yᵢ − ȳ)|`), of each problem. Natively, whatever devices there are: it reads
+/// the design once, as its way to a device would, and is the same for all of them.
 ///
 /// # Errors
 /// As [`fit`].
 pub fn lambda_max(
-    backend: &Backend,
     design: &Design,
     problems: &[Problem<'_>],
     scale: PenaltyScale,
@@ -316,8 +316,6 @@ pub fn lambda_max(
         .iter()
         .map(|p| targets::Targets::new(p, design.samples()))
         .collect();
-    surely("the largest penalty", backend, |backend| {
-        let passes = Passes::new(backend, &slabs)?;
-        statement::lambda_maxima(&passes, &targets, &places, scale)
-    })
+    let passes = Passes::new(&Backend::Cpu, &slabs)?;
+    statement::lambda_maxima(&passes, &targets, &places, scale)
 }

@@ -7,7 +7,7 @@ use super::slab::Slab;
 use super::verify::Sums;
 use super::{CURVATURE_LEAST, Curvature, Inner, cpu, gpu};
 use crate::error::{Result, Trouble};
-use crate::gpu::{AdapterKind, Gpu};
+use crate::gpu::AdapterKind;
 use crate::ops::curvature::{self, Terms};
 use crate::ops::{Backend, verify};
 
@@ -29,22 +29,29 @@ pub(super) type Columns<'a> = (usize, &'a Array2<f32>);
 
 impl<'a> Passes<'a> {
     pub(super) fn new(backend: &'a Backend, slabs: &'a [Slab<'a>]) -> Result<Self> {
-        let residents = match backend.gpu() {
-            None => None,
-            Some(gpu) => Some(
-                slabs
-                    .iter()
-                    .map(|slab| gpu::Resident::new(gpu, slab))
-                    .collect::<Result<_>>()?,
-            ),
+        let Some(gpu) = backend.gpu() else {
+            return Ok(Self {
+                backend,
+                slabs,
+                residents: None,
+                sums: Vec::new(),
+            });
         };
-        let checked = backend.gpu().is_some_and(Gpu::is_checked);
-        let checked = slabs.iter().filter(|_| checked);
+        let uploaded = || -> Result<Vec<_>> {
+            let each = slabs.iter().map(|slab| gpu::Resident::new(gpu, slab));
+            each.collect()
+        };
+        let summed = || -> Result<Vec<_>> {
+            let checked = slabs.iter().filter(|_| gpu.is_checked());
+            checked.map(Sums::new).collect()
+        };
+        // Both read all samples, and the way to the device has pauses.
+        let (residents, sums) = rayon::join(uploaded, summed);
         Ok(Self {
             backend,
             slabs,
-            residents,
-            sums: checked.map(Sums::new).collect::<Result<_>>()?,
+            residents: Some(residents?),
+            sums: sums?,
         })
     }
 

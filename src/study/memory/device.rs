@@ -3,7 +3,7 @@
 
 use crate::data::Outline;
 use crate::gpu::{AdapterKind, Gpu};
-use crate::ops::probe::WORKING_SET_MAX;
+use crate::ops::probe::{WORKING_SET_MAX, device_bytes};
 use crate::ops::{curvature, sweep};
 use crate::study::spec::Spec;
 
@@ -11,12 +11,6 @@ use super::{TRANSFER, drawn, near, path};
 
 /// What samples and neurons are padded to.
 const PAD: u64 = 128;
-
-/// Columns of one product at most, and what they are padded to.
-const COLUMNS: (u64, u64) = (512, 16);
-
-/// Partial gradients of a block.
-const SLICES: u64 = 8;
 
 /// Terms of a Hessian, an entry, at most: 16 near the optimum, and 64 times as many of a poor sample.
 const TERMS: u64 = 16 * 64;
@@ -33,9 +27,13 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
     let (own, path) = (columns(widest), path(spec) as u64);
     let [resamples, random] = drawn(spec);
     let together = (path * all).max(own * (spec.control.draws.max(resamples) as u64));
-    let whole = on_device(n, d, together);
+    let on_device = |neurons: u64, columns: u64| {
+        let samples = (n as usize, neurons as usize);
+        device_bytes(samples, columns as usize, gpu.binding_bytes())
+    };
+    let whole = on_device(d, together);
     let near = near(spec, false) as u64;
-    let of_sets = random as u64 * on_device(n, d, near * own);
+    let of_sets = random as u64 * on_device(d, near * own);
     let hessian = match gpu.report().kind {
         AdapterKind::Discrete => hessian(n, d, own),
         _ => 0,
@@ -46,14 +44,6 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
         .max(whole + hessian)
         .max(of_sets + hessian)
         .max(sweeps(spec, data, widest))
-}
-
-/// Standardised samples, the right factor of a product of so many columns, and its result.
-fn on_device(samples: u64, neurons: u64, columns: u64) -> u64 {
-    let (n, d) = (samples.next_multiple_of(PAD), neurons.next_multiple_of(PAD));
-    let width = columns.min(COLUMNS.0).next_multiple_of(COLUMNS.1);
-    let rows = n.min((TRANSFER / (4 * d)).next_multiple_of(PAD));
-    4 * (n * d + width * (d.max(rows) + rows.max(SLICES * d)))
 }
 
 /// The Hessian of a working set on so many neurons, with as many terms as a poor sample grows to, but for every pair of classes no more

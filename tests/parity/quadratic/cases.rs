@@ -212,7 +212,7 @@ pub(super) fn real_case(neurons: usize) -> Case {
     let design = Design::new(&Backend::Cpu, x, &found, &columns).unwrap();
     let params = Params::default();
     let any = Problem::new(labels, 0.0, 0.0);
-    let largest = probe::lambda_max(&Backend::Cpu, &design, &[any], params.scale).unwrap()[0];
+    let largest = probe::lambda_max(&design, &[any], params.scale).unwrap()[0];
     let strong = Problem::new(labels, 0.1 * largest, 0.005 * largest);
     let fits = probe::fit(&Backend::Cpu, &design, &[strong], &params, &mut |_| {});
     let fit = fits.unwrap().remove(0);
