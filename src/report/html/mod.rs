@@ -49,7 +49,7 @@ const SCRIPT: &str = concat!(
 /// differ from page to page, and have no hash. The hashes are of what stands between the tags, with the line feed before it;
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-P9Bm/pMTNmieiAsdfYRnxAAtkjGvucQAx0o8gHkKRGE='; \
+    script-src 'sha256-H/M+H2hSIJNqyf5T33sk6R32Z5fSYBgm4W3rBsafGsU='; \
     style-src-elem 'sha256-XHVsJYRiIBJ6VrEa/2M2yhOjP6KwUqxREptS+uBsG6w='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
