@@ -126,7 +126,7 @@ impl Error {
             path: path.to_owned(),
             place: printable(place.into()),
             problem: printable(problem.into()),
-            fix: fix.into(),
+            fix: printable(fix.into()),
         }
     }
 
@@ -139,9 +139,30 @@ impl Error {
         Self::Invalid {
             what: printable(what.into()),
             problem: printable(problem.into()),
-            fix: fix.into(),
+            fix: printable(fix.into()),
         }
     }
+}
+
+/// Of names that are allowed, the one with the fewest edits, when it is near enough to be a slip of the pen.
+pub(crate) fn nearest<'a>(
+    wanted: &str,
+    allowed: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let length = |name: &str| name.chars().count();
+    let most = |name: &str| length(name).div_ceil(2);
+    // The lengths alone tell far ones, which may be as long as a file.
+    let may_be = |name: &&str| length(name).abs_diff(length(wanted)) <= most(name);
+    let edits = |name: &'a str| (strsim::damerau_levenshtein(wanted, name), name);
+    let named = allowed.into_iter().filter(may_be).map(edits);
+    let (_, name) = named.filter(|(edits, name)| *edits <= most(name)).min()?;
+    Some(name)
+}
+
+/// `Did you mean "lca"? `, for what to do where a name is not one of these; nothing where none is near.
+pub(crate) fn meant<'a>(wanted: &str, allowed: impl IntoIterator<Item = &'a str>) -> String {
+    let near = nearest(wanted, allowed);
+    near.map_or_else(String::new, |name| format!("Did you mean \"{name}\"? "))
 }
 
 /// Most characters of a part of a message: what is quoted may be as long as a file.

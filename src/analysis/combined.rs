@@ -8,6 +8,7 @@ use super::search::{Penalties, Prober, Search, Target};
 use crate::error::Result;
 use crate::ops::correlation::Correlation;
 use crate::ops::moments::Spread;
+use crate::ops::probe::Certificate;
 
 /// What the loss of the minimal set is measured against.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,6 +57,8 @@ pub struct Combined {
     pub set: Search,
     /// Sizes tried and their dev accuracies, ascending.
     pub ladder: Vec<(usize, f64)>,
+    /// Of every fit, on the representatives and at the sizes tried.
+    pub certificates: Vec<Certificate>,
 }
 
 /// For each threshold: clusters the neurons `columns` (those of the selected layers, ascending) *among themselves*, keeps a
@@ -128,6 +131,13 @@ fn one_threshold(
         .iter()
         .map(|rung| (rung.size, rung.search.dev_accuracy))
         .collect();
+    // The whole ordering is the probe on the representatives, not fitted again.
+    let own = rungs.iter().filter(|rung| rung.size < order.len());
+    let certificates = std::iter::once(&clusters)
+        .chain(own.map(|rung| &rung.search))
+        .flat_map(Search::certificates)
+        .copied()
+        .collect();
     let size = smallest(&rungs, wanted).map_or(order.len(), |rung| rung.size);
     let at = rungs.iter().position(|rung| rung.size == size);
     let Rung { search: set, .. } = rungs.swap_remove(at.expect("a climb has at least one rung"));
@@ -138,5 +148,6 @@ fn one_threshold(
         neurons: order[..size].to_vec(),
         set,
         ladder,
+        certificates,
     })
 }

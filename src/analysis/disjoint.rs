@@ -106,7 +106,7 @@ impl Exclusion<'_, '_> {
                 let whole = self
                     .prober
                     .search(left, self.target, self.penalties, &mut |_| {})?;
-                found.certificates.extend(tried(&whole));
+                found.certificates.extend(whole.certificates());
                 let ranking = lca(whole.fit.standardised.view())?;
                 (ranking.only(left), Some(whole))
             }
@@ -122,7 +122,7 @@ impl Exclusion<'_, '_> {
         let own = rungs
             .iter()
             .filter(|rung| whole.is_none() || rung.size < order.len());
-        own.for_each(|rung| found.certificates.extend(tried(&rung.search)));
+        own.for_each(|rung| found.certificates.extend(rung.search.certificates()));
         let enough = |accuracy: f64| accuracy > self.required;
         let best = rungs.iter().map(|rung| rung.search.dev_accuracy);
         found.best_left = best.reduce(f64::max);
@@ -137,8 +137,4 @@ impl Exclusion<'_, '_> {
         }
         Ok(())
     }
-}
-
-fn tried(search: &Search) -> impl Iterator<Item = Certificate> {
-    search.path.iter().map(|candidate| candidate.certificate)
 }

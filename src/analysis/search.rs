@@ -173,6 +173,11 @@ impl Search {
     pub fn train_accuracy(&self) -> f64 {
         self.path[self.chosen].train_accuracy
     }
+
+    /// Of every fit: one a penalty.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.path.iter().map(|candidate| &candidate.certificate)
+    }
 }
 
 impl Prober<'_> {

@@ -6,7 +6,7 @@ use super::classes::{self, LabelColumn};
 use super::text;
 use super::{ReadOptions, Source, labels, open};
 use crate::activations::{Activations, LayerMap};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, meant};
 use crate::labels::Labels;
 use crate::split::{Dataset, Split, Tokens, one_class, other_layers};
 
@@ -216,6 +216,7 @@ fn tasks_of(part: &PartFiles, named: &[String], train: &Source) -> Result<Vec<St
 
 fn no_labels(source: &Source, task: Option<&str>) -> Error {
     let held = source.task_names().unwrap_or_default();
+    let near = task.map(|task| meant(task, held.iter().map(String::as_str)));
     Error::file(
         source.path(),
         "labels",
@@ -226,7 +227,8 @@ fn no_labels(source: &Source, task: Option<&str>) -> Error {
             ),
             None => "the file holds none, and no label file was given".to_owned(),
         },
-        "Give a label file (.label, .txt, .tsv, .npy) for the task, or name a task that the file holds",
+        near.unwrap_or_default()
+            + "Give a label file (.label, .txt, .tsv, .npy) for the task, or name a task that the file holds",
     )
 }
 

@@ -48,15 +48,13 @@ pub(super) fn curves(
         independent.push(chosen);
         progress(0.5 + 0.5 * (at + 1) as f64 / probes.independent.len() as f64);
     }
-    let cumulative = probes.cumulative.iter();
+    // Of several layers the first one alone is the first of these as well, and counted already; the last is the oracle.
+    let counted = usize::from(probes.cumulative.len() > 1);
+    let others = probes.cumulative.iter().skip(counted);
+    others.for_each(|probe| tally.add(&probe.search));
     Ok(ChosenLayers {
         independent,
-        cumulative: cumulative
-            .map(|probe| {
-                tally.add(&probe.search);
-                freeze(probe)
-            })
-            .collect(),
+        cumulative: probes.cumulative.iter().map(freeze).collect(),
     })
 }
 

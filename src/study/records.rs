@@ -81,9 +81,7 @@ impl Tally {
 
     /// Counts all fits of a search.
     pub(super) fn add(&mut self, search: &Search) {
-        for candidate in &search.path {
-            self.count(&candidate.certificate);
-        }
+        search.certificates().for_each(|fit| self.count(fit));
     }
 
     /// Counts one fit.

@@ -203,10 +203,8 @@ impl Pipeline<'_, '_> {
                 },
             )?);
         }
-        for one in each.iter().flatten() {
-            tally.add(&one.clusters);
-            tally.add(&one.set);
-        }
+        let certificates = each.iter().flatten().flat_map(|one| &one.certificates);
+        certificates.for_each(|certificate| tally.count(certificate));
         let mut found = Vec::new();
         for selection in selections {
             let Some(at) = places.iter().position(|&place| place == selection.place) else {

@@ -191,6 +191,10 @@ fn an_ordering_of_a_file_says_which_neurons_are_described() {
         &["--rankings", &rankings, "--method", "best"],
         &["there is no \"best\"", "probeless"],
     );
+    refuse(
+        &["--rankings", &rankings, "--method", "anovas"],
+        &["Did you mean \"anova\"?"],
+    );
     refuse(&["--top", "3"], &["there is no ordering", "--rankings"]);
     refuse(&["--neurons", "335-336"], &["no neuron 336", "0 to 335"]);
     refuse(&["--quantile", "1.5"], &["quantile of 1.5"]);

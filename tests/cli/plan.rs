@@ -105,6 +105,39 @@ fn where_dev_decides_they_are_the_most_that_there_can_be() {
 }
 
 #[test]
+fn a_warning_of_fits_that_did_not_converge_counts_every_fit_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = specification(folder.path());
+    let some = std::fs::read_to_string(&spec).unwrap();
+    let few = some
+        .replace(
+            "[probe]\n",
+            "[probe]\nmax_passes = 6\nrelative_gap = 1e-6\n",
+        )
+        .replace(
+            "[minimal_set]\n",
+            "[combined]\nthresholds = [0.3]\nset_delta = 0.0\n[minimal_set]\nrandom_sets = 2\n",
+        );
+    std::fs::write(&spec, few).unwrap();
+    let out = folder.path().join("out");
+    let fits = fitted(&spec, &out);
+    let results = std::fs::read_to_string(out.join("results.json")).unwrap();
+    let results: Value = serde_json::from_str(&results).unwrap();
+    // There are layers after the first, and sizes after the first in the search for a combined set.
+    assert!(results["data"]["layers"].as_array().unwrap().len() > 1);
+    let combined = &results["tasks"][0]["combined"][0];
+    assert!(combined["size"].as_u64() > Some(4), "{combined}");
+    let warnings = results["warnings"].as_array().unwrap().iter();
+    let mut said = warnings.filter_map(|warning| {
+        let (count, _) = warning.as_str()?.split_once(" fits did not reach")?;
+        count.split_once(" of ")
+    });
+    let (unconverged, all) = said.next().expect("some did not converge");
+    assert!(unconverged.parse::<u64>().unwrap() > 1);
+    assert_eq!(all.parse::<u64>().unwrap(), fits);
+}
+
+#[test]
 fn people_read_steps_memory_and_time_and_bad_data_are_found_before_the_run() {
     let study = Study::new(&Study::usual(), "");
     let output = study.run(&["--dry-run"]);

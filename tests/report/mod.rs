@@ -8,6 +8,7 @@ mod policy;
 pub(crate) mod prose;
 pub(crate) mod sample;
 mod tables;
+mod warnings;
 
 use neurosieve::report::{chart, csv, format, html, json, write};
 use neurosieve::study::results::{LayerCurves, Paired, StudyResults};

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
 use neurosieve::report::csv;
 use neurosieve::study::results::StudyResults;
 
+use super::page;
 use super::sample::{WORD, results};
 
 /// The rows of a table, each as wide as its header.
@@ -142,36 +146,68 @@ fn tables_keep_words_and_numbers_as_they_are() {
     assert_eq!(bits.to_bits(), 0.7432_f64.to_bits());
 }
 
-/// A word that is a formula, a class as treebanks have it, and words that are none; what each is in a table.
-const WORDS: [(&str, &str); 9] = [
-    ("=HYPERLINK(\"x\",1)", "'=HYPERLINK(\"x\",1)"),
-    ("@property", "'@property"),
-    ("-LRB-", "'-LRB-"),
-    ("\t=1+2", "'\t=1+2"),
-    ("＝1+2", "'＝1+2"),
-    ("->", "->"),
-    ("=", "="),
-    ("-1.5", "-1.5"),
-    ("plain=1", "plain=1"),
-];
+/// Texts that a spreadsheet would run, and texts that stay as they are. `python/tests/browser` has them go through the page.
+fn formulas_and_others() -> [Vec<String>; 2] {
+    let texts: Value = serde_json::from_str(include_str!("formulas.json")).expect("it is JSON");
+    ["formulas", "others"].map(|kind| {
+        let texts = texts[kind].as_array().expect("a list");
+        let text = |of: &Value| of.as_str().expect("a text").to_owned();
+        texts.iter().map(text).collect()
+    })
+}
 
 #[test]
 fn a_text_that_a_spreadsheet_would_run_has_an_apostrophe_before_it_and_a_number_has_none() {
-    for (word, written) in WORDS {
-        let mut results = results();
-        let task = &mut results.tasks[0];
-        task.name = word.to_owned();
-        task.classes[0].name = word.to_owned();
-        task.salient.neurons[0].top_words[0].word = word.to_owned();
-        let top = &rows(&results, "top_words.csv")[0];
-        assert_eq!(
-            [&*top["task"], &*top["word"], &*top["z"]],
-            [written, written, "-2.0"]
-        );
-        let class = &rows(&results, "classes.csv")[0];
-        assert_eq!([&*class["class"], &*class["train"]], [written, "20"]);
-        let sets = &rows(&results, "minimal_sets.csv")[0];
-        assert_eq!(sets["difference_low"], "-0.12");
+    for (before, texts) in ["'", ""].into_iter().zip(formulas_and_others()) {
+        for word in texts {
+            let mut results = results();
+            let task = &mut results.tasks[0];
+            task.name.clone_from(&word);
+            task.classes[0].name.clone_from(&word);
+            task.salient.neurons[0].top_words[0].word.clone_from(&word);
+            let written = &*format!("{before}{word}");
+            let top = &rows(&results, "top_words.csv")[0];
+            assert_eq!(
+                [&*top["task"], &*top["word"], &*top["z"]],
+                [written, written, "-2.0"]
+            );
+            let class = &rows(&results, "classes.csv")[0];
+            assert_eq!([&*class["class"], &*class["train"]], [written, "20"]);
+            let sets = &rows(&results, "minimal_sets.csv")[0];
+            assert_eq!(sets["difference_low"], "-0.12");
+        }
+    }
+}
+
+/// A pattern of the page's script. What it is written with means the same to a browser and here, but for the flag `u`, which
+/// is always on here.
+fn pattern(page: &str, name: &str) -> Regex {
+    let (_, after) = page
+        .split_once(&format!("{name} = /"))
+        .expect("it is in the script");
+    let (pattern, rest) = after.split_once('/').expect("it ends");
+    let ignores_case = rest.starts_with('i');
+    RegexBuilder::new(pattern)
+        .case_insensitive(ignores_case)
+        .build()
+        .expect("a pattern")
+}
+
+#[test]
+fn the_page_takes_the_same_texts_for_formulas_as_the_tables() {
+    let page = page(&results());
+    let rule = "BEGINS.test(value) && SAYS.test(value) && !NUMBER.test(value)";
+    assert!(page.contains(rule), "it is put together as here");
+    let [begins, says, number] = ["BEGINS", "SAYS", "NUMBER"].map(|name| pattern(&page, name));
+    let formula =
+        |text: &str| begins.is_match(text) && says.is_match(text) && !number.is_match(text);
+    let [formulas, others] = formulas_and_others();
+    assert!(formulas.len() > 10 && others.len() > 10);
+    for text in formulas {
+        assert!(formula(&text), "{text:?}");
+    }
+    for text in others {
+        assert!(!formula(&text), "{text:?}");
     }
 }
 

@@ -66,6 +66,14 @@ class Shown:
         with open(download.value.path(), encoding="utf-8", newline="") as file:
             return list(csv.reader(file))
 
+    def names_of_files(self) -> list[str]:
+        """What the files of all buttons are called, as the page's script says it; the first is saved and is called so."""
+        names = self.page.evaluate("all('button.csv').map(file_name)")
+        with self.page.expect_download() as download:
+            self.page.locator("button.csv").first.click()
+        assert download.value.suggested_filename == names[0]
+        return names
+
 
 Opener = Callable[..., Shown]
 

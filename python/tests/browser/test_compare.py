@@ -102,6 +102,14 @@ def test_it_fits_and_has_no_complaint(look, page, width, scheme):
     assert shown.complaints() == []
 
 
+def test_every_csv_file_has_a_name_of_its_own(look, three):
+    shown = look(three)
+    names = shown.names_of_files()
+    assert len(names) > 8 and len(set(names)) == len(names)
+    titles = {button.get_attribute("aria-label") for button in shown.page.locator("button.csv").all()}
+    assert "CSV of Task coarse Where the salient neurons sit" in titles and len(titles) == len(names)
+
+
 def test_its_figures_are_those_of_the_document(look, three):
     document = json.loads(three.with_suffix(".json").read_text(encoding="utf-8"))
     shown = look(three)

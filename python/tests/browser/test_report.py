@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +146,37 @@ def test_a_csv_file_has_all_digits_and_runs_nothing(look, report, tmp_path):
     head, *rows = shown.saved(shown.page.locator("#task-1 h3:text('Minimal sets, retrained') ~ .csvs button").first)
     differences = [row[head.index("− oracle, points (95 %), low")] for row in rows]
     assert min(map(float, differences)) < 0
+    assert shown.complaints() == []
+
+
+def test_texts_that_a_spreadsheet_would_run_are_those_of_the_tables(look, report, tmp_path):
+    """The texts by which the writer of ``tables/*.csv`` is tested go through the page's figures."""
+    texts = json.loads((Path(__file__).parents[3] / "tests" / "report" / "formulas.json").read_text(encoding="utf-8"))
+    formulas, others = texts["formulas"], texts["others"]
+    values = html.escape(json.dumps([["text", "one"], [[text, 1] for text in formulas + others]]))
+    before, figure, after = re.split(r'data-values="[^"]*"(><h4>Time<)', report.read_text(encoding="utf-8"))
+    strange = tmp_path / "report.html"
+    strange.write_text(f'{before}data-values="{values}"{figure}{after}', encoding="utf-8")
+    shown = look(strange)
+    _, *rows = shown.saved(shown.page.locator("figure:has(> h4:text-is('Time')) button.csv"))
+    assert rows == [["'" + text, "1"] for text in formulas] + [[text, "1"] for text in others]
+    assert shown.complaints() == []
+
+
+@pytest.mark.parametrize("named", ["python-tokens", "a study with a long name " * 8])
+def test_every_csv_file_has_a_name_of_its_own(look, report, tmp_path, named):
+    """Tables have the heading of their section, not that of a chart before them; names that would be the same have a number."""
+    renamed = tmp_path / "report.html"
+    page = report.read_text(encoding="utf-8").replace('id="study">python-tokens<', f'id="study">{named}<')
+    renamed.write_text(page.replace("<b>coarse</b>", "<b>fine.</b>"), encoding="utf-8")
+    shown = look(renamed)
+    names = shown.names_of_files()
+    assert len(names) > 50 and len({name.lower() for name in names}) == len(names)
+    start = re.sub(r"\W+", "-", named)[:50].strip("-") + "-Task-fine-Minimal-sets-retrained"
+    assert f"{start}.csv" in names and f"{start} (2).csv" in names
+    assert max(map(len, names)) < 150
+    titles = [button.get_attribute("aria-label") for button in shown.page.locator("#task-1 button.csv").all()]
+    assert len(titles) > 15 and len(set(titles)) == len(titles)
     assert shown.complaints() == []
 
 

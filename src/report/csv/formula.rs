@@ -2,8 +2,15 @@
 //!
 //! Words, classes and names are of the data, and so of strangers; a spreadsheet that opens a CSV file takes a cell that begins
 //! with `=`, `+`, `-` or `@` for a formula, which can name other files and programs. As OWASP advises ("CSV Injection"), such a
-//! text gets an apostrophe before it, which a spreadsheet does not show. A number stays a number. A text of signs alone, such
-//! as the tokens `=` and `->` of source code, stays as well: without a letter or a digit there is nothing to compute.
+//! text gets an apostrophe before it, which a spreadsheet does not show. The rule, which `script.js` of the page follows as well:
+//!
+//! - A formula begins with one of [`BEGINS`], has a letter or a digit (Unicode: Alphabetic or Number), and is no number. A text
+//!   of signs alone, such as the tokens `=` and `->` of source code, stays: there is nothing to compute.
+//! - A number is what `f64` is read from: a sign or none, then decimal digits with a point or without, then an exponent or none;
+//!   or `inf`, `infinity` or `nan`, in capitals or not. `-1e-5` and `-inf` stay; `-0x10`, `-1,5` and a tab with `12` after it
+//!   do not.
+//!
+//! `tests/report/formulas.json` has texts of both kinds, by which both are tested.
 
 use crate::error::Result;
 

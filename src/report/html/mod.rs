@@ -13,6 +13,7 @@ mod explorer;
 mod figures;
 mod neurons;
 mod redundancy;
+mod spans;
 mod tables;
 mod values;
 
@@ -31,6 +32,7 @@ use explorer::Explorer;
 use figures::Figure;
 use neurons::{Heat, Stack};
 use redundancy::{LayerTable, Map};
+use spans::Span;
 use tables::Table;
 
 const MACROS: &str = include_str!("macros.html");
@@ -47,8 +49,8 @@ const SCRIPT: &str = concat!(
 /// differ from page to page, and have no hash. The hashes are of what stands between the tags, with the line feed before it;
 /// a test computes them anew.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-P9Bm/pMTNmieiAsdfYRnxAAtkjGvucQAx0o8gHkKRGE='; \
-    style-src-elem 'sha256-jxW55o/dj9jB94P6KS44mQ46eFBTKq0/Ps84kouAGnA='; \
+    script-src 'sha256-H/M+H2hSIJNqyf5T33sk6R32Z5fSYBgm4W3rBsafGsU='; \
+    style-src-elem 'sha256-XHVsJYRiIBJ6VrEa/2M2yhOjP6KwUqxREptS+uBsG6w='; \
     style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A name and what is to be said about it.
@@ -93,7 +95,7 @@ struct Page<'a> {
     version: &'a str,
     device: String,
     subtitle: String,
-    warnings: &'a [String],
+    warnings: Vec<Vec<Span<'a>>>,
     overview: Table,
     orderings: String,
     tasks: Vec<TaskView>,
@@ -130,7 +132,7 @@ pub fn render(results: &StudyResults) -> Result<String> {
         version: &results.neurosieve_version,
         device: device(results),
         subtitle: subtitle(results),
-        warnings: &results.warnings,
+        warnings: spans::all(&results.warnings),
         overview: tables::overview(results),
         orderings: orderings(results),
         tasks: results

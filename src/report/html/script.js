@@ -49,21 +49,35 @@ function sort(table, body, head, column) {
 }
 function row_text(row, column) { return row.cells[column].textContent; }
 
+// A text that a spreadsheet would run as a formula gets an apostrophe. The rule is that of tables/*.csv, which
+// src/report/csv/formula.rs states: it begins like one, has a letter or a digit, and is no number.
+const BEGINS = /^[=+\-@\t\r\n＝＋－＠]/, SAYS = /[\p{Alphabetic}\p{N}]/u;
+const NUMBER = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$|^[+-]?(inf|infinity|nan)$/i;
+const formula = (value) => BEGINS.test(value) && SAYS.test(value) && !NUMBER.test(value);
+
 // CSV: a button that makes a file of rows, and the rows of a table with all their digits.
 function offer(holder, title, rows) {
-  // A text that a spreadsheet would run as a formula gets an apostrophe, as in tables/*.csv.
-  const formula = (value) => /^[=+\-@\t\r\n＝＋－＠]/.test(value) && /[\p{L}\p{N}]/u.test(value) && !Number.isFinite(Number(value));
   const quoted = (value) => /[",\r\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value;
   const button = make("button", { type: "button", className: "csv", textContent: "CSV", title: "the figures as a CSV file" });
   button.setAttribute("aria-label", "CSV of " + title);
+  button.dataset.title = title;
   button.addEventListener("click", () => {
     const text = rows().map((row) => row.map((value) => quoted((formula(value ?? "") ? "'" : "") + (value ?? ""))).join(",") + "\r\n").join("");
-    const name = [document.getElementById("study").textContent, title].join(" ").replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 120).replace(/-$/, "");
     const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-    make("a", { href, download: name + ".csv" }).click();
+    make("a", { href, download: file_name(button) }).click();
     setTimeout(() => URL.revokeObjectURL(href), 60000);
   });
   holder.append(button);
+}
+// What the file of a button is called: the study and the title, of which long ones are cut. Where buttons would share a name,
+// as those of tasks "a+b" and "a-b" would, all but the first have their number in it.
+function file_name(button) {
+  const plain = (text, most) => text.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, most).replace(/^-|-$/g, "");
+  const study = plain(document.getElementById("study").textContent, 50);
+  const name = (of) => [study, plain(of.dataset.title, 90)].filter(Boolean).join("-");
+  const same = all("button.csv").filter((other) => name(other).toLowerCase() === name(button).toLowerCase());
+  const place = same.indexOf(button);
+  return name(button) + (place > 0 ? " (" + (place + 1) + ")" : "") + ".csv";
 }
 function table_rows(table) {
   const rows = [...table.tBodies[0].rows].filter((row) => !row.hasAttribute("aria-hidden"));
@@ -86,9 +100,13 @@ function table_rows(table) {
     ...rows.map((row) => wide([...row.cells], (cell, column) => [value(cell, column), ...more(cell)])),
   ];
 }
-// What a heading above it calls it, and the task that it is of.
+// What a heading above it calls it, and the task that it is of. The heading of a figure, or of what can be folded, is of what
+// is inside alone.
 function title_of(element) {
-  const before = all("h2, h3, h4, summary").filter((head) => head.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING);
+  const before = all("h2, h3, h4, summary").filter((head) => {
+    const around = head.closest("figure, details");
+    return (!around || around.contains(element)) && head.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING;
+  });
   const task = element.closest(".task")?.querySelector(".taskname").textContent;
   return [task, before.at(-1)?.textContent].filter(Boolean).join(" ");
 }

@@ -18,7 +18,7 @@ use crate::analysis::dissection::{Side, Threshold, dissect};
 use crate::analysis::focus::{class_by_difference, class_by_weight};
 use crate::analysis::ranking;
 use crate::data::{self, PartFiles, ProbeFile, ReadOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, meant};
 use crate::ops::Backend;
 use crate::ops::moments::moments;
 
@@ -218,7 +218,10 @@ fn choose<'a>(
     if let (Some(name), None) = (&job.method, method) {
         let fix = match orders.is_empty() {
             true => "Give --rankings or --probe".into(),
-            false => format!("Name one of {}", names()),
+            false => {
+                let meant = meant(name, orders.keys().map(String::as_str));
+                format!("{meant}Name one of {}", names())
+            }
         };
         return refused("--method", format!("there is no \"{name}\""), fix);
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::check::Fault;
-use crate::error::Error;
+use crate::error::{Error, nearest};
 
 /// What the TOML parser or serde refused, with line, column and the nearest allowed name.
 pub(super) fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error {
@@ -15,10 +15,12 @@ pub(super) fn refused(path: &Path, text: &str, error: &toml::de::Error) -> Error
         .map_or_else(|| "the document".to_owned(), |span| place(text, span.start));
     let message = error.message().trim_end();
     let fix = match Unknown::parse(message) {
-        Some(unknown) if !unknown.allowed.is_empty() => match unknown.nearest() {
-            Some(name) => format!("Did you mean `{name}`?"),
-            None => "Use one of the allowed names".to_owned(),
-        },
+        Some(unknown) if !unknown.allowed.is_empty() => {
+            match nearest(unknown.name, unknown.allowed.iter().copied()) {
+                Some(name) => format!("Did you mean `{name}`?"),
+                None => "Use one of the allowed names".to_owned(),
+            }
+        }
         _ if message.starts_with("missing field") => {
             "Add that key; a study needs [data] with train, dev and test".to_owned()
         }
@@ -91,15 +93,5 @@ impl<'a> Unknown<'a> {
             name: names.next()?,
             allowed: names.collect(),
         })
-    }
-
-    /// The allowed name with the fewest edits, when it is near enough to be a slip of the pen.
-    fn nearest(&self) -> Option<&'a str> {
-        self.allowed
-            .iter()
-            .map(|allowed| (strsim::damerau_levenshtein(self.name, allowed), *allowed))
-            .filter(|(edits, allowed)| *edits <= allowed.chars().count().div_ceil(2))
-            .min()
-            .map(|(_, allowed)| allowed)
     }
 }

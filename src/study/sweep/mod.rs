@@ -4,7 +4,7 @@ mod probes;
 pub mod results;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use self::probes::Probe;
 use self::results::{
@@ -21,7 +21,7 @@ use crate::analysis::curves::{self, smallest_within};
 use crate::analysis::ranking::random_order;
 use crate::analysis::uncertainty::wilson;
 use crate::data::{self, MasksFile, PartFiles, ReadOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, meant};
 use crate::ops::Backend;
 use crate::ops::ablation::{self, Masks};
 use crate::ops::sweep::{self, Curve};
@@ -80,6 +80,8 @@ pub fn sweep(
 ) -> Result<SweepResults> {
     let mut clock = Clock::new(3, observer);
     clock.step("read");
+    // A name that the file has not is told of before anything is read that may be large.
+    let orders = orders(job)?;
     if let Some(allowed) = job.memory {
         let shapes = memory::shapes([&job.data], &job.options)?;
         allowed.beside(&shapes, 0, "activations of the file")?;
@@ -89,7 +91,7 @@ pub fn sweep(
     let (task, mut split) = (tasks.remove(0), splits.remove(0));
     let (x, labels) = (split.activations, split.labels.remove(0));
     let probes = probes::read(job, &x, &labels)?;
-    let orders = orders(job, x.neurons())?;
+    check_orders(job, &orders, x.neurons())?;
     let file = job.masks.as_deref().map(data::read_masks).transpose()?;
     let masks = match &file {
         Some(file) => masks(file, x.neurons())?,
@@ -148,12 +150,9 @@ fn warning(probe: &Probe) -> Option<String> {
 }
 
 /// The orderings that are asked for, by name.
-fn orders(job: &SweepJob, neurons: usize) -> Result<BTreeMap<String, Vec<usize>>> {
+fn orders(job: &SweepJob) -> Result<BTreeMap<String, Vec<usize>>> {
     let Some(path) = &job.rankings else {
         return Ok(BTreeMap::new());
-    };
-    let refused = |problem: String, fix: String| {
-        Error::invalid(format!("rankings of {}", path.display()), problem, fix)
     };
     let mut orders = data::read_rankings(path)?;
     if job.methods.is_empty() {
@@ -162,20 +161,35 @@ fn orders(job: &SweepJob, neurons: usize) -> Result<BTreeMap<String, Vec<usize>>
     }
     if let Some(absent) = job.methods.iter().find(|name| !orders.contains_key(*name)) {
         let names: Vec<&str> = orders.keys().map(String::as_str).collect();
-        let fix = format!("Name some of {}", names.join(", "));
-        return Err(refused(format!("there is no \"{absent}\""), fix));
+        let problem = format!("there is no \"{absent}\"");
+        let meant = meant(absent, names.iter().copied());
+        let fix = format!("{meant}Name some of {}", names.join(", "));
+        return Err(refused(path, problem, fix));
     }
     orders.retain(|name, _| job.methods.is_empty() || job.methods.contains(name));
-    if let Some((name, order)) = orders.iter().find(|(_, order)| order.len() != neurons) {
-        return Err(refused(
-            format!(
-                "{name} orders {} neurons, the data have {neurons}",
-                order.len()
-            ),
-            "Give orderings of the neurons of the data".into(),
-        ));
-    }
     Ok(orders)
+}
+
+fn refused(rankings: &Path, problem: String, fix: impl Into<String>) -> Error {
+    Error::invalid(format!("rankings of {}", rankings.display()), problem, fix)
+}
+
+/// Refuses orderings of other neurons than those of the data.
+fn check_orders(
+    job: &SweepJob,
+    orders: &BTreeMap<String, Vec<usize>>,
+    neurons: usize,
+) -> Result<()> {
+    let other = orders.iter().find(|(_, order)| order.len() != neurons);
+    let Some((path, (name, order))) = job.rankings.as_deref().zip(other) else {
+        return Ok(());
+    };
+    let problem = format!(
+        "{name} orders {} neurons, the data have {neurons}",
+        order.len()
+    );
+    let fix = "Give orderings of the neurons of the data";
+    Err(refused(path, problem, fix))
 }
 
 /// Every ordering from its top and from its bottom, then the random ones.

@@ -70,6 +70,13 @@ fn orderings_that_do_not_fit_are_refused() {
         &["--methods", "best"],
         &["there is no \"best\"", "lca", "probeless"],
     );
+    files.refused(&["--methods", "probles"], &["Did you mean \"probeless\"?"]);
+    // Names of the file are quoted, and a terminal obeys nothing in them.
+    files.write(
+        "r.json",
+        r#"{"rankings": {"be\u001b[31mst": {"order": [0]}}}"#,
+    );
+    files.refused(&["--methods", "worst"], &["Name some of be\u{fffd}[31mst"]);
     let rankings = |text: &str, parts: &[&str]| {
         files.write("r.json", text);
         files.refused(&[], &[&["r.json"], parts].concat());
@@ -97,6 +104,26 @@ fn orderings_that_do_not_fit_are_refused() {
         &["document", "line 1"],
     );
     rankings("not json", &["document", "line 1"]);
+}
+
+#[test]
+fn names_that_nothing_has_are_refused_before_activations_are_read() {
+    let files = Files::new(3);
+    let mut broken = Part::new(SAMPLES, 3, 4);
+    broken.values[7] = f32::NAN;
+    broken.write(files.path("d.safetensors").as_ref());
+    files.refused(&[], &["row 1, neuron 1", "NaN"]);
+    files.refused(
+        &["--task", "color"],
+        &["none of task \"color\"", "Did you mean \"colour\"?"],
+    );
+    files.refused(&["--methods", "probles"], &["Did you mean \"probeless\"?"]);
+    let (data, out) = (files.path("d.safetensors"), files.path("r2.json"));
+    let ranked = ["rank", &data, "-o", &out, "--task", "color"];
+    assert_fails(&neurosieve(&ranked), &["Did you mean \"colour\"?"]);
+    let far = neurosieve(&["rank", &data, "-o", &out, "--task", "position"]);
+    assert_fails(&far, &["none of task \"position\"", "\"colour\""]);
+    assert!(!stderr(&far).contains("Did you mean"));
 }
 
 #[test]

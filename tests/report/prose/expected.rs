@@ -97,6 +97,12 @@ fn just(of: &str) -> Said {
     say("#", &[text(of)])
 }
 
+/// A warning, without the backticks around what is to be typed.
+fn warned(of: &Value) -> Said {
+    let code = regex::Regex::new("`([[:alnum:]-][[:alnum:]._=/ -]*)`").expect("a pattern");
+    just(&code.replace_all(words(of), "$1"))
+}
+
 fn percent(of: &Value) -> Said {
     say("# %", &[hundredths(of)])
 }

@@ -188,8 +188,11 @@ impl Walk {
     }
 }
 
-/// Parts of an item of a list.
+/// Parts of an item of a list; code is in the middle of a text.
 fn item(item: &Element) -> String {
+    if !item.all("code").is_empty() {
+        return item.text.clone();
+    }
     let parts = item.inside.iter().flat_map(|part| match &*part.name {
         "div" => part.inside.iter().map(|inside| &*inside.text).collect(),
         _ => vec![&*part.text],

@@ -181,7 +181,7 @@ fn many(of: &mut StudyResults) {
     data.hashes = None;
     (data.samples.train, data.samples.test) = (12_345, 1);
     of.device.driver.clear();
-    of.warnings.truncate(1);
+    of.warnings = vec!["`probe.rule` took 3 fits, `control.draws = 0` none.".to_owned()];
     of.test_use.choices_after = 2;
     of.test_use.probes = 1;
     of.loss_claims.family = 1;

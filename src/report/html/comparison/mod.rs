@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::figures::Figure;
+use super::spans::{self, Span};
 use super::tables::Table;
 use super::{Fact, POLICY, SCRIPT, STYLE, filled};
 use crate::error::Result;
@@ -49,7 +50,7 @@ struct TaskView {
 }
 
 #[derive(Debug, Serialize)]
-struct Page {
+struct Page<'a> {
     policy: &'static str,
     style: &'static str,
     script: &'static str,
@@ -62,7 +63,7 @@ struct Page {
     clusters: Table,
     /// The random sets of transfers; none where none were asked for.
     random_sets: Option<String>,
-    warnings: Vec<(String, Vec<String>)>,
+    warnings: Vec<(String, Vec<Vec<Span<'a>>>)>,
     command: String,
     reproduce: Vec<Fact>,
 }
@@ -182,10 +183,15 @@ fn notes(results: &CompareResults) -> Vec<String> {
 }
 
 /// What the studies themselves warned of.
-fn warnings(results: &CompareResults) -> Vec<(String, Vec<String>)> {
+fn warnings(results: &CompareResults) -> Vec<(String, Vec<Vec<Span<'_>>>)> {
     let runs = (1..).zip(&results.runs);
     runs.filter(|(_, run)| !run.warnings.is_empty())
-        .map(|(number, run)| (format!("Run {number}, {}", run.name), run.warnings.clone()))
+        .map(|(number, run)| {
+            (
+                format!("Run {number}, {}", run.name),
+                spans::all(&run.warnings),
+            )
+        })
         .collect()
 }
 

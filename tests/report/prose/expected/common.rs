@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Page, counted, figure, just, list, number, part, text, value, words};
+use super::{Page, counted, figure, just, list, number, part, text, value, warned, words};
 use crate::report::prose::said::{Said, joined, say};
 
 fn device(results: &Value) -> Said {
@@ -53,7 +53,7 @@ pub(super) fn head(results: &Value, page: &mut Page) {
         page.say(counted(warnings.len() as f64, "warning"));
         warnings
             .iter()
-            .for_each(|warning| page.say(just(words(warning))));
+            .for_each(|warning| page.say(warned(warning)));
     }
     page.heading(0, "At a glance");
     page.say(say("95 % interval", &[]));

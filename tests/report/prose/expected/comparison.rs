@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Page, Statements, claims, counted, figure, just, list, number, ordering, part, text, value,
-    words,
+    warned, words,
 };
 use crate::report::prose::said::{Said, joined, say};
 
@@ -394,6 +394,6 @@ fn reproduce(results: &Value, page: &mut Page) {
         ));
         warnings
             .iter()
-            .for_each(|warning| page.say(just(words(warning))));
+            .for_each(|warning| page.say(warned(warning)));
     }
 }
