@@ -306,7 +306,7 @@ fn bench_curvature(criterion: &mut Criterion, backends: &[(String, Backend)]) {
                 }
             })
             .collect();
-        let flop = curvature::cost(&rows, &terms, TRAIN);
+        let flop = curvature::cost(&rows, &terms);
         group.throughput(Throughput::Elements(flop as u64));
         for (name, backend) in backends {
             let size = format!("{WEIGHTS} weights, {classes} columns, {name}");

@@ -126,7 +126,7 @@ fn run_hessian(bench: &Bench<'_>, classes: usize) -> Result<Outcome> {
         error_is: "|error| of an entry, as a share of the root of its two diagonal entries",
         error: largest(pairs.map(off)),
         tolerance: curvature::TOLERANCE,
-        flop: Some(curvature::cost(&rows, &terms, samples)),
+        flop: Some(curvature::cost(&rows, &terms)),
         bytes: Some(4.0 * (weights * weights + samples * neurons) as f64),
         units: None,
         measured,

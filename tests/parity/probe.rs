@@ -137,13 +137,42 @@ fn a_small_binding_limit_changes_blocks_but_not_the_optimum() {
     let Some(gpu) = gpu("a_small_binding_limit_changes_blocks_but_not_the_optimum") else {
         return;
     };
-    let case = case(2100, 33, 3);
     let params = Params {
         stop: Stop::Gap(GAP),
         ..Params::default()
     };
-    let small = gpu.with_binding_limit(64 << 10);
-    assert_eq!(disagreement(&case, small, &params), None);
+    // Nine blocks: of one column five are multiplied together, of nine columns one after the other.
+    for classes in [2, 3] {
+        let small = gpu.with_binding_limit(64 << 10);
+        assert_eq!(disagreement(&case(2100, 33, classes), small, &params), None);
+    }
+}
+
+#[test]
+fn a_probe_has_the_same_bits_alone_and_in_a_batch_of_many_columns() {
+    let Some(gpu) = gpu("a_probe_has_the_same_bits_alone_and_in_a_batch_of_many_columns") else {
+        return;
+    };
+    let backend = Backend::Gpu(gpu);
+    // Neurons that fill neither a tile of few columns nor one of many, and two chunks of samples.
+    for neurons in [67, 600] {
+        let case = case(2100, neurons, 2);
+        let params = Params::default();
+        let any = Problem::new(&case.y, 0.0, 0.0);
+        let largest = probe::lambda_max(&case.design, &[any], params.scale).unwrap()[0];
+        let at = |ratio: f64| Problem::new(&case.y, ratio * largest, ratio * largest);
+        // One column each: alone a kernel of few columns, six of them a tile of 32.
+        let problems = [0.5, 0.3, 0.2, 0.1, 0.05, 0.02].map(at);
+        let solved = |problems: &[Problem<'_>]| {
+            probe::fit(&backend, &case.design, problems, &params, &mut |_| {}).unwrap()
+        };
+        let together = solved(&problems);
+        for (problem, found) in problems.iter().zip(&together) {
+            let alone = &solved(&[*problem])[0];
+            assert_eq!(alone.standardised, found.standardised, "{neurons} neurons");
+            assert_eq!(alone.bias, found.bias, "{neurons} neurons");
+        }
+    }
 }
 
 #[test]

@@ -15,6 +15,14 @@ pub(in crate::ops) const GATHERED_SAMPLES: (usize, usize) = (256, 2048);
 /// Blocks of H that a thread computes before they are put where they belong.
 const BLOCKS: usize = 4;
 
+/// Values of gathered copies for which it is worth to ask another thread.
+const SHARED: usize = 1 << 14;
+
+/// Rows of so many values that one thread takes at least.
+fn shared(width: usize) -> usize {
+    (SHARED / width.max(1)).max(1)
+}
+
 /// H on some of the rows of each class.
 pub(in crate::ops) type Known<'a> = (&'a [Vec<usize>], &'a Array2<f32>);
 
@@ -64,6 +72,7 @@ pub(in crate::ops) fn gathered(
     let mut out = Array2::zeros((samples.len(), rows.len()));
     let intercept = usize::from(rows.first() == Some(&0));
     let each = out.axis_iter_mut(Axis(0)).into_par_iter().zip(samples);
+    let each = each.with_min_len(shared(rows.len()));
     each.for_each(|(mut out, &i)| {
         let source = x.row(i as usize);
         let source = source.to_slice().expect("rows are contiguous");
@@ -160,22 +169,46 @@ const TILE: usize = 32;
 fn place(h: &mut Array2<f32>, terms: &Terms, (rows, columns, block): Block<'_>) -> f64 {
     let whole = terms.a == terms.b && rows.len() == columns.len();
     let sign = if terms.a == terms.b { 1.0 } else { -1.0 };
+    let (n, width) = (h.ncols(), columns.len());
+    // A class's own block is symmetric: half of it is computed.
+    let cost = if whole { 1.0 } else { 2.0 };
+    let flop = cost * (terms.samples.len() * block.len()) as f64;
+    let h = h.as_slice_mut().expect("it was made contiguous");
+    let block = block.as_slice().expect("it was made contiguous");
     for top in (0..rows.len()).step_by(TILE) {
         let first = if whole { top } else { 0 };
-        for left in (first..columns.len()).step_by(TILE) {
-            for i in top..(top + TILE).min(rows.len()) {
+        let bottom = (top + TILE).min(rows.len());
+        for left in (first..width).step_by(TILE) {
+            let right = (left + TILE).min(width);
+            for i in top..bottom {
                 let from = if whole { left.max(i) } else { left };
-                for j in from..(left + TILE).min(columns.len()) {
-                    let value = sign * block[(i, j)];
-                    h[(rows[i], columns[j])] = value;
-                    h[(columns[j], rows[i])] = value;
-                }
+                let values = block[i * width + from..i * width + right].iter();
+                let to = &mut h[rows[i] * n..(rows[i] + 1) * n];
+                put(to, &columns[from..right], values.map(|value| sign * value));
+            }
+            for j in left..right {
+                let to_row = if whole { bottom.min(j + 1) } else { bottom };
+                let values = block[top * width + j..].iter().step_by(width);
+                let to = &mut h[columns[j] * n..(columns[j] + 1) * n];
+                put(to, &rows[top..to_row], values.map(|value| sign * value));
             }
         }
     }
-    // A class's own block is symmetric: half of it is computed.
-    let cost = if whole { 1.0 } else { 2.0 };
-    cost * (terms.samples.len() * block.len()) as f64
+    flop
+}
+
+/// Values to their places in a row, ascending; most follow one another.
+fn put(row: &mut [f32], places: &[usize], values: impl Iterator<Item = f32>) {
+    let (Some(&first), Some(&last)) = (places.first(), places.last()) else {
+        return;
+    };
+    if last - first + 1 == places.len() {
+        let to = row[first..=last].iter_mut();
+        to.zip(values).for_each(|(to, value)| *to = value);
+    } else {
+        let each = places.iter().zip(values);
+        each.for_each(|(&place, value)| row[place] = value);
+    }
 }
 
 /// Σ v·x_a·x_bᵀ of some terms, for some rows of each class.
@@ -196,9 +229,9 @@ fn block(
         } else {
             gather(samples, b)?
         };
-        let rows = left.axis_iter_mut(Axis(0)).into_par_iter();
-        rows.zip(weights)
-            .for_each(|(mut row, &weight)| row *= weight);
+        let rows = left.axis_iter_mut(Axis(0)).into_par_iter().zip(weights);
+        let rows = rows.with_min_len(shared(a.len()));
+        rows.for_each(|(mut row, &weight)| row *= weight);
         add_products(&left, &right, same, &mut out);
     }
     if same && terms.a != terms.b {

@@ -26,6 +26,7 @@ mod gpu;
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, Axis, s};
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::gpu::blocks;
@@ -66,7 +67,7 @@ pub fn curvature(
     checked(x.dim(), rows, terms)?;
     let x = x.as_standard_layout();
     let gather = |samples: &[u32], rows: &[usize]| Ok(gathered(x.view(), samples, rows));
-    let own = diagonal(terms, x.nrows(), rows.len());
+    let own = diagonal(terms, rows.len());
     let pairs = terms.iter().filter(|terms| terms.a != terms.b);
     let terms: Vec<&Terms> = pairs.chain(&own).collect();
     match backend.gpu() {
@@ -97,27 +98,34 @@ pub fn bytes(n: usize, terms: usize) -> u64 {
     4 * (n as u64).pow(2) + 4 * n as u64 + 8 * terms as u64
 }
 
-/// The FLOP that [`curvature`] takes, of so many samples.
-pub fn cost(rows: &[Vec<usize>], terms: &[Terms], samples: usize) -> f64 {
-    let own = diagonal(terms, samples, rows.len());
+/// The FLOP that [`curvature`] takes.
+pub fn cost(rows: &[Vec<usize>], terms: &[Terms]) -> f64 {
+    let own = diagonal(terms, rows.len());
     let pairs = terms.iter().filter(|terms| terms.a != terms.b);
     let terms: Vec<&Terms> = pairs.chain(&own).collect();
     flop(rows, &terms, None)
 }
 
 /// What each class's own block sums: all terms that it has a part in.
-pub(in crate::ops) fn diagonal(terms: &[Terms], samples: usize, classes: usize) -> Vec<Terms> {
-    let mut weights: Vec<Vec<f32>> = vec![vec![0.0; samples]; classes];
-    for terms in terms {
-        for (&i, &v) in terms.samples.iter().zip(&terms.weights) {
-            weights[terms.a][i as usize] += v;
-            if terms.a != terms.b {
-                weights[terms.b][i as usize] += v;
+pub(in crate::ops) fn diagonal(terms: &[Terms], classes: usize) -> Vec<Terms> {
+    let of = |class: usize| {
+        let mut all: Vec<(u32, f32)> = Vec::new();
+        for terms in terms.iter().filter(|t| t.a == class || t.b == class) {
+            let weights = terms.weights.iter().copied();
+            all.extend(terms.samples.iter().copied().zip(weights));
+        }
+        // Stable: a sample's weights are added in the order of the pairs.
+        all.sort_by_key(|(sample, _)| *sample);
+        let (mut samples, mut weights): (Vec<u32>, Vec<f32>) = (Vec::new(), Vec::new());
+        for (sample, weight) in all.into_iter().filter(|(_, weight)| *weight > 0.0) {
+            match (samples.last(), weights.last_mut()) {
+                (Some(last), Some(sum)) if *last == sample => *sum += weight,
+                _ => {
+                    samples.push(sample);
+                    weights.push(weight);
+                }
             }
         }
-    }
-    let kept = |(class, weights): (usize, Vec<f32>)| {
-        let (samples, weights) = (0u32..).zip(weights).filter(|(_, v)| *v > 0.0).unzip();
         Terms {
             a: class,
             b: class,
@@ -125,7 +133,7 @@ pub(in crate::ops) fn diagonal(terms: &[Terms], samples: usize, classes: usize) 
             weights,
         }
     };
-    weights.into_iter().enumerate().map(kept).collect()
+    (0..classes).into_par_iter().map(of).collect()
 }
 
 fn checked((n, d): (usize, usize), rows: &[Vec<usize>], terms: &[Terms]) -> Result<()> {

@@ -3,7 +3,9 @@
 //! `H = Σ_{a<b} (e_a − e_b)(e_a − e_b)ᵀ ⊗ Σᵢ ωᵢ p_ia p_ib xᵢ xᵢᵀ`, a graph Laplacian over the classes. Term (i, a, b) of
 //! weight v = ωᵢ p_ia p_ib is kept with probability `q = min(1, κ·v·(n_a/S_aa + n_b/S_bb))`, n_a the entries of class a
 //! in the working set, S_aa = Σᵢ ωᵢ p_ia (1 − p_ia), and re-weighted v/q: an unbiased sample of about κ terms an entry,
-//! however many samples there are. Whether a term is kept is a hash of (i, pair, seed): the same on every device.
+//! however many samples there are. The terms of (i, a) with all b > a are drawn at once where their q add up to at most 1: one of
+//! them is kept at most, each with its own q, so that a sample takes a draw for each class and not for each pair. What is kept is
+//! a hash of (i, a, seed), or of (i, a, b, seed) where they add up to more: the same on every device.
 //!
 //! A loss of one column has the terms (i) of weight v = ωᵢ·p(1 − p) (two classes) or ωᵢ (squared error), kept with
 //! `q = min(1, κ·v·n/Σv)`.
@@ -93,7 +95,7 @@ impl Sample {
         match targets.loss {
             Loss::Softmax => {
                 let pairs = sample_pairs(residual, targets, set, kappa, seed);
-                let diagonal = diagonal(&pairs, targets.samples(), set.rows.len());
+                let diagonal = diagonal(&pairs, set.rows.len());
                 Self { pairs, diagonal }
             }
             Loss::Sigmoid | Loss::Squared => {
@@ -197,16 +199,14 @@ fn sample_pairs(
             let first = chunk * SAMPLED_ROWS;
             for (i, row) in (first..).zip(rows.chunks_exact(classes)) {
                 open.clear();
-                open.extend((0..classes).filter(|&a| omega[i] * f64::from(row[a]) > least));
-                for (place, &a) in open.iter().enumerate() {
-                    for &b in &open[place + 1..] {
-                        let v = omega[i] * f64::from(row[a]) * f64::from(row[b]);
-                        let q = kappa * (leverage[a] + leverage[b]) * v;
-                        let pair = a * classes + b;
-                        let term = keep(v, q, i as u32, pair as u64, seed);
-                        kept.extend(term.map(|(i, weight)| (pair, i, weight)));
-                    }
-                }
+                let each = row.iter().zip(&leverage).enumerate();
+                open.extend(each.filter_map(|(class, (&p, &leverage))| {
+                    let p = f64::from(p);
+                    (omega[i] * p > least).then_some(Open { class, p, leverage })
+                }));
+                draw_pairs(i as u32, &open, (omega[i], kappa, seed), |a, b, weight| {
+                    kept.push((a * classes + b, i as u32, weight));
+                });
             }
             kept
         })
@@ -227,6 +227,68 @@ fn sample_pairs(
     pairs
 }
 
+/// A class that terms of a sample may be kept for.
+struct Open {
+    class: usize,
+    p: f64,
+    /// n_a/S_aa.
+    leverage: f64,
+}
+
+/// Draws the terms of a sample: classes a < b, and the weight of each that is kept.
+fn draw_pairs(
+    sample: u32,
+    open: &[Open],
+    (omega, kappa, seed): (f64, f64, u64),
+    mut keeps: impl FnMut(usize, usize, f32),
+) {
+    // Σ p_b and Σ p_b·n_b/S_bb of the classes behind a.
+    let mut behind = [0.0; 2];
+    for (place, a) in open.iter().enumerate().rev() {
+        let others = &open[place + 1..];
+        let scale = kappa * omega * a.p;
+        let q = |b: &Open| scale * b.p * (a.leverage + b.leverage);
+        let all = scale * (a.leverage * behind[0] + behind[1]);
+        let mut keep = |b: &Open, q: f64| {
+            let v = omega * a.p * b.p;
+            keeps(a.class, b.class, (v / q.min(1.0)) as f32);
+        };
+        if all <= 1.0 {
+            let drawn = uniform(u64::from(sample), one_of(a.class), seed);
+            if drawn < all {
+                let mut reached = 0.0;
+                let passes = |b: &&Open| {
+                    reached += q(b);
+                    drawn < reached
+                };
+                // What rounding leaves behind the last is the last one's.
+                if let Some(b) = others.iter().find(passes).or(others.last()) {
+                    keep(b, q(b));
+                }
+            }
+        } else {
+            for b in others {
+                let pair = pair(a.class, b.class);
+                if uniform(u64::from(sample), pair, seed) < q(b) {
+                    keep(b, q(b));
+                }
+            }
+        }
+        behind[0] += a.p;
+        behind[1] += a.p * a.leverage;
+    }
+}
+
+/// What the draw for one of a class's pairs is named by: no pair's name.
+fn one_of(class: usize) -> u64 {
+    pair(class, class)
+}
+
+/// What the draw for a pair is named by.
+fn pair(a: usize, b: usize) -> u64 {
+    ((a as u64) << 32) | b as u64
+}
+
 /// A number in [0, 1) that depends on its arguments alone (the finaliser of MurmurHash3's relatives, 64 bit).
 fn uniform(sample: u64, pair: u64, seed: u64) -> f64 {
     let mut x = sample.wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -238,4 +300,75 @@ fn uniform(sample: u64, pair: u64, seed: u64) -> f64 {
     }
     x ^= x >> 33;
     (x >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each pair is kept, and what its weights add up to, over many seeds.
+    fn drawn(open: &[Open], kappa: f64, seeds: u64) -> Vec<((usize, usize), f64, f64)> {
+        let omega = 0.01;
+        let mut kept = std::collections::BTreeMap::new();
+        for seed in 0..seeds {
+            draw_pairs(7, open, (omega, kappa, seed), |a, b, weight| {
+                let (times, sum) = kept.entry((a, b)).or_insert((0, 0.0));
+                *times += 1;
+                *sum += f64::from(weight);
+            });
+        }
+        let share = |value: f64| value / seeds as f64;
+        let each = kept.into_iter();
+        each.map(|(pair, (times, sum))| (pair, share(f64::from(times)), share(sum)))
+            .collect()
+    }
+
+    #[test]
+    fn every_pair_is_kept_as_often_as_it_should_be_and_its_weights_have_the_right_mean() {
+        let of = |(class, p, leverage)| Open { class, p, leverage };
+        // Class 3 is not open: no pair has it.
+        let open = [
+            (0, 0.4, 30.0),
+            (1, 0.05, 200.0),
+            (2, 0.3, 10.0),
+            (4, 0.2, 80.0),
+        ]
+        .map(of);
+        // One draw for all pairs of every class; one for some; a draw for each pair, of which some are sure.
+        for kappa in [2.0, 12.0, 1000.0] {
+            const SEEDS: u64 = 40_000;
+            let found = drawn(&open, kappa, SEEDS);
+            let mut expected = Vec::new();
+            for (place, a) in open.iter().enumerate() {
+                for b in &open[place + 1..] {
+                    let v = 0.01 * a.p * b.p;
+                    let q = (kappa * v * (a.leverage + b.leverage)).min(1.0);
+                    expected.push(((a.class, b.class), q, v));
+                }
+            }
+            assert_eq!(found.len(), expected.len(), "κ {kappa}: {found:?}");
+            for ((pair, often, mean), (same, q, v)) in found.into_iter().zip(expected) {
+                assert_eq!(pair, same);
+                let deviation = (q * (1.0 - q) / SEEDS as f64).sqrt();
+                assert!(
+                    (often - q).abs() <= 5.0 * deviation,
+                    "κ {kappa}, {pair:?}: {often} {q}"
+                );
+                assert!(
+                    (mean / v - often / q).abs() < 1e-6,
+                    "κ {kappa}, {pair:?}: {mean} {v}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_class_alone_has_no_pairs() {
+        let open = [Open {
+            class: 1,
+            p: 1.0,
+            leverage: 5.0,
+        }];
+        assert!(drawn(&open, 3.0, 10).is_empty() && drawn(&[], 3.0, 10).is_empty());
+    }
 }
