@@ -7,8 +7,8 @@
 // 16 x 16 a tile: 64 x 32, 64 x 64 or 128 x 128 of the result. The inner dimension goes in panels of 16 through workgroup
 // memory, the next one fetched into registers meanwhile. Four columns or fewer, which take no time but that of reading X, have
 // kernels of their own: 64 x 4 values a workgroup (forward) or 256 x 4 (backward). Whatever the kernel, a value is summed in
-// the same order. Every dimension is padded with zeros by the host: samples and neurons to the rows of a tile, columns to its
-// columns, slices to 1,024 samples. The backward pass adds at most 1,024 samples in one f32 sum before it goes to the slice's
+// the same order. Every dimension is padded with zeros by the host: samples to 128, neurons to 64 or 128, columns to those of a
+// tile, slices to 1,024 samples. The backward pass adds at most 1,024 samples in one f32 sum before it goes to the slice's
 // total, and the host adds the slices in f64.
 
 struct Params {

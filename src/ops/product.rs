@@ -31,8 +31,8 @@ const TASK_NEURONS: (usize, usize) = (4 * TILE, 32 * TILE);
 const FEW: usize = 8;
 /// Rows that are added at a time: sums are read and written that much less often.
 const ROWS: usize = 4;
-/// Neurons that a task adds up then, at most: the rows and the sums of [`FEW`] columns stay in a core's nearest cache.
-const FEW_NEURONS: usize = 1024;
+/// Bytes of the rows and sums of the neurons that a task adds up then: they stay in a core's nearest cache.
+const NEAREST: usize = 32 << 10;
 
 /// What the columns are made of.
 pub(in crate::ops) trait Entry: Copy + Default + Send + Sync + Into<f64> {
@@ -133,11 +133,13 @@ pub(in crate::ops) fn add_transposed<T: Entry>(
     out: &mut [&mut [f64]],
 ) {
     let neurons = x.ncols();
-    let few = r.widths.iter().sum::<usize>() <= FEW;
-    let most = if few { FEW_NEURONS } else { TASK_NEURONS.1 };
+    let columns = r.widths.iter().sum::<usize>();
+    let few = columns <= FEW;
+    let each = columns * size_of::<T>() + ROWS * size_of::<f32>();
+    let most = if few { NEAREST / each } else { TASK_NEURONS.1 };
     let task_neurons = (neurons / (2 * rayon::current_num_threads()))
         .next_multiple_of(TILE)
-        .clamp(TASK_NEURONS.0, most);
+        .clamp(TASK_NEURONS.0, most / TILE * TILE);
     r.chunks(out, task_neurons)
         .into_par_iter()
         .enumerate()

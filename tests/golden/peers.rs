@@ -21,8 +21,10 @@ const OBJECTIVE: f64 = 3e-13;
 /// Largest difference of a weight from a peer's, relative to the largest weight. (1.0e-6 was measured; activations and
 /// weights in f32 are themselves uncertain by 6e-8, times the condition of the problem.)
 const WEIGHT: f64 = 2e-6;
-/// KKT residual over λ_max that is reached. The solvers are asked for 1e-7, where f32 ends: one case stops at 1.6e-7.
-const KKT: f64 = 2e-7;
+/// KKT residual over λ_max that is reached. The solvers are asked for 1e-7, where f32 ends: at the optimum of `suffixes_1`
+/// gradients of f32 predictions are off by 0.9e-7 and the optimum's weights in f32 have 0.4e-7, and a solver that comes to rest
+/// there has both, of two points. How near one comes is then chance: 1.6e-7 and 2.3e-7 with two ways of drawing Hessians.
+const KKT: f64 = 3e-7;
 
 #[derive(Deserialize)]
 struct Golden {

@@ -7,7 +7,7 @@ use neurosieve::ops::moments::moments;
 use neurosieve::ops::probe::{self, Design, Fit, Params, PenaltyScale, Problem, Progress, Stop};
 use neurosieve::{Backend, Result};
 
-use crate::support::{activations, assert_close, gpu, labels};
+use crate::support::{activations, assert_close, gpu, labels, own_gpu};
 
 /// samples, neurons, classes: one tile and less, one more than a tile, primes, more than one 1,024-sample chunk.
 const SHAPES: [(usize, usize, u32); 5] = [
@@ -141,10 +141,12 @@ fn a_small_binding_limit_changes_blocks_but_not_the_optimum() {
         stop: Stop::Gap(GAP),
         ..Params::default()
     };
-    // Nine blocks: of one column five are multiplied together, of nine columns one after the other.
-    for classes in [2, 3] {
-        let small = gpu.with_binding_limit(64 << 10);
-        assert_eq!(disagreement(&case(2100, 33, classes), small, &params), None);
+    // Nine blocks: of one column five are multiplied together, of nine columns one after the other. Half of that holds 16
+    // columns, so that nine go four by four.
+    for (classes, bytes) in [(2, 64 << 10), (3, 64 << 10), (3, 32 << 10)] {
+        let small = gpu.with_binding_limit(bytes);
+        let found = disagreement(&case(2100, 33, classes), small, &params);
+        assert_eq!(found, None, "{classes} classes, {bytes} bytes");
     }
 }
 
@@ -153,9 +155,9 @@ fn a_probe_has_the_same_bits_alone_and_in_a_batch_of_many_columns() {
     let Some(gpu) = gpu("a_probe_has_the_same_bits_alone_and_in_a_batch_of_many_columns") else {
         return;
     };
-    let backend = Backend::Gpu(gpu);
-    // Neurons that fill neither a tile of few columns nor one of many, and two chunks of samples.
-    for neurons in [67, 600] {
+    // Neurons that fill neither a tile of few columns nor one of many, and two chunks of samples; nine blocks of them as well.
+    for (neurons, bytes) in [(67, 1 << 27), (600, 1 << 27), (33, 64 << 10)] {
+        let backend = Backend::Gpu(gpu.with_binding_limit(bytes));
         let case = case(2100, neurons, 2);
         let params = Params::default();
         let any = Problem::new(&case.y, 0.0, 0.0);
@@ -191,6 +193,37 @@ fn the_objective_is_that_of_the_raw_weights_on_raw_activations() {
             assert_close("objective", fit.objective, reference, 2e-5 * reference);
         }
     }
+}
+
+#[test]
+fn products_take_no_more_of_a_device_than_is_said_while_a_batch_shrinks() {
+    let Some(gpu) = own_gpu("products_take_no_more_of_a_device_than_is_said") else {
+        return;
+    };
+    const BINDING: u64 = 256 << 10;
+    let counted = gpu.with_memory(1 << 40).with_binding_limit(BINDING);
+    let (samples, neurons, classes) = (4500, 33, 3);
+    let case = case(samples, neurons, classes);
+    let params = Params::default();
+    let any = Problem::new(&case.y, 0.0, 0.0);
+    let largest = probe::lambda_max(&case.design, &[any], params.scale).unwrap()[0];
+    // 45 columns, of which the last ones are done long after the first: blocks are multiplied one by one, then together.
+    let at = |place: i32| {
+        let l1 = 0.6f64.powi(place) * largest;
+        Problem::new(&case.y, l1, 0.1 * l1)
+    };
+    let problems: Vec<Problem<'_>> = (0..15).map(at).collect();
+    let backend = Backend::Gpu(counted.clone());
+    probe::fit(&backend, &case.design, &problems, &params, &mut |_| {}).unwrap();
+    let said = |columns: usize| {
+        probe::device_bytes((samples, neurons), (columns, classes as usize), BINDING)
+    };
+    let (peak, said, of_few) = (counted.peak_bytes(), said(45), said(3));
+    assert_eq!(backend.told(), [""; 0]);
+    assert!(
+        peak <= said && peak > of_few,
+        "{peak}: {said} for 45, {of_few} for 3"
+    );
 }
 
 #[test]

@@ -194,6 +194,14 @@ fn place(h: &mut Array2<f32>, terms: &Terms, (rows, columns, block): Block<'_>) 
             }
         }
     }
+    if terms.a == terms.b && !whole {
+        // A pair of new rows is in the block twice, each time rounded in its own way.
+        for (at, &i) in rows.iter().enumerate() {
+            for &j in &rows[at + 1..] {
+                h[j * n + i] = h[i * n + j];
+            }
+        }
+    }
     flop
 }
 
@@ -264,6 +272,37 @@ fn mirror(out: &mut Array2<f32>) {
     for i in 0..out.nrows() {
         for j in 0..i {
             out[(i, j)] = out[(j, i)];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_is_symmetric_to_the_last_bit_and_what_it_is_at_once() {
+        const N: usize = 300;
+        let x = Array2::from_shape_fn((N, 60), |(i, j)| ((i * 61 + j * 7) as f32 * 0.37).sin());
+        let gather = |samples: &[u32], rows: &[usize]| Ok(gathered(x.view(), samples, rows));
+        let of = |a: usize, b: usize| Terms {
+            a,
+            b,
+            samples: (0..N as u32).collect(),
+            weights: (0..N).map(|i| 0.1 + (i % 7) as f32).collect(),
+        };
+        let terms = [of(0, 1), of(0, 0), of(1, 1)];
+        let terms: Vec<&Terms> = terms.iter().collect();
+        // New rows between, before and behind those that are known.
+        let all: [Vec<usize>; 2] = [(0..55).collect(), (3..47).collect()];
+        let some: [Vec<usize>; 2] = [(2..50).step_by(3).collect(), vec![5, 9, 40]];
+        let (known, _) = sum(&gather, &some, &terms, None).unwrap();
+        let (grown, _) = sum(&gather, &all, &terms, Some((&some, &known))).unwrap();
+        let (whole, _) = sum(&gather, &all, &terms, None).unwrap();
+        for (at, value) in grown.indexed_iter() {
+            assert_eq!(*value, grown[(at.1, at.0)], "{at:?}");
+            let size = (whole[(at.0, at.0)] * whole[(at.1, at.1)]).sqrt();
+            assert!((value - whole[at]).abs() <= 1e-6 * size, "{at:?}");
         }
     }
 }

@@ -108,9 +108,16 @@ pub fn cost(rows: &[Vec<usize>], terms: &[Terms]) -> f64 {
 
 /// What each class's own block sums: all terms that it has a part in.
 pub(in crate::ops) fn diagonal(terms: &[Terms], classes: usize) -> Vec<Terms> {
-    let of = |class: usize| {
+    let mut of_class: Vec<Vec<&Terms>> = vec![Vec::new(); classes];
+    for terms in terms {
+        of_class[terms.a].push(terms);
+        if terms.b != terms.a {
+            of_class[terms.b].push(terms);
+        }
+    }
+    let of = |(class, terms): (usize, Vec<&Terms>)| {
         let mut all: Vec<(u32, f32)> = Vec::new();
-        for terms in terms.iter().filter(|t| t.a == class || t.b == class) {
+        for terms in terms {
             let weights = terms.weights.iter().copied();
             all.extend(terms.samples.iter().copied().zip(weights));
         }
@@ -133,7 +140,7 @@ pub(in crate::ops) fn diagonal(terms: &[Terms], classes: usize) -> Vec<Terms> {
             weights,
         }
     };
-    (0..classes).into_par_iter().map(of).collect()
+    of_class.into_par_iter().enumerate().map(of).collect()
 }
 
 fn checked((n, d): (usize, usize), rows: &[Vec<usize>], terms: &[Terms]) -> Result<()> {

@@ -149,6 +149,20 @@ impl Room {
         width * self.rows.max(SLICES * self.neurons)
     }
 
+    /// Columns that fit one binding as a block's result, in whole tiles.
+    fn at_once(&self) -> usize {
+        let fits = (self.binding / (4 * self.result(1) as u64)) as usize;
+        let whole = |tile: Tile| fits / tile.columns() * tile.columns();
+        let wholes = [Tile::MIDDLE, Tile::NARROW].map(whole);
+        let few = Tile::Few.columns();
+        wholes.into_iter().find(|whole| *whole > 0).unwrap_or(few)
+    }
+
+    /// Values of the right factor of so many columns: coefficients, or residuals of blocks that are multiplied together.
+    fn right(&self, width: usize) -> usize {
+        width * self.neurons.max(self.together(width) * self.rows)
+    }
+
     /// Blocks that are multiplied together: as few as one.
     fn together(&self, width: usize) -> usize {
         let room = self.binding.min(TOGETHER as u64) as usize;
@@ -157,29 +171,33 @@ impl Room {
     }
 }
 
-/// Bytes of standardised samples (N × d) on a device whose bindings hold so many bytes, and of what their products with so many
-/// columns need there, which go in groups of at most 512.
-pub fn device_bytes(shape: (usize, usize), columns: usize, binding: u64) -> u64 {
+/// Bytes of standardised samples (N × d) on a device whose bindings hold so many bytes, and of what their products with up to so
+/// many columns need there, of which the widest problem has `widest`: products take groups of at most 512 columns, or of one problem.
+pub fn device_bytes(shape: (usize, usize), (columns, widest): (usize, usize), binding: u64) -> u64 {
     let room = Room::of(shape, binding);
-    let width = Tile::padded(columns.min(super::passes::AT_ONCE));
-    let together = room.together(width);
-    let right = width * room.neurons.max(together * room.rows);
+    let most = columns
+        .min(super::passes::AT_ONCE.max(widest))
+        .min(room.at_once());
+    // A batch has fewer columns as its problems leave it.
+    let widths = || (1..=most).map(Tile::padded);
+    let right = widths().map(|width| room.right(width)).max().unwrap_or(0);
+    let result = |place: usize| {
+        let these = widths().filter(|&width| place < room.together(width));
+        these.map(|width| room.result(width)).max().unwrap_or(0)
+    };
+    let results: usize = (0..room.blocks).map(result).sum();
     let samples = shape.0.next_multiple_of(ROWS) * room.neurons;
-    4 * (samples + right + together * room.result(width)) as u64
+    4 * (samples + right + results) as u64
 }
 
 /// What passes use one after the other: as large as was needed so far.
 #[derive(Default)]
 struct Pass {
-    made: Option<Made>,
-}
-
-struct Made {
     /// Coefficients or residuals, on their way and on the device.
-    staging: Staging,
-    right: Buffer<f32>,
-    /// Logits or gradients, of each block that is multiplied together with others: a device works on all of them at once.
-    results: Vec<Buffer<f32>>,
+    right: Option<(Staging, Buffer<f32>)>,
+    /// Logits or gradients, of each block that is multiplied together with others: a device works on all of them at once. Each is as
+    /// large as products with so many blocks needed it: many blocks are multiplied together only where their results are small.
+    results: Vec<Option<Buffer<f32>>>,
 }
 
 /// The product of one block.
@@ -283,12 +301,9 @@ impl<'a> Resident<'a> {
 
     /// Columns that fit one binding, as coefficients, as a block's logits or residuals, and as its partial gradients.
     fn columns_at_once(&self, what: &str) -> Result<usize> {
-        let fits = self
-            .gpu
-            .fit(what, 4 * self.room.result(1), Tile::Few.columns())?;
-        let whole = |tile: Tile| fits / tile.columns() * tile.columns();
-        let wholes = [Tile::MIDDLE, Tile::NARROW].map(whole);
-        Ok(wholes.into_iter().find(|w| *w > 0).unwrap_or(fits))
+        let each = 4 * self.room.result(1);
+        self.gpu.fit(what, each, Tile::Few.columns())?;
+        Ok(self.room.at_once())
     }
 
     /// What is multiplied of a block, and how: its samples of the right factor begin at row `from` (backward).
@@ -350,33 +365,29 @@ impl Pass {
         (values, results): (usize, usize),
     ) -> Result<()> {
         let gpu = resident.gpu;
-        let of = |made: &Made| {
-            let values = made.results.first().map_or(0, Buffer::len);
-            (made.right.len(), values, made.results.len())
-        };
-        let has = self.made.as_ref().map_or((0, 0, 0), of);
-        let needed = (
-            has.0.max(right.len()),
-            has.1.max(values),
-            has.2.max(results),
-        );
-        if has != needed {
-            // What is too small makes room first. A pass has two products, and both are to find room in the next one.
-            self.made = None;
+        // What is too small makes room first.
+        let has = self.right.as_ref().map_or(0, |(_, buffer)| buffer.len());
+        if has < right.len() {
+            self.right = None;
         }
-        let made = match self.made.take() {
-            Some(made) => made,
-            None => Made {
-                staging: gpu.staging(1, 4 * needed.0)?,
-                right: gpu.zeros("right factor", needed.0)?,
-                results: (0..needed.2)
-                    .map(|_| gpu.zeros("result", needed.1))
-                    .collect::<Result<_>>()?,
-            },
+        let (staging, buffer) = match self.right.take() {
+            Some(right) => right,
+            None => (
+                gpu.staging(1, size_of_val(right))?,
+                gpu.zeros("right factor", right.len())?,
+            ),
         };
-        let staged = gpu.stage(&made.staging, right)?;
-        gpu.send(&made.staging, staged, &made.right)?;
-        self.made = Some(made);
+        let staged = gpu.stage(&staging, right)?;
+        gpu.send(&staging, staged, &buffer)?;
+        self.right = Some((staging, buffer));
+        let all = self.results.len().max(results);
+        self.results.resize_with(all, || None);
+        for result in &mut self.results[..results] {
+            if result.as_ref().is_none_or(|result| result.len() < values) {
+                *result = None;
+                *result = Some(gpu.zeros("result", values)?);
+            }
+        }
         Ok(())
     }
 
@@ -389,13 +400,13 @@ impl Pass {
         width: usize,
     ) -> Result<Vec<Vec<f32>>> {
         let gpu = resident.gpu;
-        let made = self.made.as_ref().expect("something was sent");
+        let (_, right) = self.right.as_ref().expect("something was sent");
         let first = blocks.first().map_or(0, |(rows, _)| rows.start);
         let products: Vec<Product<'_>> = blocks
             .iter()
-            .zip(&made.results)
+            .zip(self.results.iter().flatten())
             .map(|(block, result)| {
-                let right = (&made.right, block.0.start - first);
+                let right = (right, block.0.start - first);
                 resident.product(block, right, result, (way, width))
             })
             .collect();

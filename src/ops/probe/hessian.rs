@@ -261,8 +261,9 @@ fn draw_pairs(
                     reached += q(b);
                     drawn < reached
                 };
-                // What rounding leaves behind the last is the last one's.
-                if let Some(b) = others.iter().find(passes).or(others.last()) {
+                // What rounding leaves behind the last is the last one's that there is a chance of.
+                let last = others.iter().rfind(|b| q(b) > 0.0);
+                if let Some(b) = others.iter().find(passes).or(last) {
                     keep(b, q(b));
                 }
             }

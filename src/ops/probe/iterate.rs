@@ -189,6 +189,15 @@ impl Iterate {
         self.stalled > PATIENCE
     }
 
+    /// What it has to show: where it is, and once it has come to rest the best point.
+    pub(super) fn standing(&self) -> &Array2<f32> {
+        if self.is_at_rest() {
+            &self.best
+        } else {
+            &self.theta
+        }
+    }
+
     /// Whether its own numbers say that it is good enough.
     pub(super) fn looks_done(&self, rule: &Rule) -> bool {
         if self.spent.depth < self.next_check {

@@ -299,7 +299,7 @@ pub fn bytes(backend: &Backend, design: &Design, problems: &[Problem<'_>], param
 
 /// λ_max: the smallest λ1 at which every weight of the optimum is zero, `max_jc |Σᵢ ωᵢ z_ij (p0_c − [yᵢ = c])|` on the
 /// scale that the penalty acts on (for values `max_j |Σᵢ ωᵢ z_ij (yᵢ − ȳ)|`), of each problem. Natively, whatever devices there are: it reads
-/// the design once, as its way to a device would, and is the same for all of them.
+/// the design once, as its way to a device would, and one design has one value.
 ///
 /// # Errors
 /// As [`fit`].

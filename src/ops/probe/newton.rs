@@ -33,8 +33,9 @@ impl State for Iterate {
         &self.problem
     }
 
+    /// The best point once it has come to rest: steps that f32 cannot tell from none may have left it.
     fn theta(&self) -> &Array2<f32> {
-        &self.theta
+        self.standing()
     }
 
     fn spent(&self) -> &Spent {

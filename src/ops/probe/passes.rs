@@ -37,16 +37,16 @@ impl<'a> Passes<'a> {
                 sums: Vec::new(),
             });
         };
-        let uploaded = || -> Result<Vec<_>> {
+        let mut sums = Ok(Vec::new());
+        // Both read all samples, and the way to the device has pauses. This thread waits for it, none of the pool's.
+        let residents: Result<Vec<_>> = rayon::in_place_scope(|scope| {
+            scope.spawn(|_| {
+                let checked = slabs.iter().filter(|_| gpu.is_checked());
+                sums = checked.map(Sums::new).collect();
+            });
             let each = slabs.iter().map(|slab| gpu::Resident::new(gpu, slab));
             each.collect()
-        };
-        let summed = || -> Result<Vec<_>> {
-            let checked = slabs.iter().filter(|_| gpu.is_checked());
-            checked.map(Sums::new).collect()
-        };
-        // Both read all samples, and the way to the device has pauses.
-        let (residents, sums) = rayon::join(uploaded, summed);
+        });
         Ok(Self {
             backend,
             slabs,

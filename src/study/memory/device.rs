@@ -29,7 +29,11 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
     let together = (path * all).max(own * (spec.control.draws.max(resamples) as u64));
     let on_device = |neurons: u64, columns: u64| {
         let samples = (n as usize, neurons as usize);
-        device_bytes(samples, columns as usize, gpu.binding_bytes())
+        device_bytes(
+            samples,
+            (columns as usize, own as usize),
+            gpu.binding_bytes(),
+        )
     };
     let whole = on_device(d, together);
     let near = near(spec, false) as u64;
