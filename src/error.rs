@@ -150,7 +150,11 @@ pub(crate) fn nearest<'a>(
     allowed: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let length = |name: &str| name.chars().count();
-    let most = |name: &str| length(name).div_ceil(2);
+    // Half of it, and not all: of one letter any other would be meant.
+    let most = |name: &str| {
+        let all = length(name).max(length(wanted));
+        length(name).div_ceil(2).min(all.saturating_sub(1))
+    };
     // The lengths alone tell far ones, which may be as long as a file.
     let may_be = |name: &&str| length(name).abs_diff(length(wanted)) <= most(name);
     let edits = |name: &'a str| (strsim::damerau_levenshtein(wanted, name), name);
@@ -181,4 +185,24 @@ pub(crate) fn printable(text: String) -> String {
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::nearest;
+
+    #[test]
+    fn a_name_is_meant_where_most_of_it_is_there() {
+        let allowed = ["average", "single", "b", "pos"];
+        for (wanted, meant) in [
+            ("averge", Some("average")),
+            ("sinlge", Some("single")),
+            ("pso", Some("pos")),
+            ("a", None),
+            ("xyz", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(wanted, allowed), meant, "{wanted}");
+        }
+    }
 }
