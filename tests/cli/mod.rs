@@ -50,8 +50,14 @@ use serde_json::Value;
 use crate::support::{normal, random};
 
 fn neurosieve(arguments: &[&str]) -> Output {
+    // Without it drivers write to stderr, where tests expect what the command says.
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR");
     Command::new(env!("CARGO_BIN_EXE_neurosieve"))
         .args(arguments)
+        .env(
+            "XDG_RUNTIME_DIR",
+            runtime.unwrap_or_else(|| std::env::temp_dir().into()),
+        )
         .stdin(Stdio::null())
         .output()
         .expect("the binary was built for this test")
