@@ -15,7 +15,7 @@ pub(in crate::ops) const GATHERED_SAMPLES: (usize, usize) = (256, 2048);
 /// Blocks of H that a thread computes before they are put where they belong.
 const BLOCKS: usize = 4;
 
-/// Values of gathered copies for which it is worth to ask another thread.
+/// Values of gathered copies for which it is worth asking another thread.
 const SHARED: usize = 1 << 14;
 
 /// Rows of so many values that one thread takes at least.

@@ -105,9 +105,7 @@ pub(super) struct Resident<'a> {
     gpu: &'a Gpu,
     slab: &'a Slab<'a>,
     room: Room,
-    /// Padded neurons.
-    neurons: usize,
-    blocks: Vec<(Range<usize>, Buffer<f32>)>,
+    blocks: Vec<Block>,
     /// Only one pass runs at a time.
     pass: Mutex<Pass>,
 }
@@ -227,7 +225,6 @@ impl<'a> Resident<'a> {
             gpu,
             slab,
             room,
-            neurons: room.neurons,
             blocks,
             pass: Mutex::default(),
         })
@@ -237,7 +234,7 @@ impl<'a> Resident<'a> {
     pub(super) fn held(&self) -> (&'a Gpu, Held<'_>) {
         let held = Held {
             neurons: self.slab.width(),
-            stride: self.neurons,
+            stride: self.room.neurons,
             blocks: &self.blocks,
         };
         (self.gpu, held)
@@ -250,7 +247,7 @@ impl<'a> Resident<'a> {
         let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         for columns in blocks(k, self.columns_at_once("logits")?) {
             let width = Tile::padded(columns.len());
-            let right = padded(w.slice(s![.., columns.clone()]), self.neurons, width);
+            let right = padded(w.slice(s![.., columns.clone()]), self.room.neurons, width);
             let together = self.room.together(width);
             pass.send(self, &right, (self.room.result(width), together))?;
             for blocks in self.blocks.chunks(together) {
@@ -284,9 +281,9 @@ impl<'a> Resident<'a> {
                 let found = pass.multiply(self, blocks, Way::Backward, width)?;
                 for partial in found
                     .iter()
-                    .flat_map(|v| v.chunks_exact(self.neurons * width))
+                    .flat_map(|v| v.chunks_exact(self.room.neurons * width))
                 {
-                    let partial = ArrayView2::from_shape((self.neurons, width), partial)
+                    let partial = ArrayView2::from_shape((self.room.neurons, width), partial)
                         .expect("it has that many values");
                     Zip::from(g.slice_mut(s![.., columns.clone()]).rows_mut())
                         .and(partial.slice(s![..d, ..columns.len()]).rows())
@@ -316,14 +313,14 @@ impl<'a> Resident<'a> {
     ) -> Product<'p> {
         let height = rows.len().next_multiple_of(ROWS);
         let (shape, inner, slice) = match way {
-            Way::Forward => ((height, width), self.neurons, 0),
+            Way::Forward => ((height, width), self.room.neurons, 0),
             Way::Backward => {
                 let slice = height.div_ceil(SLICES).next_multiple_of(CHUNK);
-                ((self.neurons, width), height, slice)
+                ((self.room.neurons, width), height, slice)
             }
         };
         let (slices, right) = match way {
-            Way::Forward => (1, right.range(0..self.neurons * width)),
+            Way::Forward => (1, right.range(0..self.room.neurons * width)),
             Way::Backward => {
                 let values = from * width..(from + height) * width;
                 (height.div_ceil(slice), right.range(values))
@@ -339,7 +336,7 @@ impl<'a> Resident<'a> {
             values: shape.0 * width * slices,
             groups: tile.groups(way, shape, slices),
             params: Params {
-                neurons4: (self.neurons / 4) as u32,
+                neurons4: (self.room.neurons / 4) as u32,
                 columns4: (width / 4) as u32,
                 inner: inner as u32,
                 tiles_across: across as u32,
