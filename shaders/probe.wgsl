@@ -78,64 +78,88 @@ fn forward(
   var d6 = vec4<f32>();
   var d7 = vec4<f32>();
   // X is row-major: a thread reads four values of each of four rows, and lays them down by inner index, four rows a word. It
-  // writes whole words: parts of one word by different threads would be a race.
-  let fetches = t < LEFT * 4u;
-  let left_row = t / 4u;
-  let left_word = t % 4u;
-  let right_row = t / RIGHT;
-  let right_word = t % RIGHT;
+  // writes whole words, as parts of one word by different threads would be a race, and eight threads next to one another write
+  // words next to one another. Of 256 threads half read X and half the right factor: so both take 16 registers, not 32.
+  let lefts = t < LEFT * 4u;
+  let left_row = t % 8u + t / 32u * 8u;
+  let left_word = t / 8u % 4u;
+  let reader = select(t, t - LEFT * 4u, SIDE == 16u && !lefts);
+  let right_row = reader / RIGHT;
+  let right_word = reader % RIGHT;
+  let step = select(64u, 128u, SIDE == 16u) / RIGHT;
   var at_left = (row + left_row * 4u) * p.neurons4 + left_word;
   var at_right = right_row * p.columns4 + column4 + right_word;
-  var next_left0 = vec4<f32>();
-  var next_left1 = vec4<f32>();
-  var next_left2 = vec4<f32>();
-  var next_left3 = vec4<f32>();
+  var next0 = vec4<f32>();
+  var next1 = vec4<f32>();
+  var next2 = vec4<f32>();
+  var next3 = vec4<f32>();
   var next_right0 = vec4<f32>();
   var next_right1 = vec4<f32>();
   var next_right2 = vec4<f32>();
   var next_right3 = vec4<f32>();
-  if (fetches) {
-    next_left0 = x[at_left];
-    next_left1 = x[at_left + p.neurons4];
-    next_left2 = x[at_left + 2u * p.neurons4];
-    next_left3 = x[at_left + 3u * p.neurons4];
+  if (lefts) {
+    next0 = x[at_left];
+    next1 = x[at_left + p.neurons4];
+    next2 = x[at_left + 2u * p.neurons4];
+    next3 = x[at_left + 3u * p.neurons4];
+  } else if (SIDE == 16u) {
+    next0 = right[at_right];
+    next1 = right[at_right + step * p.columns4];
+    next2 = right[at_right + 2u * step * p.columns4];
+    next3 = right[at_right + 3u * step * p.columns4];
   }
-  next_right0 = right[at_right];
-  next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
-  if (SIDE * QUADS == 16u) {
-    next_right2 = right[at_right + 2u * (THREADS / RIGHT) * p.columns4];
-    next_right3 = right[at_right + 3u * (THREADS / RIGHT) * p.columns4];
+  if (SIDE == 8u) {
+    next_right0 = right[at_right];
+    next_right1 = right[at_right + step * p.columns4];
+    if (QUADS == 2u) {
+      next_right2 = right[at_right + 2u * step * p.columns4];
+      next_right3 = right[at_right + 3u * step * p.columns4];
+    }
   }
   for (var k0 = 0u; k0 < p.inner; k0 += 16u) {
     workgroupBarrier();
-    if (fetches) {
+    if (lefts) {
       let k = left_word * 4u;
-      left_panel[k][left_row] = vec4(next_left0.x, next_left1.x, next_left2.x, next_left3.x);
-      left_panel[k + 1u][left_row] = vec4(next_left0.y, next_left1.y, next_left2.y, next_left3.y);
-      left_panel[k + 2u][left_row] = vec4(next_left0.z, next_left1.z, next_left2.z, next_left3.z);
-      left_panel[k + 3u][left_row] = vec4(next_left0.w, next_left1.w, next_left2.w, next_left3.w);
+      left_panel[k][left_row] = vec4(next0.x, next1.x, next2.x, next3.x);
+      left_panel[k + 1u][left_row] = vec4(next0.y, next1.y, next2.y, next3.y);
+      left_panel[k + 2u][left_row] = vec4(next0.z, next1.z, next2.z, next3.z);
+      left_panel[k + 3u][left_row] = vec4(next0.w, next1.w, next2.w, next3.w);
+    } else if (SIDE == 16u) {
+      right_panel[right_row][right_word] = next0;
+      right_panel[right_row + step][right_word] = next1;
+      right_panel[right_row + 2u * step][right_word] = next2;
+      right_panel[right_row + 3u * step][right_word] = next3;
     }
-    right_panel[right_row][right_word] = next_right0;
-    right_panel[right_row + THREADS / RIGHT][right_word] = next_right1;
-    if (SIDE * QUADS == 16u) {
-      right_panel[right_row + 2u * (THREADS / RIGHT)][right_word] = next_right2;
-      right_panel[right_row + 3u * (THREADS / RIGHT)][right_word] = next_right3;
+    if (SIDE == 8u) {
+      right_panel[right_row][right_word] = next_right0;
+      right_panel[right_row + step][right_word] = next_right1;
+      if (QUADS == 2u) {
+        right_panel[right_row + 2u * step][right_word] = next_right2;
+        right_panel[right_row + 3u * step][right_word] = next_right3;
+      }
     }
     workgroupBarrier();
     at_left += 4u;
     at_right += 16u * p.columns4;
     if (k0 + 16u < p.inner) {
-      if (fetches) {
-        next_left0 = x[at_left];
-        next_left1 = x[at_left + p.neurons4];
-        next_left2 = x[at_left + 2u * p.neurons4];
-        next_left3 = x[at_left + 3u * p.neurons4];
+      if (lefts) {
+        next0 = x[at_left];
+        next1 = x[at_left + p.neurons4];
+        next2 = x[at_left + 2u * p.neurons4];
+        next3 = x[at_left + 3u * p.neurons4];
+      } else if (SIDE == 16u) {
+        next0 = right[at_right];
+        next1 = right[at_right + step * p.columns4];
+        next2 = right[at_right + 2u * step * p.columns4];
+        next3 = right[at_right + 3u * step * p.columns4];
       }
-      next_right0 = right[at_right];
-      next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
-      if (SIDE * QUADS == 16u) {
-        next_right2 = right[at_right + 2u * (THREADS / RIGHT) * p.columns4];
-        next_right3 = right[at_right + 3u * (THREADS / RIGHT) * p.columns4];
+      if (SIDE == 8u) {
+        next_right0 = right[at_right];
+        next_right1 = right[at_right + step * p.columns4];
+        if (QUADS == 2u) {
+          next_right2 = right[at_right + 2u * step * p.columns4];
+          next_right3 = right[at_right + 3u * step * p.columns4];
+        }
       }
     }
     for (var k = 0u; k < 16u; k++) { // unroll

@@ -139,7 +139,8 @@ fn breaking_the_correlation_kernels_is_noticed() {
         return;
     };
     let source = include_str!("../../shaders/correlation.wgsl");
-    let x = activations(2100, 150, 13);
+    // More samples than one dispatch takes.
+    let x = activations((1 << 14) + 52, 150, 13);
     for (right, wrong) in [
         ("row < c.samples", "row + 1u < c.samples"),
         ("- shift[column] * scale[column]", ""),

@@ -128,7 +128,7 @@ fn a_tile_that_leaves_out_something_is_noticed() {
             "let b1 = right_panel[k][SIDE + tx];",
             "let b1 = right_panel[k][tx];",
         ),
-        ("next_left2.z, next_left3.z", "next_left3.z, next_left2.z"),
+        ("next2.z, next3.z", "next3.z, next2.z"),
         ("c1 = fma(vec4(a0.y), b0, c1);", ""),
     ];
     let of_few = [

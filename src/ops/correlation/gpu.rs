@@ -1,6 +1,7 @@
 //! Correlations on GPUs: tiles are dealt to the devices, and what becomes of them is put together.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::ArrayView2;
@@ -16,7 +17,7 @@ use super::variants::{Form, Variant, fastest};
 use super::verify::Observed;
 use super::{Findings, Params, Wanted};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, blocks};
+use crate::gpu::{Buffer, Gpu, blocks};
 use crate::ops::{Fleet, verify};
 
 /// The largest value that rounds to a finite f16, less what rounding does to its bound.
@@ -88,30 +89,31 @@ fn attempt(
     let padded = Padded::new(columns, variant.tile);
     let mut collected = reduction.nothing();
     let memory = memory / fleet.devices().len() as u64;
+    let (tiles, bands) = padded.tiles(columns.is_cross());
+    let stays = columns.samples() <= PLANE && reduce::is_possible(&reduction, &padded, &tiles);
+    let checked = fleet.devices().iter().all(Gpu::is_checked);
+    let observed = checked.then(|| Observed::new(columns, &padded, computed.tolerance, stays));
     let work = Work {
         columns,
         padded: &padded,
         reduction: &reduction,
         variant,
         memory,
-        stays: false,
-        observed: None,
-    };
-    let (tiles, bands) = padded.tiles(columns.is_cross());
-    let stays = columns.samples() <= PLANE && reduce::is_possible(&reduction, &padded, &tiles);
-    let checked = fleet.devices().iter().all(Gpu::is_checked);
-    let observed = checked.then(|| Observed::new(columns, &padded, computed.tolerance, stays));
-    let work = Work {
+        stays,
         observed: observed.as_ref(),
-        ..work
     };
-    // The diagonal comes first, since it has the norms of all neurons.
+    let dealt = deal(fleet, &tiles, &bands);
+    // The diagonal comes first, since it has the norms of all neurons. Alone it keeps no device busy; where others wait for
+    // the norms it is alone all the same.
     let mut lead = work.run(fleet.lead())?;
-    let Some(norm) = work.diagonal(fleet.lead(), &mut lead, &mut collected)? else {
+    let beside = match fleet.devices() {
+        [_] => &dealt[0].tiles[..],
+        _ => &[],
+    };
+    let begun = work.diagonal((fleet.lead(), &mut lead), beside, &mut collected)?;
+    let Some((norm, ahead)) = begun else {
         return Ok(None);
     };
-    let work = Work { stays, ..work };
-    let dealt = deal(fleet, &tiles, &bands);
     // Tiles come in any order, and are added in that of the list: then no sum depends on who computed them.
     let mut waiting: BTreeMap<usize, OfTile> = BTreeMap::new();
     let mut next = 0;
@@ -123,7 +125,7 @@ fn attempt(
             next += 1;
         }
     };
-    let lead = Mutex::new(Some(lead));
+    let lead = Mutex::new(Some((lead, ahead)));
     let part = |device: usize, gpu: &Gpu, tell: &mut dyn FnMut((usize, Vec<OfTile>))| {
         if dealt[device].tiles.is_empty() {
             return Ok(());
@@ -133,11 +135,11 @@ fn attempt(
             true => lead.lock().unwrap_or_else(PoisonError::into_inner).take(),
             false => None,
         };
-        let run = &mut match kept {
-            Some(run) => run,
-            None => work.run(gpu)?,
+        let (mut run, ahead) = match kept {
+            Some(kept) => kept,
+            None => (work.run(gpu)?, None),
         };
-        work.tiles((gpu, run), &dealt[device], &norm, tell)
+        work.tiles((gpu, &mut run, ahead), &dealt[device], &norm, tell)
     };
     fleet.each(part, &mut hear)?;
     let findings = reduction.finish(collected, computed.clone());
@@ -157,6 +159,18 @@ struct Dealt {
     ends: Vec<usize>,
 }
 
+impl Dealt {
+    /// The ends of the bands inside a range of its tiles, counted from the first of them, and the end of the part of one that
+    /// it ends in.
+    fn bands(&self, range: &Range<usize>) -> Vec<usize> {
+        let inside = self.ends.iter().copied();
+        let inside = inside.filter(|end| range.start < *end && *end < range.end);
+        let mut ends: Vec<usize> = inside.map(|end| end - range.start).collect();
+        ends.push(range.len());
+        ends
+    }
+}
+
 /// Deals tiles in squares, whose columns stay in the cache, each to the device that would be done with it first.
 fn deal(fleet: &Fleet, tiles: &[[u32; 2]], bands: &[usize]) -> Vec<Dealt> {
     let mut places: Vec<Vec<usize>> = fleet.devices().iter().map(|_| Vec::new()).collect();
@@ -173,6 +187,22 @@ fn deal(fleet: &Fleet, tiles: &[[u32; 2]], bands: &[usize]) -> Vec<Dealt> {
         places,
     };
     places.into_iter().map(dealt).collect()
+}
+
+/// Tiles that were computed together with some on the diagonal.
+struct Ahead {
+    /// Those on the diagonal, which come first, and the others, the device's first.
+    diagonal: usize,
+    tiles: usize,
+    computed: Tiles,
+}
+
+/// Sums of products of some tiles, tile after tile.
+enum Tiles {
+    /// On their device.
+    Sums(Buffer<f32>),
+    /// On the host, divided by the number of samples.
+    Products(Vec<f64>),
 }
 
 /// What every device needs.
@@ -203,21 +233,50 @@ impl<'a> Work<'a> {
         Ok((on_device, back))
     }
 
-    /// The norms of all neurons; nothing where a sum of squares is not finite.
+    /// Sums of products of some tiles, wherever they are wanted, and the first of them on the host as well.
+    fn computed(
+        &self,
+        (gpu, run): (&Gpu, &mut Run<'_>),
+        tiles: &[[u32; 2]],
+        first: usize,
+    ) -> Result<(Tiles, Vec<f64>)> {
+        let values = first * self.padded.tile * self.padded.tile;
+        if !self.stays {
+            let products = run.mean_products(tiles)?;
+            let some = products[..values].to_vec();
+            return Ok((Tiles::Products(products), some));
+        }
+        let sums = run.sums(tiles)?;
+        let n = self.columns.samples() as f64;
+        let some = gpu.download_range(&sums, 0..values)?;
+        let some = some.into_par_iter().map(|sum| f64::from(sum) / n);
+        Ok((Tiles::Sums(sums), some.collect()))
+    }
+
+    /// The norms of all neurons, and what was computed of the tiles `beside` the diagonal; nothing where a sum of squares is
+    /// not finite.
     fn diagonal(
         &self,
-        gpu: &Gpu,
-        run: &mut Run<'_>,
+        (gpu, run): (&Gpu, &mut Run<'_>),
+        beside: &[[u32; 2]],
         collected: &mut Collected,
-    ) -> Result<Option<Vec<f64>>> {
+    ) -> Result<Option<(Vec<f64>, Option<Ahead>)>> {
         let (columns, padded) = (self.columns, self.padded);
         let values = padded.tile * padded.tile;
         let mut norm = vec![0.0; columns.all().len()];
         let diagonal = padded.diagonal();
-        for range in blocks(diagonal.len(), self.at_once(gpu)?.1) {
-            let tiles = &diagonal[range];
-            let products = run.mean_products(tiles)?;
-            for ([tile, _], products) in tiles.iter().zip(products.chunks_exact(values)) {
+        let (on_device, back) = self.at_once(gpu)?;
+        let at_once = if self.stays { on_device } else { back };
+        let mut ahead = None;
+        for range in blocks(diagonal.len(), back) {
+            let room = match range.end == diagonal.len() {
+                true => beside.len().min(at_once - range.len()),
+                false => 0,
+            };
+            let own = &diagonal[range];
+            let together = [own, &beside[..room]].concat();
+            let (computed, products) = self.computed((gpu, run), &together, own.len())?;
+            for ([tile, _], products) in own.iter().zip(products.chunks_exact(values)) {
                 for (at, column) in padded.columns[*tile as usize].clone().enumerate() {
                     let square = products[at * (padded.tile + 1)];
                     if !square.is_finite() {
@@ -227,46 +286,62 @@ impl<'a> Work<'a> {
                 }
             }
             if !columns.is_cross() {
-                collected.add(self.on_host(gpu, &norm, tiles, &products)?);
+                collected.add(self.on_host(gpu, &norm, own, &products)?);
             }
+            ahead = (room > 0).then(|| Ahead {
+                diagonal: own.len(),
+                tiles: room,
+                computed,
+            });
         }
         self.trusted(gpu, |observed| observed.of_norms(&norm))?;
-        Ok(Some(norm))
+        Ok(Some((norm, ahead)))
     }
 
-    /// What becomes of the tiles of one device, told with the place of the first of them.
+    /// What becomes of the tiles of one device, told with the place of the first of them; some were computed already.
     fn tiles(
         &self,
-        (gpu, run): (&Gpu, &mut Run<'_>),
+        (gpu, run, mut ahead): (&Gpu, &mut Run<'_>, Option<Ahead>),
         dealt: &Dealt,
         norm: &[f64],
         tell: &mut dyn FnMut((usize, Vec<OfTile>)),
     ) -> Result<()> {
         let (on_device, back) = self.at_once(gpu)?;
-        let tiles = &dealt.tiles;
-        if self.stays {
-            let (columns, padded) = (self.columns, self.padded);
-            let known = (norm, self.observed);
-            let reducer = Reducer::new(gpu, columns, padded, self.reduction, known);
-            for range in blocks(tiles.len(), on_device) {
-                // The bands that end inside the range, and the part of one that it ends in.
-                let inside = dealt
-                    .ends
-                    .iter()
-                    .filter(|end| range.start < **end && **end < range.end);
-                let mut ends: Vec<usize> = inside.map(|end| end - range.start).collect();
-                ends.push(range.len());
-                let g = run.sums(&tiles[range.clone()])?;
-                tell((range.start, reducer.take(&tiles[range], &g, &ends)?));
-            }
-            return Ok(());
-        }
-        for range in blocks(tiles.len(), back) {
-            let first = range.start;
-            let tiles = &tiles[range];
-            let products = run.mean_products(tiles)?;
-            let found = self.on_host(gpu, norm, tiles, &products)?;
-            tell((first, found.into_iter().map(OfTile::from).collect()));
+        let at_once = if self.stays { on_device } else { back };
+        let known = (norm, self.observed);
+        let reducer = Reducer::new(gpu, self.columns, self.padded, self.reduction, known);
+        let values = self.padded.tile * self.padded.tile;
+        let mut from = 0;
+        while from < dealt.tiles.len() {
+            let Ahead {
+                diagonal,
+                tiles,
+                computed,
+            } = match ahead.take() {
+                Some(ahead) => ahead,
+                None => {
+                    let tiles = at_once.min(dealt.tiles.len() - from);
+                    let these = &dealt.tiles[from..from + tiles];
+                    let (computed, _) = self.computed((gpu, run), these, 0)?;
+                    Ahead {
+                        diagonal: 0,
+                        tiles,
+                        computed,
+                    }
+                }
+            };
+            let range = from..from + tiles;
+            let tiles = &dealt.tiles[range.clone()];
+            let found = match computed {
+                Tiles::Sums(g) => reducer.take(tiles, (&g, diagonal), &dealt.bands(&range))?,
+                Tiles::Products(products) => {
+                    let products = &products[diagonal * values..];
+                    let found = self.on_host(gpu, norm, tiles, products)?;
+                    found.into_iter().map(OfTile::from).collect()
+                }
+            };
+            tell((from, found));
+            from = range.end;
         }
         Ok(())
     }

@@ -183,8 +183,17 @@ pub(super) struct Reducer<'a> {
 struct Loaded<'a> {
     tiles: &'a [[u32; 2]],
     g: &'a Buffer<f32>,
+    /// Where the first of them begins in `g`.
+    begin: usize,
     described: Buffer<Tile>,
     columns: Buffer<Column>,
+}
+
+impl Loaded<'_> {
+    /// The sums of products of these tiles.
+    fn sums(&self) -> Slot<'_> {
+        self.g.range(self.begin..self.g.len())
+    }
 }
 
 impl<'a> Reducer<'a> {
@@ -216,18 +225,19 @@ impl<'a> Reducer<'a> {
         problem.map_or(Ok(()), |p| Err(self.gpu.distrust("correlation", &p)))
     }
 
-    /// What becomes of some tiles, whose sums of products `g` holds. `bands` are the ends of the parts in which partners
-    /// are looked for, counted from the first of these tiles.
+    /// What becomes of some tiles, whose sums of products `g` holds behind those of so many others. `bands` are the ends of
+    /// the parts in which partners are looked for, counted from the first of these tiles.
     pub(super) fn take(
         &self,
         tiles: &[[u32; 2]],
-        g: &Buffer<f32>,
+        (g, others): (&Buffer<f32>, usize),
         bands: &[usize],
     ) -> Result<Vec<OfTile>> {
         let described: Vec<Tile> = tiles.iter().map(|tile| self.described(tile)).collect();
         let loaded = Loaded {
             tiles,
             g,
+            begin: others * self.padded.tile.pow(2),
             described: self.gpu.upload("tiles", &described)?,
             columns: self.gpu.zeros("columns", self.padded.width())?,
         };
@@ -317,7 +327,7 @@ impl<'a> Reducer<'a> {
                 kernel: REDUCE,
                 constants: &self.constants,
                 slots: vec![
-                    loaded.g.all(),
+                    loaded.sums(),
                     loaded.described.all(),
                     loaded.columns.all(),
                     counts.all(),
@@ -399,7 +409,7 @@ impl<'a> Reducer<'a> {
         let values = edge * edge;
         for some in blocks(part.len(), (VALUES / values).max(1)) {
             let some = part.start + some.start..part.start + some.end;
-            let sums = some.start * values..some.end * values;
+            let sums = loaded.begin + some.start * values..loaded.begin + some.end * values;
             let sums = self.gpu.download_range(loaded.g, sums)?;
             let each: Vec<_> = loaded.tiles[some]
                 .iter()
@@ -441,7 +451,7 @@ impl<'a> Reducer<'a> {
                 kernel: LAYERS,
                 constants: &self.constants,
                 slots: vec![
-                    loaded.g.all(),
+                    loaded.sums(),
                     loaded.described.all(),
                     loaded.columns.all(),
                     uploaded.all(),

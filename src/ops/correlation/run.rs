@@ -17,11 +17,11 @@ use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, Staged, S
 /// Samples of one step of the kernel.
 const STEP: usize = 16;
 
-/// Samples of one dispatch.
-const PARTIAL: usize = 2048;
+/// Samples of one dispatch: between two of them a device waits for the last of its workgroups.
+const PARTIAL: usize = 1 << 14;
 
 /// Samples whose partial sums are added in f32 on the device; beyond them the host adds in f64.
-pub(super) const PLANE: usize = 32 * PARTIAL;
+pub(super) const PLANE: usize = 4 * PARTIAL;
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

@@ -2,6 +2,7 @@
 //! X times W, column sums of Xᵀ·R are R weighed by the row sums of X (Huang & Abraham 1984), each entry is at most what its
 //! terms can add up to, and some rows of X·W are computed again.
 
+use multiversion::multiversion;
 use ndarray::parallel::prelude::*;
 use ndarray::{ArrayView1, ArrayView2, Axis};
 
@@ -14,8 +15,9 @@ const ALLOWED: f64 = 1e-5;
 /// How far single entries may be off, likewise.
 const ALLOWED_ALONE: f64 = 1e-4;
 
-/// Rows that a thread sums at a time.
+/// Rows that a thread sums at a time, and neurons of them.
 const RUN: usize = 256;
+const STRIP: usize = 512;
 
 /// Rows that are computed again, about: of few rows fewer.
 const ROWS: usize = 16;
@@ -47,18 +49,7 @@ impl Sums {
         for rows in slab.blocks() {
             let from = rows.start;
             let x = slab.block(rows, &mut scratch)?;
-            let each: Vec<(f64, f64)> = x.axis_iter(Axis(0)).into_par_iter().map(both).collect();
-            sums.rows[0].extend(each.iter().map(|(sum, _)| sum));
-            sums.rows[1].extend(each.iter().map(|(_, size)| size));
-            let of_columns = summed(x, |of: &mut [f64; 3], _, _, value| {
-                let value = f64::from(value);
-                of[0] += value;
-                of[1] += value.abs();
-            });
-            for (to, [sum, size, _]) in of_columns.into_iter().enumerate() {
-                sums.columns[0][to] += sum;
-                sums.columns[1][to] += size;
-            }
+            sums.add(x);
             for (at, row) in (from..)
                 .zip(x.rows())
                 .filter(|(at, _)| at % step == step / 2)
@@ -67,6 +58,39 @@ impl Sums {
             }
         }
         Ok(sums)
+    }
+
+    /// Adds the sums of a block's rows, which are contiguous: runs of rows by strips of neurons, so that the strips' sums stay in
+    /// the nearest cache and every value is read once.
+    fn add(&mut self, x: ArrayView2<'_, f32>) {
+        let d = x.ncols();
+        let of_run = |run: ArrayView2<'_, f32>| {
+            let mut columns = [vec![0.0; d], vec![0.0; d]];
+            let mut rows = vec![(0.0, 0.0); run.nrows()];
+            for from in (0..d).step_by(STRIP) {
+                let strip = from..(from + STRIP).min(d);
+                let [sums, sizes] = &mut columns;
+                for (row, x) in rows.iter_mut().zip(run.rows()) {
+                    let x = x.to_slice().expect("rows are contiguous");
+                    let of_columns = (&mut sums[strip.clone()], &mut sizes[strip.clone()]);
+                    let (sum, size) = both(&x[strip.clone()], of_columns);
+                    *row = (row.0 + sum, row.1 + size);
+                }
+            }
+            (rows, columns)
+        };
+        // Some runs at a time: each leaves sums of all neurons.
+        let runs: Vec<_> = x.axis_chunks_iter(Axis(0), RUN).collect();
+        for some in runs.chunks(4 * rayon::current_num_threads()) {
+            let found: Vec<_> = some.par_iter().map(|run| of_run(*run)).collect();
+            for (rows, columns) in found {
+                self.rows[0].extend(rows.iter().map(|(sum, _)| sum));
+                self.rows[1].extend(rows.iter().map(|(_, size)| size));
+                for (all, of_run) in self.columns.iter_mut().zip(columns) {
+                    all.iter_mut().zip(of_run).for_each(|(all, sum)| *all += sum);
+                }
+            }
+        }
     }
 
     /// What is wrong with X·W, N × K.
@@ -197,13 +221,33 @@ fn near(found: f64, expected: f64, allowed: f64) -> bool {
     (found - expected).abs() <= allowed + 1e-30
 }
 
-/// Σ and Σ of sizes.
-fn both(values: ArrayView1<'_, f32>) -> (f64, f64) {
-    let add = |(sum, size): (f64, f64), value: &f32| {
-        let value = f64::from(*value);
-        (sum + value, size + value.abs())
-    };
-    values.iter().fold((0.0, 0.0), add)
+/// Σ x and Σ |x|, both of which are added to the sums of columns as well.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn both(x: &[f32], (sums, sizes): (&mut [f64], &mut [f64])) -> (f64, f64) {
+    const LANES: usize = 8;
+    let (mut of_row, mut of_size) = ([0.0; LANES], [0.0; LANES]);
+    let ((x, rest), (all, others), (wide, more)) = (
+        x.as_chunks::<LANES>(),
+        sums.as_chunks_mut::<LANES>(),
+        sizes.as_chunks_mut::<LANES>(),
+    );
+    for ((x, sums), sizes) in x.iter().zip(all).zip(wide) {
+        for lane in 0..LANES {
+            let x = f64::from(x[lane]);
+            sums[lane] += x;
+            sizes[lane] += x.abs();
+            of_row[lane] += x;
+            of_size[lane] += x.abs();
+        }
+    }
+    for (lane, ((x, sum), size)) in rest.iter().zip(others).zip(more).enumerate() {
+        let x = f64::from(*x);
+        *sum += x;
+        *size += x.abs();
+        of_row[lane] += x;
+        of_size[lane] += x.abs();
+    }
+    (of_row.iter().sum(), of_size.iter().sum())
 }
 
 /// The largest size in each column.
