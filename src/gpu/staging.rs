@@ -80,10 +80,34 @@ impl Gpu {
     /// When the values are more than a buffer holds, no buffer is free, or the device is lost.
     pub fn stage<T: Pod>(&self, staging: &Staging, values: &[T]) -> Result<Staged> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
-        if bytes.len() > staging.bytes {
+        self.staged(staging, bytes.len(), &|to| spread(to, bytes))
+    }
+
+    /// As [`Gpu::stage`], of so many values that are nowhere yet: `fill` is given the place of the first of some of them and
+    /// writes these, by all threads at once.
+    ///
+    /// # Errors
+    /// As [`Gpu::stage`].
+    pub fn stage_by<T: Pod>(
+        &self,
+        staging: &Staging,
+        values: usize,
+        fill: &(dyn Fn(usize, &mut [T]) + Sync),
+    ) -> Result<Staged> {
+        self.staged(staging, values * size_of::<T>(), &|to| made(to, fill))
+    }
+
+    /// Lets `write` write so many bytes into the next buffer of a ring.
+    fn staged(
+        &self,
+        staging: &Staging,
+        bytes: usize,
+        write: &dyn Fn(wgpu::WriteOnly<'_, [u8]>),
+    ) -> Result<Staged> {
+        if bytes > staging.bytes {
             return Err(self.error(
                 STAGE,
-                format!("{} bytes for a buffer of {}", bytes.len(), staging.bytes),
+                format!("{bytes} bytes for a buffer of {}", staging.bytes),
             ));
         }
         let mut next = staging.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,14 +138,11 @@ impl Gpu {
             let mut view = raw
                 .get_mapped_range_mut(..)
                 .map_err(|problem| self.error(STAGE, problem.to_string()))?;
-            spread(view.slice(..bytes.len()), bytes);
+            write(view.slice(..bytes));
             Ok(())
         })?;
         *state = State::Staged;
-        Ok(Staged {
-            slot,
-            bytes: bytes.len(),
-        })
+        Ok(Staged { slot, bytes })
     }
 
     /// Copies staged values to the beginning of a buffer. Ordered after what was submitted before, and before what comes
@@ -171,6 +192,25 @@ fn spread(to: wgpu::WriteOnly<'_, [u8]>, from: &[u8]) {
         to.copy_from_slice(from);
     });
     rest.copy_from_slice(last);
+}
+
+/// Writes values as `fill` makes them, part by part, by all threads.
+fn made<T: Pod>(to: wgpu::WriteOnly<'_, [u8]>, fill: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    let each = PART / size_of::<T>();
+    let (parts, mut rest) = to.into_chunks::<PART>();
+    let parts: Vec<wgpu::WriteOnly<'_, [u8; PART]>> = parts.into_iter().collect();
+    let whole = parts.len();
+    parts.into_par_iter().enumerate().for_each_init(
+        || vec![T::zeroed(); each],
+        |values, (at, to)| {
+            fill(at * each, values);
+            let mut to: wgpu::WriteOnly<'_, [u8]> = to.into();
+            to.copy_from_slice(bytemuck::cast_slice(values));
+        },
+    );
+    let mut last = vec![T::zeroed(); rest.len() / size_of::<T>()];
+    fill(whole * each, &mut last);
+    rest.copy_from_slice(bytemuck::cast_slice(&last));
 }
 
 /// The other way.

@@ -14,6 +14,7 @@ use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Zip, s};
 use rayon::slice::ParallelSliceMut;
 
+use super::beside::{Beside, Piece};
 use super::slab::Slab;
 use super::tile::{Tile, Way};
 use crate::error::Result;
@@ -240,34 +241,41 @@ impl<'a> Resident<'a> {
         (self.gpu, held)
     }
 
-    /// X·W: N × K.
-    pub(super) fn forward(&self, w: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+    /// X·W, in pieces: N × K.
+    pub(super) fn forward(&self, w: ArrayView2<'_, f32>) -> Result<Vec<Piece>> {
         let k = w.ncols();
-        let mut z = Array2::zeros((self.slab.samples(), k));
+        let mut pieces = Vec::new();
         let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         for columns in blocks(k, self.columns_at_once("logits")?) {
             let width = Tile::padded(columns.len());
             let right = padded(w.slice(s![.., columns.clone()]), self.room.neurons, width);
             let together = self.room.together(width);
-            pass.send(self, &right, (self.room.result(width), together))?;
+            let fill = |start: usize, out: &mut [f32]| {
+                out.copy_from_slice(&right[start..start + out.len()]);
+            };
+            let room = (self.room.result(width), together);
+            pass.send(self, (right.len(), &fill), room)?;
             for blocks in self.blocks.chunks(together) {
                 let found = pass.multiply(self, blocks, Way::Forward, width)?;
-                for ((rows, _), values) in blocks.iter().zip(found) {
+                let each = blocks.iter().zip(found).map(|((rows, _), values)| {
                     let shape = (rows.len().next_multiple_of(ROWS), width);
-                    let block = ArrayView2::from_shape(shape, &values);
-                    let block = block.expect("it has that many values");
-                    Zip::from(z.slice_mut(s![rows.clone(), columns.clone()]).rows_mut())
-                        .and(block.slice(s![..rows.len(), ..columns.len()]).rows())
-                        .par_for_each(|mut to, from| to.assign(&from));
-                }
+                    let values = Array2::from_shape_vec(shape, values);
+                    Piece {
+                        rows: rows.clone(),
+                        columns: columns.clone(),
+                        values: values.expect("it has that many values"),
+                    }
+                });
+                pieces.extend(each);
             }
         }
-        Ok(z)
+        Ok(pieces)
     }
 
-    /// Xᵀ·R: d × K.
-    pub(super) fn backward(&self, r: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
-        let (d, k) = (self.slab.width(), r.ncols());
+    /// Xᵀ·R, of residuals side by side: d × K.
+    pub(super) fn backward(&self, residuals: &[ArrayView2<'_, f32>]) -> Result<Array2<f64>> {
+        let d = self.slab.width();
+        let k = residuals.iter().map(|part| part.ncols()).sum();
         let mut g = Array2::<f64>::zeros((d, k));
         let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         for columns in blocks(k, self.columns_at_once("gradients")?) {
@@ -276,8 +284,15 @@ impl<'a> Resident<'a> {
             for blocks in self.blocks.chunks(together) {
                 let rows = blocks[0].0.start..blocks[blocks.len() - 1].0.end;
                 let height = rows.len().next_multiple_of(ROWS);
-                let right = padded(r.slice(s![rows, columns.clone()]), height, width);
-                pass.send(self, &right, (self.room.result(width), together))?;
+                let beside = Beside {
+                    parts: residuals,
+                    rows,
+                    columns: columns.clone(),
+                    width,
+                };
+                let fill = |start: usize, out: &mut [f32]| beside.fill(start, out);
+                let room = (self.room.result(width), together);
+                pass.send(self, (height * width, &fill), room)?;
                 let found = pass.multiply(self, blocks, Way::Backward, width)?;
                 for partial in found
                     .iter()
@@ -353,28 +368,25 @@ impl<'a> Resident<'a> {
 }
 
 impl Pass {
-    /// Takes the right factor to the device, and sees to it that there is room for results: so many values for each of so
-    /// many blocks.
+    /// Takes the right factor to the device, so many values as `fill` makes them, and sees to it that there is room for
+    /// results: so many values for each of so many blocks.
     fn send(
         &mut self,
         resident: &Resident<'_>,
-        right: &[f32],
+        (len, fill): (usize, &(dyn Fn(usize, &mut [f32]) + Sync)),
         (values, results): (usize, usize),
     ) -> Result<()> {
         let gpu = resident.gpu;
         // What is too small makes room first.
         let has = self.right.as_ref().map_or(0, |(_, buffer)| buffer.len());
-        if has < right.len() {
+        if has < len {
             self.right = None;
         }
         let (staging, buffer) = match self.right.take() {
             Some(right) => right,
-            None => (
-                gpu.staging(1, size_of_val(right))?,
-                gpu.zeros("right factor", right.len())?,
-            ),
+            None => (gpu.staging(1, 4 * len)?, gpu.zeros("right factor", len)?),
         };
-        let staged = gpu.stage(&staging, right)?;
+        let staged = gpu.stage_by(&staging, len, fill)?;
         gpu.send(&staging, staged, &buffer)?;
         self.right = Some((staging, buffer));
         let all = self.results.len().max(results);

@@ -47,6 +47,7 @@
 
 pub mod adam;
 mod batch;
+mod beside;
 mod certificate;
 mod check;
 mod cpu;

@@ -1,10 +1,13 @@
 //! The two GEMMs of a pass over X, for the whole batch at once, on either back end.
 
-use ndarray::{Array2, ArrayView2, Zip, s};
-use rayon::prelude::*;
+use std::panic::resume_unwind;
+use std::thread;
 
+use ndarray::{Array1, Array2, ArrayView2, s};
+
+use super::beside::{apart, joined};
 use super::slab::Slab;
-use super::verify::Sums;
+use super::verify::{Sums, summed};
 use super::{CURVATURE_LEAST, Curvature, Inner, cpu, gpu};
 use crate::error::{Result, Trouble};
 use crate::gpu::AdapterKind;
@@ -90,34 +93,53 @@ impl<'a> Passes<'a> {
 
     /// X·W for each problem: coefficients (d + 1) × C, intercept first → predictions N × C, intercept added.
     pub(super) fn forward(&self, thetas: &[Columns<'_>]) -> Result<Vec<Array2<f32>>> {
-        self.by_slab(thetas, |slab, thetas| match &self.residents {
-            None => cpu::forward(&self.slabs[slab], thetas),
-            Some(residents) => {
-                let weights: Vec<_> = thetas.iter().map(|t| t.slice(s![1.., ..])).collect();
-                let weights = joined(&weights);
-                let z = residents[slab].forward(weights.view())?;
-                self.trusted(slab, |sums| sums.of_forward(weights.view(), z.view()))?;
-                let mut parts = split(&z, thetas);
-                let each = parts.par_iter_mut().zip(thetas);
-                each.for_each(|(z, theta)| *z += &theta.row(0));
-                Ok(parts)
-            }
-        })
+        let Some(residents) = &self.residents else {
+            return self.by_slab(thetas, |slab, thetas| {
+                cpu::forward(&self.slabs[slab], thetas)
+            });
+        };
+        let weights = |thetas: &[ArrayView2<'_, f32>]| {
+            let each: Vec<_> = thetas.iter().map(|t| t.slice(s![1.., ..])).collect();
+            joined(&each)
+        };
+        let product = |slab: usize, thetas: &[ArrayView2<'_, f32>]| {
+            let weights = weights(thetas);
+            let pieces = residents[slab].forward(weights.view())?;
+            Ok((weights, pieces))
+        };
+        let finish = |slab: usize, thetas: &[ArrayView2<'_, f32>], found: (Array2<f32>, Vec<_>)| {
+            let (weights, pieces) = found;
+            self.trusted(slab, |sums| sums.of_forward(weights.view(), &pieces))?;
+            let mut first = 0;
+            let part = |theta: &ArrayView2<'_, f32>| {
+                first += theta.ncols();
+                let from = first - theta.ncols();
+                apart(&pieces, self.slabs[slab].samples(), from, theta.row(0))
+            };
+            Ok(thetas.iter().map(part).collect())
+        };
+        self.on_device(thetas, product, finish)
     }
 
     /// Xᵀ·R for each problem: residuals N × C → gradient (d + 1) × C in f64, intercept (column sums of R) first.
     pub(super) fn backward(&self, residuals: &[Columns<'_>]) -> Result<Vec<Array2<f64>>> {
-        self.by_slab(residuals, |slab, residuals| match &self.residents {
-            None => cpu::backward(&self.slabs[slab], residuals),
-            Some(residents) => {
-                let r = joined(residuals);
-                let g = residents[slab].backward(r.view())?;
-                self.trusted(slab, |sums| sums.of_backward(r.view(), g.view()))?;
-                let parts = split(&g, residuals);
-                let each = residuals.par_iter().zip(parts);
-                Ok(each.map(|(r, g)| with_sums(r, &g)).collect())
-            }
-        })
+        let Some(residents) = &self.residents else {
+            return self.by_slab(residuals, |slab, residuals| {
+                cpu::backward(&self.slabs[slab], residuals)
+            });
+        };
+        let product =
+            |slab: usize, residuals: &[ArrayView2<'_, f32>]| residents[slab].backward(residuals);
+        let finish = |slab: usize, residuals: &[ArrayView2<'_, f32>], g: Array2<f64>| {
+            self.trusted(slab, |sums| sums.of_backward(residuals, g.view()))?;
+            let mut first = 0;
+            let part = |r: &ArrayView2<'_, f32>| {
+                first += r.ncols();
+                with_sums(r, g.slice(s![.., first - r.ncols()..first]))
+            };
+            Ok(residuals.iter().map(part).collect())
+        };
+        self.on_device(residuals, product, finish)
     }
 
     /// Nothing where a check finds nothing wrong with what the device gave back.
@@ -133,37 +155,90 @@ impl<'a> Passes<'a> {
         columns: &[Columns<'_>],
         product: impl Fn(usize, &[ArrayView2<'_, f32>]) -> Result<Vec<T>>,
     ) -> Result<Vec<T>> {
+        let mut results = Vec::with_capacity(columns.len());
+        for group in self.groups(columns) {
+            results.push(product(group.slab, &group.views(columns))?);
+        }
+        Ok(self.in_order(columns, results))
+    }
+
+    /// As [`Passes::by_slab`], of products that a device computes: while it has the next ones, `finish` makes results of those
+    /// that came back.
+    fn on_device<P: Send, T: Send>(
+        &self,
+        columns: &[Columns<'_>],
+        product: impl Fn(usize, &[ArrayView2<'_, f32>]) -> Result<P>,
+        finish: impl Fn(usize, &[ArrayView2<'_, f32>], P) -> Result<Vec<T>> + Sync,
+    ) -> Result<Vec<T>> {
+        let finish = |group: &Group, found| finish(group.slab, &group.views(columns), found);
+        let finish = &finish;
+        let mut results = Vec::with_capacity(columns.len());
+        let mut back: Option<(Group, P)> = None;
+        for group in self.groups(columns) {
+            let (found, done) = thread::scope(|scope| {
+                let before = back.take();
+                let finishing =
+                    before.map(|(group, found)| scope.spawn(move || finish(&group, found)));
+                let found = product(group.slab, &group.views(columns));
+                let done = finishing.map(|thread| thread.join());
+                (found, done)
+            });
+            if let Some(done) = done {
+                results.push(done.unwrap_or_else(|panic| resume_unwind(panic))?);
+            }
+            back = Some((group, found?));
+        }
+        if let Some((group, found)) = back {
+            results.push(finish(&group, found)?);
+        }
+        Ok(self.in_order(columns, results))
+    }
+
+    /// The results of all groups, by problem.
+    fn in_order<T>(&self, columns: &[Columns<'_>], results: Vec<Vec<T>>) -> Vec<T> {
         let mut out: Vec<Option<T>> = columns.iter().map(|_| None).collect();
-        for (slab, members) in self.groups(columns) {
-            let views: Vec<_> = members.iter().map(|&p| columns[p].1.view()).collect();
-            for (member, result) in members.iter().zip(product(slab, &views)?) {
-                out[*member] = Some(result);
+        for (group, results) in self.groups(columns).into_iter().zip(results) {
+            for (member, result) in group.members.into_iter().zip(results) {
+                out[member] = Some(result);
             }
         }
         let found = |result: Option<T>| result.expect("every problem is in a group");
-        Ok(out.into_iter().map(found).collect())
+        out.into_iter().map(found).collect()
     }
 
     /// The members of each slab, in order, in groups of at most [`AT_ONCE`] columns or of one member.
-    fn groups(&self, columns: &[Columns<'_>]) -> Vec<(usize, Vec<usize>)> {
-        let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+    fn groups(&self, columns: &[Columns<'_>]) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
         for slab in 0..self.slabs.len() {
             let mut room = 0;
             for member in (0..columns.len()).filter(|&p| columns[p].0 == slab) {
                 let width = columns[member].1.ncols();
                 match groups.last_mut() {
-                    Some((_, members)) if width <= room => {
-                        members.push(member);
+                    Some(group) if width <= room => {
+                        group.members.push(member);
                         room -= width;
                     }
                     _ => {
-                        groups.push((slab, vec![member]));
+                        let members = vec![member];
+                        groups.push(Group { slab, members });
                         room = AT_ONCE.saturating_sub(width);
                     }
                 }
             }
         }
         groups
+    }
+}
+
+/// Problems that one product serves: their slab, and their places.
+struct Group {
+    slab: usize,
+    members: Vec<usize>,
+}
+
+impl Group {
+    fn views<'c>(&self, columns: &[Columns<'c>]) -> Vec<ArrayView2<'c, f32>> {
+        self.members.iter().map(|&p| columns[p].1.view()).collect()
     }
 }
 
@@ -220,39 +295,15 @@ impl Curved<'_> {
     }
 }
 
-/// Matrices side by side.
-fn joined(parts: &[ArrayView2<'_, f32>]) -> Array2<f32> {
-    let rows = parts.first().map_or(0, |part| part.nrows());
-    let mut all = Array2::zeros((rows, parts.iter().map(|part| part.ncols()).sum()));
-    let mut at = 0;
-    for part in parts {
-        let columns = at..at + part.ncols();
-        at = columns.end;
-        let to = all.slice_mut(s![.., columns]);
-        Zip::from(to).and(part).par_for_each(|to, from| *to = *from);
-    }
-    all
-}
-
-/// A result's columns, each part as wide as `like`.
-fn split<T: Copy + Send + Sync>(whole: &Array2<T>, like: &[ArrayView2<'_, f32>]) -> Vec<Array2<T>> {
-    let mut at = 0;
-    let part = |like: &ArrayView2<'_, f32>| {
-        at += like.ncols();
-        let part = whole.slice(s![.., at - like.ncols()..at]);
-        Zip::from(part).par_map_collect(|value| *value)
-    };
-    like.iter().map(part).collect()
-}
-
 /// A gradient with the sums of its residuals in front.
-fn with_sums(residual: &ArrayView2<'_, f32>, g: &Array2<f64>) -> Array2<f64> {
-    let mut gradient = Array2::zeros((g.nrows() + 1, g.ncols()));
-    gradient.slice_mut(s![1.., ..]).assign(g);
-    for row in residual.rows() {
-        for (sum, value) in gradient.row_mut(0).iter_mut().zip(row) {
+fn with_sums(residual: &ArrayView2<'_, f32>, g: ArrayView2<'_, f64>) -> Array2<f64> {
+    let [sums] = summed(residual.view(), |_, values, [sums]| {
+        for (sum, value) in sums.iter_mut().zip(values) {
             *sum += f64::from(*value);
         }
-    }
+    });
+    let mut gradient = Array2::zeros((g.nrows() + 1, g.ncols()));
+    gradient.slice_mut(s![1.., ..]).assign(&g);
+    gradient.row_mut(0).assign(&Array1::from(sums));
     gradient
 }

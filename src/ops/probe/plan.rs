@@ -12,7 +12,7 @@
 //! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e |
 //! | quadratic programmes on the device | see [`quadratic::bytes`] | | |
 //! | a certificate (one problem, or narrow ones together) | 32m and the panels' filling, 68e | the same | the same |
-//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied | the same | the same |
+//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; twice those on a device | the same | the same |
 //!
 //! The phases of a round follow one another, so their largest counts. n is not known before: the bound is taken.
 
@@ -68,7 +68,9 @@ pub fn plan(backend: &Backend, design: &Design, problems: &[Problem<'_>], params
     shapes.sort_by_key(|shape| std::cmp::Reverse(shape.flying()));
     let inner = params.inner.backend(backend);
     let binding = inner.gpu().map(Gpu::binding_bytes);
-    let taken = |in_flight: usize| copies + batch(design, &shapes, in_flight, binding);
+    // What a device gave back is taken apart while it has the next product.
+    let products = if backend.gpu().is_some() { 2 } else { 1 };
+    let taken = |in_flight| copies + batch(design, &shapes, in_flight, (binding, products));
     let mut in_flight = 1.min(shapes.len());
     while in_flight < shapes.len() && taken(in_flight + 1) <= params.memory {
         in_flight += 1;
@@ -126,8 +128,13 @@ fn copies(design: &Design, problems: &[Problem<'_>]) -> u64 {
 }
 
 /// Bytes of a batch of which the first `in_flight` are in flight, its quadratic programmes on a device whose bindings hold
-/// `binding` bytes, where there is one.
-fn batch(design: &Design, shapes: &[Shape], in_flight: usize, binding: Option<u64>) -> u64 {
+/// `binding` bytes, where there is one, and so many products at once.
+fn batch(
+    design: &Design,
+    shapes: &[Shape],
+    in_flight: usize,
+    (binding, products): (Option<u64>, u64),
+) -> u64 {
     let threads = rayon::current_num_threads();
     let flying = &shapes[..in_flight];
     let sum = |of: fn(&Shape) -> u64| flying.iter().map(of).sum::<u64>();
@@ -137,9 +144,9 @@ fn batch(design: &Design, shapes: &[Shape], in_flight: usize, binding: Option<u6
         .min(shapes.iter().map(|s| s.columns).sum())
         .max(largest(|s| s.columns as u64) as usize)
         .next_multiple_of(PANEL);
-    let shared = largest(|s| 4 * s.samples as u64 + 16 * s.rows as u64) * columns as u64;
+    let product = largest(|s| 4 * s.samples as u64 + 16 * s.rows as u64) * columns as u64;
     let gathered = largest(Shape::gathered) + 8 * design.neurons() as u64;
-    let pass = sum(Shape::in_pass) + shared;
+    let pass = sum(Shape::in_pass) + products * product;
     let steps: u64 = flying.iter().take(threads).map(Shape::step).sum();
     let programmes: Vec<usize> = flying.iter().map(Shape::programme).collect();
     let device = binding.map_or(0, |binding| quadratic::bytes(&programmes, binding));

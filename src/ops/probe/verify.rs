@@ -6,6 +6,7 @@ use multiversion::multiversion;
 use ndarray::parallel::prelude::*;
 use ndarray::{ArrayView1, ArrayView2, Axis};
 
+use super::beside::Piece;
 use super::slab::Slab;
 use crate::error::Result;
 
@@ -18,6 +19,9 @@ const ALLOWED_ALONE: f64 = 1e-4;
 /// Rows that a thread sums at a time, and neurons of them.
 const RUN: usize = 256;
 const STRIP: usize = 512;
+
+/// As good as 0 in f32.
+const NOTHING: f64 = 1e-30;
 
 /// Rows that are computed again, about: of few rows fewer.
 const ROWS: usize = 16;
@@ -87,29 +91,27 @@ impl Sums {
                 self.rows[0].extend(rows.iter().map(|(sum, _)| sum));
                 self.rows[1].extend(rows.iter().map(|(_, size)| size));
                 for (all, of_run) in self.columns.iter_mut().zip(columns) {
-                    all.iter_mut().zip(of_run).for_each(|(all, sum)| *all += sum);
+                    all.iter_mut()
+                        .zip(of_run)
+                        .for_each(|(all, sum)| *all += sum);
                 }
             }
         }
     }
 
-    /// What is wrong with X·W, N × K.
-    pub(super) fn of_forward(
-        &self,
-        w: ArrayView2<'_, f32>,
-        z: ArrayView2<'_, f32>,
-    ) -> Option<String> {
+    /// What is wrong with X·W, N × K, of which these are the pieces.
+    pub(super) fn of_forward(&self, w: ArrayView2<'_, f32>, pieces: &[Piece]) -> Option<String> {
         let largest = largest_of_columns(w);
-        let bound = |row: usize, column: usize| 1.01 * self.rows[1][row] * largest[column];
-        let found = summed(z, |sum, row, column, z| {
-            let z = f64::from(z);
-            // One that no terms add up to spoils the sum.
-            *sum += if near(z, 0.0, bound(row, column)) {
-                z
-            } else {
-                f64::NAN
-            };
-        });
+        let mut found = vec![0.0; w.ncols()];
+        for piece in pieces {
+            let largest = &largest[piece.columns.clone()];
+            let sizes = &self.rows[1][piece.rows.clone()];
+            let [sums] = summed(piece.view(), |row, values, [sums]| {
+                bounded(values, 1.01 * sizes[row], largest, sums);
+            });
+            let of_columns = &mut found[piece.columns.clone()];
+            of_columns.iter_mut().zip(sums).for_each(|(a, b)| *a += b);
+        }
         for (column, (w, sum)) in w.columns().into_iter().zip(found).enumerate() {
             let [expected, size] = [0, 1].map(|which| {
                 let terms = self.columns[which].iter().zip(w);
@@ -120,6 +122,7 @@ impl Sums {
             }
         }
         self.sampled.iter().find_map(|(row, x)| {
+            let here = pieces.iter().filter(|piece| piece.rows.contains(row));
             let again = |(column, z): (usize, &f32)| {
                 let terms = x.iter().zip(w.column(column));
                 let (expected, size) = terms.fold((0.0, 0.0), |(sum, size), (x, w)| {
@@ -130,83 +133,95 @@ impl Sums {
                 let right = near(z, expected, ALLOWED_ALONE * size);
                 (!right).then(|| off("row", *row, "logits", z, expected))
             };
-            z.row(*row).iter().enumerate().find_map(again)
+            let of_piece = |piece: &Piece| {
+                let values = piece.view();
+                let values = values.row(row - piece.rows.start);
+                piece.columns.clone().zip(values).find_map(again)
+            };
+            here.into_iter().find_map(of_piece)
         })
     }
 
-    /// What is wrong with Xᵀ·R, d × K.
+    /// What is wrong with Xᵀ·R, d × K, of residuals side by side.
     pub(super) fn of_backward(
         &self,
-        r: ArrayView2<'_, f32>,
+        residuals: &[ArrayView2<'_, f32>],
         g: ArrayView2<'_, f64>,
     ) -> Option<String> {
         let [sums, sizes] = &self.rows;
-        let found = summed(r, |of: &mut [f64; 3], row, _, r| {
-            let r = f64::from(r);
-            of[0] += sums[row] * r;
-            of[1] += sizes[row] * r.abs();
-            of[2] = of[2].max(r.abs());
-        });
-        for (column, (g, of)) in g.columns().into_iter().zip(&found).enumerate() {
+        let of_part = |r: &ArrayView2<'_, f32>| {
+            let found: [Vec<f64>; 2] = summed(r.view(), |row, values, [expected, size]| {
+                weighed(values, (sums[row], sizes[row]), (expected, size));
+            });
+            let [expected, size] = found;
+            (expected, size, largest_of_columns(r.view()))
+        };
+        let (mut expected, mut size, mut largest) = (Vec::new(), Vec::new(), Vec::new());
+        for part in residuals.iter().map(of_part) {
+            expected.extend(part.0);
+            size.extend(part.1);
+            largest.extend(part.2);
+        }
+        for (column, g) in g.columns().into_iter().enumerate() {
             let sum = g.sum();
-            if !near(sum, of[0], ALLOWED * of[1]) {
-                return Some(off("column", column, "gradients", sum, of[0]));
+            if !near(sum, expected[column], ALLOWED * size[column]) {
+                return Some(off("column", column, "gradients", sum, expected[column]));
             }
         }
         let rows = g.axis_iter(Axis(0)).into_par_iter().zip(&self.columns[1]);
         let wild = |(row, bound): (ArrayView1<'_, f64>, &f64)| {
-            let mut each = row.iter().zip(&found);
-            each.any(|(g, of)| !near(*g, 0.0, 1.01 * bound * of[2]))
+            let mut each = row.iter().zip(&largest);
+            each.any(|(g, largest)| !near(*g, 0.0, 1.01 * bound * largest))
         };
         let wild = rows.map(wild).any(|wild| wild);
         wild.then(|| "a gradient is larger than its terms can be".to_owned())
     }
 }
 
-/// Something of each column, to which `add` adds a row's and column's value at a time: rows in runs, in their order.
-fn summed<S: Accumulated>(
+/// Sums over the rows of a matrix, some of each column, to which `add` adds a row at a time: rows in runs, in their order.
+pub(super) fn summed<const SUMS: usize>(
     values: ArrayView2<'_, f32>,
-    add: impl Fn(&mut S, usize, usize, f32) + Sync,
-) -> Vec<S> {
+    add: impl Fn(usize, &[f32], &mut [Vec<f64>; SUMS]) + Sync,
+) -> [Vec<f64>; SUMS] {
+    let none = || std::array::from_fn(|_| vec![0.0; values.ncols()]);
     let runs = values.axis_chunks_iter(Axis(0), RUN).into_par_iter();
     let of_run = |(run, values): (usize, ArrayView2<'_, f32>)| {
-        let mut sums = vec![S::default(); values.ncols()];
+        let mut sums: [Vec<f64>; SUMS] = none();
         for (row, values) in (run * RUN..).zip(values.rows()) {
-            for (column, (sum, value)) in sums.iter_mut().zip(values).enumerate() {
-                add(sum, row, column, *value);
-            }
+            let values = values.to_slice().expect("rows are contiguous");
+            add(row, values, &mut sums);
         }
         sums
     };
-    let sums: Vec<Vec<S>> = runs.enumerate().map(of_run).collect();
-    let mut all = vec![S::default(); values.ncols()];
-    for sums in sums {
-        all.iter_mut()
-            .zip(sums)
-            .for_each(|(all, sum)| all.take(sum));
+    let runs: Vec<[Vec<f64>; SUMS]> = runs.enumerate().map(of_run).collect();
+    let mut all: [Vec<f64>; SUMS] = none();
+    for sums in runs {
+        for (all, sums) in all.iter_mut().zip(sums) {
+            all.iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
+        }
     }
     all
 }
 
-/// What runs of rows leave, put together.
-trait Accumulated: Clone + Default + Send + Sync {
-    fn take(&mut self, other: Self);
-}
-
-impl Accumulated for f64 {
-    fn take(&mut self, other: Self) {
-        *self += other;
+/// Adds values to sums, each of which is at most so large a share of `largest`: one that is not, as no terms add up to it, spoils
+/// its sum.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn bounded(values: &[f32], share: f64, largest: &[f64], sums: &mut [f64]) {
+    for ((sum, value), largest) in sums.iter_mut().zip(values).zip(largest) {
+        let value = f64::from(*value);
+        // Not so of NaN either.
+        let possible = value.abs() <= share * largest + NOTHING;
+        *sum += if possible { value } else { f64::NAN };
     }
 }
 
-/// Two sums and a largest value.
-impl Accumulated for [f64; 3] {
-    fn take(&mut self, other: Self) {
-        *self = [
-            self[0] + other[0],
-            self[1] + other[1],
-            self[2].max(other[2]),
-        ];
+/// Adds values times one weight to `sums`, and their sizes times another to `sizes`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn weighed(values: &[f32], (weight, size): (f64, f64), (sums, sizes): (&mut [f64], &mut [f64])) {
+    for ((sum, of_size), value) in sums.iter_mut().zip(sizes).zip(values) {
+        let value = f64::from(*value);
+        *sum += value * weight;
+        *of_size += value.abs() * size;
     }
 }
 
@@ -218,7 +233,7 @@ fn magnitude(value: f32, size: bool) -> f64 {
 
 /// Whether they differ by at most so much; NaN is near nothing. What f32 cannot tell from 0 is as good as 0.
 fn near(found: f64, expected: f64, allowed: f64) -> bool {
-    (found - expected).abs() <= allowed + 1e-30
+    (found - expected).abs() <= allowed + NOTHING
 }
 
 /// Σ x and Σ |x|, both of which are added to the sums of columns as well.
@@ -252,11 +267,21 @@ fn both(x: &[f32], (sums, sizes): (&mut [f64], &mut [f64])) -> (f64, f64) {
 
 /// The largest size in each column.
 fn largest_of_columns(values: ArrayView2<'_, f32>) -> Vec<f64> {
-    let size = |most: f64, value: &f32| most.max(f64::from(value.abs()));
-    let columns = values.columns().into_iter();
-    columns
-        .map(|column| column.iter().fold(0.0, size))
-        .collect()
+    let none = || vec![0f32; values.ncols()];
+    let of_run = |mut largest: Vec<f32>, row: ArrayView1<'_, f32>| {
+        for (most, value) in largest.iter_mut().zip(row) {
+            *most = most.max(value.abs());
+        }
+        largest
+    };
+    let larger = |mut a: Vec<f32>, b: Vec<f32>| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(b));
+        a
+    };
+    let rows = values.axis_iter(Axis(0)).into_par_iter();
+    let runs = rows.with_min_len(RUN).fold(none, of_run);
+    let largest = runs.reduce(none, larger);
+    largest.into_iter().map(f64::from).collect()
 }
 
 fn off(of: &str, at: usize, what: &str, found: f64, expected: f64) -> String {
