@@ -252,9 +252,12 @@ fn many(
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>; // groups x points of all orderings
 var<immediate> q: Params; // `width` is words of 32 points that the longest ordering takes
 
+// Words of 1,024 samples, and what each thread counted of them.
+var<workgroup> words: array<u32, 1024>;
 var<workgroup> shares: array<u32, 256>;
 
-// 32 points of an ordering and a group of samples: a thread counts a point among an eighth of the samples.
+// 32 points of an ordering and a group of samples: threads fetch words of neighbouring samples, and each counts a point among an
+// eighth of them.
 @compute @workgroup_size(256)
 fn count(
   @builtin(workgroup_id) id: vec3<u32>,
@@ -273,17 +276,28 @@ fn count(
     return;
   }
   let bit = thread % 32u;
+  let share = thread / 32u;
   let row = (walk.row + word) * q.samples;
+  let end = starts[counted + 1u];
   var total = 0u;
-  for (var sample = starts[counted] + thread / 32u; sample < starts[counted + 1u]; sample += 8u) {
-    total += (marks[row + sample] >> bit) & 1u;
+  for (var first = starts[counted]; first < end; first += 1024u) {
+    workgroupBarrier();
+    for (var i = 0u; i < 4u; i++) { // unroll
+      let sample = first + i * 256u + thread;
+      // Bits of samples behind the group's last are 0.
+      words[i * 256u + thread] = select(0u, marks[row + min(sample, end - 1u)], sample < end);
+    }
+    workgroupBarrier();
+    for (var at = share; at < 1024u; at += 8u) {
+      total += (words[at] >> bit) & 1u;
+    }
   }
   shares[thread] = total;
   workgroupBarrier();
   let k = word * 32u + bit;
   if (thread < 32u && k <= walk.length) {
-    for (var share = 1u; share < 8u; share += 1u) {
-      total += shares[share * 32u + bit];
+    for (var other = 1u; other < 8u; other += 1u) {
+      total += shares[other * 32u + bit];
     }
     counts[counted * q.points + walk.point + k] = total;
   }

@@ -259,8 +259,8 @@ fn breaking_the_sweep_kernels_is_noticed() {
         (&many, "logit > best", "logit >= best"),
         (&many, "span.start + k - 1u", "span.start + k - 2u"),
         (&many, "k % 32u == 0u", "k % 64u == 0u"),
-        (&few, "sample += 8u", "sample += 9u"),
-        (&few, "starts[counted] + thread", "thread"),
+        (&few, "at += 8u", "at += 9u"),
+        (&few, "first = starts[counted]", "first = starts[0]"),
         (&many, "place / q.groups", "place % q.groups"),
         (&few, "counts[counted * q.points", "counts[0u * q.points"),
     ] {
