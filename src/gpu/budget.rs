@@ -94,10 +94,13 @@ impl Gpu {
         submit: impl FnOnce() -> Result<()>,
     ) -> Result<Option<Duration>> {
         let compiled = self.pipelines.count();
-        let begun = Instant::now();
+        // A metered device may be woken first, which is none of this work.
+        let woken = || self.meter.as_ref().map_or(Duration::ZERO, |m| m.waking());
+        let (begun, before) = (Instant::now(), woken());
         submit()?;
         self.wait(operation)?;
-        Ok((self.pipelines.count() == compiled).then(|| begun.elapsed()))
+        let took = begun.elapsed().saturating_sub(woken() - before);
+        Ok((self.pipelines.count() == compiled).then_some(took))
     }
 
     /// The pace that this device has shown at an operation so far, beginning with a quarter of it: work that is named alike is

@@ -237,12 +237,10 @@ impl Gpu {
         if bytes == 0 {
             return self.wait(READ);
         }
-        let kept = self
-            .readback
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let staging = match kept.filter(|kept| kept.size() >= bytes) {
+        let kept = || self.readback.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is too small is replaced.
+        let last = kept().pop();
+        let staging = match last.filter(|last| last.size() >= bytes) {
             Some(kept) => kept,
             None => self.scoped(READ, || {
                 self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -286,7 +284,7 @@ impl Gpu {
         }
         drop(view);
         staging.unmap();
-        *self.readback.lock().unwrap_or_else(PoisonError::into_inner) = Some(staging);
+        kept().push(staging);
         self.healthy(READ)
     }
 

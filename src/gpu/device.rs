@@ -145,8 +145,8 @@ pub struct Gpu {
     pub(super) binding_limit: u64,
     pub(super) tuned: Arc<Tuned>,
     pub(super) meter: Option<Arc<Meter>>,
-    /// What the last download went through, for the next one.
-    pub(super) readback: Arc<Mutex<Option<wgpu::Buffer>>>,
+    /// What the last downloads went through, for the next ones.
+    pub(super) readback: Arc<Mutex<Vec<wgpu::Buffer>>>,
     /// What large uploads go through.
     pub(super) ring: Arc<Mutex<Option<Staging>>>,
     /// What submissions of each operation took so far.

@@ -146,6 +146,11 @@ impl Meter {
         }
     }
 
+    /// How long the device was woken so far.
+    pub(super) fn waking(&self) -> Duration {
+        self.seen().waking
+    }
+
     /// Everything that was submitted is done.
     pub(super) fn is_done(&self) {
         let mut busy = self.busy();

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Zip, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, s};
 use rayon::slice::ParallelSliceMut;
 
 use super::beside::{Beside, Piece};
@@ -31,6 +31,8 @@ const SLICES: usize = 8;
 /// Samples on the device come in blocks of at most so many bytes and samples: large ones keep a device busy with few columns,
 /// and those of many columns take memory.
 const BLOCK: (usize, usize) = (1 << 30, 1 << 16);
+/// Rows of a gradient that a thread adds up at a time, at least.
+const LINES: usize = 64;
 /// Bytes that the results and residuals of blocks which are multiplied together take, where one block takes no more: one wait
 /// is then for all of them.
 const TOGETHER: usize = 64 << 20;
@@ -294,18 +296,19 @@ impl<'a> Resident<'a> {
                 let room = (self.room.result(width), together);
                 pass.send(self, (height * width, &fill), room)?;
                 let found = pass.multiply(self, blocks, Way::Backward, width)?;
-                for partial in found
-                    .iter()
-                    .flat_map(|v| v.chunks_exact(self.room.neurons * width))
-                {
-                    let partial = ArrayView2::from_shape((self.room.neurons, width), partial)
-                        .expect("it has that many values");
-                    Zip::from(g.slice_mut(s![.., columns.clone()]).rows_mut())
-                        .and(partial.slice(s![..d, ..columns.len()]).rows())
-                        .par_for_each(|mut sums, values| {
-                            sums.zip_mut_with(&values, |sum, value| *sum += f64::from(*value));
-                        });
-                }
+                let each = found.iter();
+                let partials: Vec<&[f32]> = each
+                    .flat_map(|values| values.chunks_exact(self.room.neurons * width))
+                    .collect();
+                let mut sums = g.slice_mut(s![.., columns.clone()]);
+                let rows = sums.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+                rows.with_min_len(LINES).for_each(|(row, mut sums)| {
+                    for partial in &partials {
+                        let values = &partial[row * width..];
+                        let each = sums.iter_mut().zip(values);
+                        each.for_each(|(sum, value)| *sum += f64::from(*value));
+                    }
+                });
             }
         }
         Ok(g)

@@ -1,6 +1,7 @@
 //! The two GEMMs of a pass over X, for the whole batch at once, on either back end.
 
-use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use ndarray::{Array1, Array2, ArrayView2, s};
@@ -16,6 +17,9 @@ use crate::ops::{Backend, verify};
 
 /// Columns of one product: enough for X to be read seldom, and what the copies beside it are bounded by.
 pub(super) const AT_ONCE: usize = 512;
+
+/// Products of a device that are under way at once.
+pub(super) const UNDER_WAY: usize = 3;
 
 /// Runs passes over the slabs of a batch and counts nothing: problems count their own.
 pub(super) struct Passes<'a> {
@@ -162,35 +166,37 @@ impl<'a> Passes<'a> {
         Ok(self.in_order(columns, results))
     }
 
-    /// As [`Passes::by_slab`], of products that a device computes: while it has the next ones, `finish` makes results of those
-    /// that came back.
+    /// As [`Passes::by_slab`], of products that a device computes and of which `finish` makes results. Several are under way at
+    /// once: while one is computed, others are on their way there or back.
     fn on_device<P: Send, T: Send>(
         &self,
         columns: &[Columns<'_>],
-        product: impl Fn(usize, &[ArrayView2<'_, f32>]) -> Result<P>,
+        product: impl Fn(usize, &[ArrayView2<'_, f32>]) -> Result<P> + Sync,
         finish: impl Fn(usize, &[ArrayView2<'_, f32>], P) -> Result<Vec<T>> + Sync,
     ) -> Result<Vec<T>> {
-        let finish = |group: &Group, found| finish(group.slab, &group.views(columns), found);
-        let finish = &finish;
-        let mut results = Vec::with_capacity(columns.len());
-        let mut back: Option<(Group, P)> = None;
-        for group in self.groups(columns) {
-            let (found, done) = thread::scope(|scope| {
-                let before = back.take();
-                let finishing =
-                    before.map(|(group, found)| scope.spawn(move || finish(&group, found)));
-                let found = product(group.slab, &group.views(columns));
-                let done = finishing.map(|thread| thread.join());
-                (found, done)
-            });
-            if let Some(done) = done {
-                results.push(done.unwrap_or_else(|panic| resume_unwind(panic))?);
+        let groups = self.groups(columns);
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(groups.iter().map(|_| None).collect::<Vec<_>>());
+        let work = || {
+            while let Some((at, group)) = taken(&next, &groups) {
+                let views = group.views(columns);
+                let found = product(group.slab, &views);
+                let found = found.and_then(|found| finish(group.slab, &views, found));
+                let failed = found.is_err();
+                done.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(found);
+                if failed {
+                    next.store(groups.len(), Ordering::Relaxed);
+                }
             }
-            back = Some((group, found?));
-        }
-        if let Some((group, found)) = back {
-            results.push(finish(&group, found)?);
-        }
+        };
+        thread::scope(|scope| {
+            let others = UNDER_WAY.min(groups.len()).saturating_sub(1);
+            (0..others).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Where one failed, some were not begun.
+        let results = done.into_iter().flatten().collect::<Result<Vec<_>>>()?;
         Ok(self.in_order(columns, results))
     }
 
@@ -228,6 +234,12 @@ impl<'a> Passes<'a> {
         }
         groups
     }
+}
+
+/// The next group that nobody has taken, and its place.
+fn taken<'g>(next: &AtomicUsize, groups: &'g [Group]) -> Option<(usize, &'g Group)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    Some((at, groups.get(at)?))
 }
 
 /// Problems that one product serves: their slab, and their places.

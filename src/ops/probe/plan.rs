@@ -12,14 +12,14 @@
 //! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e |
 //! | quadratic programmes on the device | see [`quadratic::bytes`] | | |
 //! | a certificate (one problem, or narrow ones together) | 32m and the panels' filling, 68e | the same | the same |
-//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; twice those on a device | the same | the same |
+//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; thrice those on a device | the same | the same |
 //!
 //! The phases of a round follow one another, so their largest counts. n is not known before: the bound is taken.
 
 use std::ops::Range;
 
 use super::certificate::COLUMNS;
-use super::passes::AT_ONCE;
+use super::passes::{AT_ONCE, UNDER_WAY};
 use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
 use crate::gpu::Gpu;
 use crate::ops::curvature::{GATHERED, GATHERED_SAMPLES};
@@ -68,8 +68,10 @@ pub fn plan(backend: &Backend, design: &Design, problems: &[Problem<'_>], params
     shapes.sort_by_key(|shape| std::cmp::Reverse(shape.flying()));
     let inner = params.inner.backend(backend);
     let binding = inner.gpu().map(Gpu::binding_bytes);
-    // What a device gave back is taken apart while it has the next product.
-    let products = if backend.gpu().is_some() { 2 } else { 1 };
+    let products = match backend.gpu() {
+        Some(_) => UNDER_WAY as u64,
+        None => 1,
+    };
     let taken = |in_flight| copies + batch(design, &shapes, in_flight, (binding, products));
     let mut in_flight = 1.min(shapes.len());
     while in_flight < shapes.len() && taken(in_flight + 1) <= params.memory {
