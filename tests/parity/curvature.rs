@@ -5,7 +5,7 @@ use ndarray::Array2;
 use neurosieve::Backend;
 use neurosieve::error::Trouble;
 use neurosieve::gpu::{Corruption, Gpu};
-use neurosieve::ops::curvature::{KERNELS, TOLERANCE, Terms, curvature};
+use neurosieve::ops::curvature::{KERNELS, TOLERANCE, Terms, bytes, curvature};
 use neurosieve::ops::moments::moments;
 use neurosieve::ops::probe::{self, Curvature, Design, Fit, Params, Problem, Stop};
 use rand::RngExt;
@@ -134,6 +134,7 @@ fn cases() -> Vec<Case> {
             ],
         ),
         Case::new((700, 500), &[440], &[(0, 0, 2_600)]),
+        Case::new((2_500, 90), &[70], &[(0, 0, 9_000)]),
         Case::new(
             (500, 480),
             &[470, 395],
@@ -188,15 +189,71 @@ fn a_hessian_that_fits_no_binding_is_summed_natively() {
     let Some(gpu) = gpu("a_hessian_that_fits_no_binding_is_summed_natively") else {
         return;
     };
-    let case = Case::new((300, 200), &[150], &[(0, 0, 400)]);
-    let n = case.rows[0].len();
-    let native = case.found(&Backend::Cpu).unwrap();
-    let found = |bytes: usize| {
-        let small = gpu.with_binding_limit(bytes as u64);
-        case.found(&Backend::Gpu(small)).unwrap()
+    let beside = |case: &Case, bytes: usize| {
+        let native = case.found(&Backend::Cpu).unwrap();
+        let found = |bytes: usize| {
+            let small = gpu.with_binding_limit(bytes as u64);
+            case.found(&Backend::Gpu(small)).unwrap()
+        };
+        assert_eq!(found(bytes - 4), native);
+        assert_ne!(found(bytes), native, "a device adds in another order");
     };
-    assert_eq!(found(4 * n * n - 4), native);
-    assert_ne!(found(4 * n * n), native, "a device adds in another order");
+    // H is the largest.
+    let case = Case::new((300, 200), &[150], &[(0, 0, 60)]);
+    beside(&case, 4 * case.rows[0].len().pow(2));
+    // A run of packed entries is, of one panel and of two.
+    let case = Case::new((1_500, 200), &[150], &[(0, 0, 9_000)]);
+    beside(&case, 4 * 192 * 1024);
+    let case = Case::new((300, 200), &[50, 50], &[(0, 1, 1_100)]);
+    beside(&case, 4 * (64 + 64) * 1024);
+}
+
+/// One run of the widest block at a time, some, and all: of one class and of three, tiles small and large.
+#[test]
+fn no_bit_of_a_hessian_depends_on_how_much_is_packed_at_once() {
+    let Some(gpu) = gpu("no_bit_of_a_hessian_depends_on_how_much_is_packed_at_once") else {
+        return;
+    };
+    // Most samples are drawn, and a class's own terms name each once.
+    let pairs = [(0, 0, 3_000), (0, 1, 1_500), (0, 2, 9_000), (1, 2, 1_024)];
+    let cases = [
+        (Case::new((2_000, 64), &[64], &[(0, 0, 20_000)]), 128),
+        (Case::new((4_000, 64), &[64, 20, 64], &pairs), 2 * 128),
+        (Case::new((1_365, 384), &[384], &[(0, 0, 9_000)]), 512),
+    ];
+    for (case, width) in cases {
+        let found = |gpu: &Gpu| case.found(&Backend::Gpu(gpu.clone())).unwrap();
+        let (whole, native) = (found(&gpu), case.found(&Backend::Cpu).unwrap());
+        assert!(off(&whole, &case.reference()) <= TOLERANCE);
+        let within = |bytes: usize| found(&gpu.with_binding_limit(bytes as u64));
+        let run = 4 * 1024 * width;
+        // The samples stay in one part.
+        assert!(4 * case.x.len() <= run);
+        for bytes in [run, run + 100_000, 2 * run, 7 * run / 2] {
+            assert_eq!(within(bytes), whole, "{bytes} bytes");
+        }
+        assert_eq!(within(run - 4), native);
+        assert_ne!(whole, native);
+    }
+}
+
+#[test]
+fn a_hessian_takes_no_more_of_a_device_than_was_said() {
+    let Some(gpu) = own_gpu("a_hessian_takes_no_more_of_a_device_than_was_said") else {
+        return;
+    };
+    for case in cases() {
+        let all = |terms: &Terms| terms.samples.len() * if terms.a == terms.b { 1 } else { 3 };
+        let terms = case.terms.iter().map(all).sum();
+        let n = case.rows.iter().map(Vec::len).sum();
+        for binding in [128 << 20, 1 << 20, 3 << 20] {
+            let counted = gpu.with_memory(1 << 40).with_binding_limit(binding);
+            case.found(&Backend::Gpu(counted.clone())).unwrap();
+            let design = 4 * case.x.len() as u64;
+            let said = bytes(n, case.rows.len(), terms, binding);
+            assert!(counted.peak_bytes() <= design + said, "{n} entries");
+        }
+    }
 }
 
 #[test]
@@ -229,24 +286,47 @@ fn breaking_the_curvature_kernels_is_noticed() {
     assert_eq!(disagreement(&small, &cases()), None, "the sound kernels");
     let source = KERNELS[0].source;
     for (sound, broken) in [
+        // pack
+        ("select(0.0, 1.0, neuron == ONE)", "0.0"),
+        ("if (entry < slice.entries) {", "if (entry > 64u) {"),
         (
-            "return Term(terms[begin].sample, 0.0);",
-            "return Term(terms[begin].sample, 1.0);",
+            "min(neuron, p.neurons - 1u)",
+            "min(neuron + 1u, p.neurons - 1u)",
         ),
+        ("terms[at + 8u].sample", "terms[at].sample"),
+        ("to += 4u * jump;", "to += 2u * jump;"),
         (
-            "select(vec4(0.0), vec4(1.0), wanted == vec4(ONE))",
-            "vec4(0.0)",
+            "slice.to + t / 64u * slice.stride + entry",
+            "t / 64u * slice.stride + entry",
         ),
-        ("signed = -values;", "signed = values;"),
-        ("if (p.add != 0u) {", "if (p.add == 2u) {"),
-        ("s7 += c7;", "s7 = c7;"),
-        ("if (at + 16u < end) {", "if (at + 32u < end) {"),
-        ("h[at] = h[column * p.entries + row];", "h[at] = h[at];"),
+        // sum
+        (
+            "panels[at_left + left_jump] * terms[at_term + jump].weight",
+            "panels[at_left + left_jump] * terms[at_term].weight",
+        ),
+        ("at_term += 16u;", "at_term += 0u;"),
+        ("at_right += 16u * right_width;", "at_right += right_width;"),
+        ("var at_right = block.right", "var at_right = block.left"),
+        ("if (at + 16u < block.end) {", "if (at + 16u < end) {"),
+        ("select(-1.0, 1.0, block.down == block.across)", "1.0"),
+        (
+            "put(block, row + 1u, far, held3 + sign * s3);",
+            "put(block, row + 1u, far, sign * s3);",
+        ),
         (
             "if (column + i < block.acrosses) {",
             "if (column + i < block.acrosses - 1u) {",
         ),
-        ("let far = near + SIDE * 4u;", "let far = near;"),
+        ("vec2(near, near + SIDE * 4u)", "vec2(near, near)"),
+        (
+            "let end = min(run + RUN, block.end);",
+            "let end = run + 16u;",
+        ),
+        // mirror
+        (
+            "whole[at] = whole[column * p.entries + row];",
+            "whole[at] = whole[at];",
+        ),
     ] {
         assert!(source.contains(sound), "{sound}");
         let broken = small.with_shader("curvature", source.replace(sound, broken));

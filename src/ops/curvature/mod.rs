@@ -12,16 +12,21 @@
 //!
 //! # Edge cases
 //! A class without rows has no block. Terms may name a sample more than once. An H that does not fit one binding of the device
-//! (n > 5,792 where bindings hold 128 MiB) is summed natively.
+//! (n > 5,792 where bindings hold 128 MiB), or of which 1,024 terms of one block do not, is summed natively.
 //!
 //! # Cost
-//! `2·|T_ab|·|R_a|·|R_b|` FLOP for a pair and half of that for a class; each reads |T|·(|R_a| + |R_b|) entries of the design. A
-//! device computes all tiles of all blocks in the same dispatches, from the design that it holds already, and 4·n² bytes come
-//! back.
+//! `2·|T_ab|·|R_a|·|R_b|` FLOP for a pair and half of that for a class; each reads |T|·(|R_a| + |R_b|) entries of the design, a class
+//! |T|·|R_a|. A device gathers them once, from the design that it holds already, into panels of at most 256 MiB together; where
+//! these are full it sums what is in them, all tiles of all blocks in the same dispatch, and goes on with the rest. 4·n² bytes
+//! come back.
+//!
+//! On a device an entry is the sum, in the order of the terms, of runs of 1,024 of them (of each part of the samples where these
+//! lie in several), each one f32 sum. No bit depends on tiles, or on how much is packed at once.
 
 mod check;
 mod cpu;
 mod gpu;
+mod plan;
 
 use std::ops::Range;
 
@@ -93,9 +98,12 @@ pub fn curvature(
     }
 }
 
-/// Bytes that H of n entries and so many terms, those of classes included, take on a device, beside the design that lies there.
-pub fn bytes(n: usize, terms: usize) -> u64 {
-    4 * (n as u64).pow(2) + 4 * n as u64 + 8 * terms as u64
+/// Bytes that H of n entries of so many classes, and so many terms, those of classes included, take at most on a device whose
+/// bindings hold so many, beside the design that lies there: H, terms, and packed entries of some of them.
+pub fn bytes(n: usize, classes: usize, terms: usize, binding: u64) -> u64 {
+    let blocks = classes * (classes + 1) / 2;
+    let summed = 4 * (n as u64).pow(2) + 4 * n as u64 + 8 * terms as u64;
+    summed + plan::bytes(n, (terms, blocks), binding)
 }
 
 /// The FLOP that [`curvature`] takes.

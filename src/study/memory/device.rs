@@ -39,7 +39,7 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
     let near = near(spec, false) as u64;
     let of_sets = random as u64 * on_device(d, near * own);
     let hessian = match gpu.report().kind {
-        AdapterKind::Discrete => hessian(n, d, own),
+        AdapterKind::Discrete => hessian(n, d, own, gpu.binding_bytes()),
         _ => 0,
     };
     // Copies of so many sets are one batch, and one set is in any case.
@@ -52,11 +52,11 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
 
 /// The Hessian of a working set on so many neurons, with as many terms as a poor sample grows to, but for every pair of classes no more
 /// than there are samples.
-fn hessian(samples: u64, neurons: u64, columns: u64) -> u64 {
+fn hessian(samples: u64, neurons: u64, columns: u64, binding: u64) -> u64 {
     let entries = ((neurons + 1) * columns).min(WORKING_SET_MAX as u64);
     let pairs = columns * (columns + 1) / 2;
     let terms = (2 * TERMS * entries).min(samples * pairs);
-    curvature::bytes(entries as usize, terms as usize)
+    curvature::bytes(entries as usize, columns as usize, terms as usize, binding)
 }
 
 /// Samples as they are and centred, and tiles of sums.
