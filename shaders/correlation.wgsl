@@ -9,7 +9,8 @@
 //
 // `gram`: SIDE x SIDE threads, 8 x 8 values each as 2 x 2 quads of 4 x 4 (the halves are half a tile apart, so that
 // neighbours read neighbouring words), 16 samples a step through 8 or 16 KiB of workgroup memory, the next step's samples
-// fetched into registers meanwhile: four words of each side a thread, or two where there are four times as many threads.
+// fetched into registers meanwhile: four words of each side a thread, or two where there are four times as many threads. After
+// the last step the same samples are fetched again: a branch around the fetch takes longer.
 // The samples-major z is already what both operands need. Of 32 threads that run in step, 8 are next to one another and 4
 // below: together they read no more than one row of a memory that holds 32 values a row. Samples of a step are the outer
 // index of that memory, so that its place is a constant and only the word within a row is checked. Sums of 256 samples stay
@@ -227,19 +228,17 @@ fn gram(
         right[row + 3u * (THREADS / WORDS)][word] = right3;
       }
       workgroupBarrier();
-      at_left += 16u * p.stride;
-      at_right += 16u * p.stride;
-      if (step + 16u < p.end) {
-        left0 = z[at_left];
-        left1 = z[at_left + jump];
-        right0 = z[at_right];
-        right1 = z[at_right + jump];
-        if (SIDE == 8u) {
-          left2 = z[at_left + 2u * jump];
-          left3 = z[at_left + 3u * jump];
-          right2 = z[at_right + 2u * jump];
-          right3 = z[at_right + 3u * jump];
-        }
+      at_left += select(0u, 16u * p.stride, step + 16u < p.end);
+      at_right += select(0u, 16u * p.stride, step + 16u < p.end);
+      left0 = z[at_left];
+      left1 = z[at_left + jump];
+      right0 = z[at_right];
+      right1 = z[at_right + jump];
+      if (SIDE == 8u) {
+        left2 = z[at_left + 2u * jump];
+        left3 = z[at_left + 3u * jump];
+        right2 = z[at_right + 2u * jump];
+        right3 = z[at_right + 3u * jump];
       }
       for (var k = 0u; k < 16u; k++) { // unroll
         let a0 = left[k][ty];

@@ -87,13 +87,12 @@ fn gram_matrix_split(
           right[place] = next_right[i];
         }
         workgroupBarrier();
-        if (step + 16u < p.end) {
-          for (var i = 0u; i < WORDS; i++) { // unroll
-            let word = thread + i * THREADS;
-            let row = (step + 16u + word / 32u % 16u) * p.stride + word / 512u * (p.stride / 2u) + word % 32u;
-            next_left[i] = z[row + tile.x * 32u];
-            next_right[i] = z[row + tile.y * 32u];
-          }
+        let next = select(step, step + 16u, step + 16u < p.end);
+        for (var i = 0u; i < WORDS; i++) { // unroll
+          let word = thread + i * THREADS;
+          let row = (next + word / 32u % 16u) * p.stride + word / 512u * (p.stride / 2u) + word % 32u;
+          next_left[i] = z[row + tile.x * 32u];
+          next_right[i] = z[row + tile.y * 32u];
         }
         let row = top / 4u;
         let column = first / 4u;
