@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-SHAPES = [(4_096, 8_192), (32_768, 8_192), (100_000, 9_984)]
+SHAPES = [(16_384, 4_096), (4_096, 8_192), (32_768, 8_192), (100_000, 9_984)]
 
 
 def median_seconds(work, repetitions=9):

@@ -288,7 +288,7 @@ fn count(
       words[i * 256u + thread] = select(0u, marks[row + min(sample, end - 1u)], sample < end);
     }
     workgroupBarrier();
-    for (var at = share; at < 1024u; at += 8u) {
+    for (var at = share; at < min(1024u, end - first); at += 8u) {
       total += (words[at] >> bit) & 1u;
     }
   }

@@ -168,6 +168,19 @@ fn blocks_go_through_a_ring_of_buffers_in_order_and_too_many_or_too_large_ones_a
         let doubled = gpu.download(&y).unwrap();
         assert_eq!(doubled[..1000 - at], vec![2.0 * at as f32; 1000 - at]);
     }
+    // What is made where it lies: more than one thread takes at a time.
+    let many = (5 << 18) + 3;
+    let large = gpu.staging(1, 4 * many).unwrap();
+    let made = gpu.zeros::<u32>("made", many).unwrap();
+    let fill = |start: usize, out: &mut [u32]| {
+        for (at, value) in (start..).zip(out) {
+            *value = 7 * at as u32;
+        }
+    };
+    let staged = gpu.stage_by(&large, many, &fill).unwrap();
+    gpu.send(&large, staged, &made).unwrap();
+    let found = gpu.download(&made).unwrap();
+    assert!((0..).zip(&found).all(|(at, value)| *value == 7 * at));
     let problem = gpu_problem(gpu.stage(&ring, &[0f32; 1001]).unwrap_err());
     assert!(
         problem.contains("4004 bytes for a buffer of 4000"),

@@ -84,7 +84,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Submits, and waits until it is done. How long that took, but where kernels were compiled for it.
+    /// Submits, and waits until it is done. How long that took, but where kernels were compiled for it, or the device was woken.
     ///
     /// # Errors
     /// What `submit` returns; when the device was lost.
@@ -93,14 +93,13 @@ impl Gpu {
         operation: &str,
         submit: impl FnOnce() -> Result<()>,
     ) -> Result<Option<Duration>> {
-        let compiled = self.pipelines.count();
-        // A metered device may be woken first, which is none of this work.
-        let woken = || self.meter.as_ref().map_or(Duration::ZERO, |m| m.waking());
-        let (begun, before) = (Instant::now(), woken());
+        let woken = || self.meter.as_ref().map(|meter| meter.waking());
+        let before = (self.pipelines.count(), woken());
+        let begun = Instant::now();
         submit()?;
         self.wait(operation)?;
-        let took = begun.elapsed().saturating_sub(woken() - before);
-        Ok((self.pipelines.count() == compiled).then_some(took))
+        let took = begun.elapsed();
+        Ok(((self.pipelines.count(), woken()) == before).then_some(took))
     }
 
     /// The pace that this device has shown at an operation so far, beginning with a quarter of it: work that is named alike is

@@ -15,8 +15,9 @@ use crate::error::Result;
 /// How long a callback may take that wgpu has already released: it needs a turn of another thread, no more.
 pub(super) const ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Downloads go through staging buffers of at most this many bytes.
+/// Downloads go through staging buffers of at most this many bytes, of which so many are kept for the next ones.
 const STAGING_BYTES: usize = 64 << 20;
+const KEPT: usize = 3;
 
 /// Buffers of the ring for large uploads, and bytes of each.
 const RING: (usize, usize) = (3, 16 << 20);
@@ -229,7 +230,7 @@ impl Gpu {
         Ok(out)
     }
 
-    /// Copies bytes of buffers to the host, through one staging buffer.
+    /// Copies bytes of buffers to the host, through a staging buffer.
     fn fetch(&self, parts: &mut [Fetched<'_>]) -> Result<()> {
         const READ: &str = "read a buffer";
         let padded = |bytes: &[u8]| (bytes.len() as u64).next_multiple_of(4);
@@ -284,7 +285,11 @@ impl Gpu {
         }
         drop(view);
         staging.unmap();
-        kept().push(staging);
+        let mut kept = kept();
+        if kept.len() < KEPT {
+            kept.push(staging);
+        }
+        drop(kept);
         self.healthy(READ)
     }
 

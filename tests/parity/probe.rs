@@ -4,7 +4,9 @@ use ndarray::Array2;
 use neurosieve::gpu::Gpu;
 use neurosieve::labels::Labels;
 use neurosieve::ops::moments::moments;
-use neurosieve::ops::probe::{self, Design, Fit, Params, PenaltyScale, Problem, Progress, Stop};
+use neurosieve::ops::probe::{
+    self, Design, Fit, Neurons, Params, PenaltyScale, Problem, Progress, Stop,
+};
 use neurosieve::{Backend, Result};
 
 use crate::support::{activations, assert_close, gpu, labels, own_gpu};
@@ -173,6 +175,46 @@ fn a_probe_has_the_same_bits_alone_and_in_a_batch_of_many_columns() {
             let alone = &solved(&[*problem])[0];
             assert_eq!(alone.standardised, found.standardised, "{neurons} neurons");
             assert_eq!(alone.bias, found.bias, "{neurons} neurons");
+        }
+    }
+}
+
+/// Four sets of neurons are four products, of which several are under way at once; not so where a thread of the pool waits for them,
+/// which may be the only one.
+#[test]
+fn products_of_several_sets_have_the_same_bits_at_once_and_in_a_pool_of_one_thread() {
+    let name = "products_of_several_sets_have_the_same_bits_at_once_and_in_a_pool_of_one_thread";
+    let Some(gpu) = gpu(name) else {
+        return;
+    };
+    let backend = Backend::Gpu(gpu);
+    // Residuals and logits of more than 1 MiB, which several threads write.
+    let case = case(40_000, 48, 9);
+    let params = Params {
+        stop: Stop::Gap(GAP),
+        ..Params::default()
+    };
+    let width = case.design.columns().len();
+    let problems = [0, 1, 2, 3].map(|set| Problem {
+        neurons: Neurons::Range {
+            from: set * width / 4,
+            to: (set + 1) * width / 4,
+        },
+        ..Problem::new(&case.y, 1e-3, 1e-3)
+    });
+    let solved = |problems: &[Problem<'_>]| {
+        let fits = probe::fit(&backend, &case.design, problems, &params, &mut |_| {});
+        fits.unwrap()
+    };
+    let together = solved(&problems);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let in_pool = pool.unwrap().install(|| solved(&problems));
+    for (at, (found, other)) in together.iter().zip(&in_pool).enumerate() {
+        assert!(found.certificate.converged, "set {at}");
+        let alone = &solved(&problems[at..=at])[0];
+        for other in [other, alone] {
+            assert_eq!(found.standardised, other.standardised, "set {at}");
+            assert_eq!(found.bias, other.bias, "set {at}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Correlations on GPUs: tiles are dealt to the devices, and what becomes of them is put together.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -106,10 +107,8 @@ fn attempt(
     // The diagonal comes first, since it has the norms of all neurons. Alone it keeps no device busy; where others wait for
     // the norms it is alone all the same.
     let mut lead = work.run(fleet.lead())?;
-    let beside = match fleet.devices() {
-        [_] => &dealt[0].tiles[..],
-        _ => &[],
-    };
+    let alone = fleet.devices().len() == 1;
+    let beside: &[_] = if alone { &dealt[0].tiles } else { &[] };
     let begun = work.diagonal((fleet.lead(), &mut lead), beside, &mut collected)?;
     let Some((norm, ahead)) = begun else {
         return Ok(None);
@@ -233,24 +232,26 @@ impl<'a> Work<'a> {
         Ok((on_device, back))
     }
 
-    /// Sums of products of some tiles, wherever they are wanted, and the first of them on the host as well.
-    fn computed(
-        &self,
-        (gpu, run): (&Gpu, &mut Run<'_>),
-        tiles: &[[u32; 2]],
-        first: usize,
-    ) -> Result<(Tiles, Vec<f64>)> {
-        let values = first * self.padded.tile * self.padded.tile;
-        if !self.stays {
-            let products = run.mean_products(tiles)?;
-            let some = products[..values].to_vec();
-            return Ok((Tiles::Products(products), some));
-        }
-        let sums = run.sums(tiles)?;
-        let n = self.columns.samples() as f64;
-        let some = gpu.download_range(&sums, 0..values)?;
-        let some = some.into_par_iter().map(|sum| f64::from(sum) / n);
-        Ok((Tiles::Sums(sums), some.collect()))
+    /// Sums of products of some tiles, wherever they are wanted.
+    fn computed(&self, run: &mut Run<'_>, tiles: &[[u32; 2]]) -> Result<Tiles> {
+        Ok(match self.stays {
+            true => Tiles::Sums(run.sums(tiles)?),
+            false => Tiles::Products(run.mean_products(tiles)?),
+        })
+    }
+
+    /// The first of them, on the host and divided by the number of samples.
+    fn first<'t>(&self, gpu: &Gpu, computed: &'t Tiles, tiles: usize) -> Result<Cow<'t, [f64]>> {
+        let values = tiles * self.padded.tile * self.padded.tile;
+        Ok(match computed {
+            Tiles::Products(products) => Cow::Borrowed(&products[..values]),
+            Tiles::Sums(sums) => {
+                let n = self.columns.samples() as f64;
+                let sums = gpu.download_range(sums, 0..values)?;
+                let products = sums.into_par_iter().map(|sum| f64::from(sum) / n);
+                Cow::Owned(products.collect())
+            }
+        })
     }
 
     /// The norms of all neurons, and what was computed of the tiles `beside` the diagonal; nothing where a sum of squares is
@@ -275,7 +276,8 @@ impl<'a> Work<'a> {
             };
             let own = &diagonal[range];
             let together = [own, &beside[..room]].concat();
-            let (computed, products) = self.computed((gpu, run), &together, own.len())?;
+            let computed = self.computed(run, &together)?;
+            let products = self.first(gpu, &computed, own.len())?;
             for ([tile, _], products) in own.iter().zip(products.chunks_exact(values)) {
                 for (at, column) in padded.columns[*tile as usize].clone().enumerate() {
                     let square = products[at * (padded.tile + 1)];
@@ -322,11 +324,10 @@ impl<'a> Work<'a> {
                 None => {
                     let tiles = at_once.min(dealt.tiles.len() - from);
                     let these = &dealt.tiles[from..from + tiles];
-                    let (computed, _) = self.computed((gpu, run), these, 0)?;
                     Ahead {
                         diagonal: 0,
                         tiles,
-                        computed,
+                        computed: self.computed(run, these)?,
                     }
                 }
             };

@@ -183,17 +183,11 @@ pub(super) struct Reducer<'a> {
 struct Loaded<'a> {
     tiles: &'a [[u32; 2]],
     g: &'a Buffer<f32>,
-    /// Where the first of them begins in `g`.
+    /// Their sums, and where these begin in `g`.
+    sums: Slot<'a>,
     begin: usize,
     described: Buffer<Tile>,
     columns: Buffer<Column>,
-}
-
-impl Loaded<'_> {
-    /// The sums of products of these tiles.
-    fn sums(&self) -> Slot<'_> {
-        self.g.range(self.begin..self.g.len())
-    }
 }
 
 impl<'a> Reducer<'a> {
@@ -233,11 +227,13 @@ impl<'a> Reducer<'a> {
         (g, others): (&Buffer<f32>, usize),
         bands: &[usize],
     ) -> Result<Vec<OfTile>> {
+        let begin = others * self.padded.tile.pow(2);
         let described: Vec<Tile> = tiles.iter().map(|tile| self.described(tile)).collect();
         let loaded = Loaded {
             tiles,
             g,
-            begin: others * self.padded.tile.pow(2),
+            sums: g.range(begin..g.len()),
+            begin,
             described: self.gpu.upload("tiles", &described)?,
             columns: self.gpu.zeros("columns", self.padded.width())?,
         };
@@ -327,7 +323,7 @@ impl<'a> Reducer<'a> {
                 kernel: REDUCE,
                 constants: &self.constants,
                 slots: vec![
-                    loaded.sums(),
+                    loaded.sums.clone(),
                     loaded.described.all(),
                     loaded.columns.all(),
                     counts.all(),
@@ -451,7 +447,7 @@ impl<'a> Reducer<'a> {
                 kernel: LAYERS,
                 constants: &self.constants,
                 slots: vec![
-                    loaded.sums(),
+                    loaded.sums.clone(),
                     loaded.described.all(),
                     loaded.columns.all(),
                     uploaded.all(),

@@ -4,9 +4,10 @@ use super::variants::{Form, Params, Variant};
 use crate::error::Result;
 use crate::gpu::{Buffer, Gpu};
 
-/// Samples and neurons of the measurement, on a GPU and on a software adapter: the former has hundreds of tiles at once to do, as
-/// there are where it matters which variant is fastest.
+/// Samples and neurons of the measurement, on a GPU with bindings of so many bytes and on a software adapter or a small GPU: the
+/// former has hundreds of tiles at once to do, as there are where it matters which variant is fastest.
 const MEASURED: [(usize, usize); 2] = [(2048, 4096), (2048, 1024)];
+const ROOMY: u64 = 256 << 20;
 
 /// Samples and neurons of the comparison with exact sums.
 const COMPARED: (usize, usize) = (272, 128);
@@ -54,11 +55,9 @@ impl<'a> Trial<'a> {
 
     /// What is timed.
     pub(super) fn of_speed(gpu: &Gpu, variant: &'a Variant) -> Result<Self> {
-        let [on_gpu, in_software] = MEASURED;
-        let measured = match gpu.report().kind.is_real() {
-            true => on_gpu,
-            false => in_software,
-        };
+        let [large, small] = MEASURED;
+        let roomy = gpu.report().kind.is_real() && gpu.binding_bytes() >= ROOMY;
+        let measured = if roomy { large } else { small };
         let (samples, neurons) = measured;
         let words = (samples * neurons * variant.form.bytes() / 4) as u32;
         // Numbers near 1 as two f16, near 0.01 as an f32: on zeros devices may be faster.

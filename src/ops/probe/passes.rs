@@ -132,6 +132,7 @@ impl<'a> Passes<'a> {
                 cpu::backward(&self.slabs[slab], residuals)
             });
         };
+        debug_assert!(residuals.iter().all(|(_, r)| r.is_standard_layout()));
         let product =
             |slab: usize, residuals: &[ArrayView2<'_, f32>]| residents[slab].backward(residuals);
         let finish = |slab: usize, residuals: &[ArrayView2<'_, f32>], g: Array2<f64>| {
@@ -189,8 +190,11 @@ impl<'a> Passes<'a> {
                 }
             }
         };
+        // What fills and checks products runs in the pool: a thread of it that waited for them would be missing there.
+        let alone = rayon::current_thread_index().is_some();
+        let at_once = if alone { 1 } else { UNDER_WAY };
         thread::scope(|scope| {
-            let others = UNDER_WAY.min(groups.len()).saturating_sub(1);
+            let others = at_once.min(groups.len()).saturating_sub(1);
             (0..others).for_each(|_| drop(scope.spawn(work)));
             work();
         });
