@@ -154,7 +154,6 @@ mod tests {
             let inside = whole.slice(s![rows.clone(), columns.clone()]);
             let mut to = values.slice_mut(s![..rows.len(), ..columns.len()]);
             to.assign(&inside);
-            drop(to);
             Piece {
                 rows,
                 columns,

@@ -201,6 +201,9 @@ struct Pass {
     results: Vec<Option<Buffer<f32>>>,
 }
 
+/// Writes some values of a factor, of which it is given the place of the first.
+type Fill<'f> = dyn Fn(usize, &mut [f32]) + Sync + 'f;
+
 /// The product of one block.
 struct Product<'p> {
     x: &'p Buffer<f32>,
@@ -376,7 +379,7 @@ impl Pass {
     fn send(
         &mut self,
         resident: &Resident<'_>,
-        (len, fill): (usize, &(dyn Fn(usize, &mut [f32]) + Sync)),
+        (len, fill): (usize, &Fill<'_>),
         (values, results): (usize, usize),
     ) -> Result<()> {
         let gpu = resident.gpu;
