@@ -84,7 +84,7 @@ impl Gpu {
     }
 
     /// As [`Gpu::stage`], of so many values that are nowhere yet: `fill` is given the place of the first of some of them and
-    /// writes these, by all threads at once. The size of a value divides 1 MiB.
+    /// writes these, by all threads at once. The size of a value has to divide 1 MiB, else it does not compile.
     ///
     /// # Errors
     /// As [`Gpu::stage`].
@@ -94,7 +94,7 @@ impl Gpu {
         values: usize,
         fill: &(dyn Fn(usize, &mut [T]) + Sync),
     ) -> Result<Staged> {
-        debug_assert!(PART.is_multiple_of(size_of::<T>()));
+        const { assert!(PART.is_multiple_of(size_of::<T>())) }
         self.staged(staging, values * size_of::<T>(), &|to| made(to, fill))
     }
 

@@ -102,12 +102,9 @@ impl<'a> Passes<'a> {
                 cpu::forward(&self.slabs[slab], thetas)
             });
         };
-        let weights = |thetas: &[ArrayView2<'_, f32>]| {
-            let each: Vec<_> = thetas.iter().map(|t| t.slice(s![1.., ..])).collect();
-            joined(&each)
-        };
         let product = |slab: usize, thetas: &[ArrayView2<'_, f32>]| {
-            let weights = weights(thetas);
+            let weights: Vec<_> = thetas.iter().map(|t| t.slice(s![1.., ..])).collect();
+            let weights = joined(&weights);
             let pieces = residents[slab].forward(weights.view())?;
             Ok((weights, pieces))
         };

@@ -122,7 +122,7 @@ impl Sums {
             }
         }
         self.sampled.iter().find_map(|(row, x)| {
-            let here = pieces.iter().filter(|piece| piece.rows.contains(row));
+            let mut here = pieces.iter().filter(|piece| piece.rows.contains(row));
             let again = |(column, z): (usize, &f32)| {
                 let terms = x.iter().zip(w.column(column));
                 let (expected, size) = terms.fold((0.0, 0.0), |(sum, size), (x, w)| {
@@ -138,7 +138,7 @@ impl Sums {
                 let values = values.row(row - piece.rows.start);
                 piece.columns.clone().zip(values).find_map(again)
             };
-            here.into_iter().find_map(of_piece)
+            here.find_map(of_piece)
         })
     }
 
