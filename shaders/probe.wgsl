@@ -37,6 +37,9 @@ const QUADS: u32 = 1u;
 const LEFT: u32 = 16u;
 const RIGHT: u32 = 8u;
 
+// 1: the backward pass takes the squares of X.
+const SQUARE: u32 = 0u;
+
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // samples x neurons
 @group(0) @binding(1) var<storage, read> right: array<vec4<f32>>; // W neurons x columns, or R samples x columns
 @group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>; // Z, or slices x neurons x columns
@@ -45,6 +48,15 @@ var<immediate> p: Params;
 // One panel: 16 steps of the inner dimension.
 var<workgroup> left_panel: array<array<vec4<f32>, LEFT>, 16>;
 var<workgroup> right_panel: array<array<vec4<f32>, RIGHT>, 16>;
+
+// Four values of X, or their squares, as the backward pass takes them.
+fn left_value(at: u32) -> vec4<f32> {
+  let values = x[at];
+  if (SQUARE == 1u) {
+    return values * values;
+  }
+  return values;
+}
 
 @compute @workgroup_size(THREADS)
 fn forward(
@@ -244,11 +256,11 @@ fn backward(
   var next_right1 = vec4<f32>();
   var next_right2 = vec4<f32>();
   var next_right3 = vec4<f32>();
-  next_left0 = x[at_left];
-  next_left1 = x[at_left + jump];
+  next_left0 = left_value(at_left);
+  next_left1 = left_value(at_left + jump);
   if (SIDE == 8u) {
-    next_left2 = x[at_left + 2u * jump];
-    next_left3 = x[at_left + 3u * jump];
+    next_left2 = left_value(at_left + 2u * jump);
+    next_left3 = left_value(at_left + 3u * jump);
   }
   next_right0 = right[at_right];
   next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
@@ -307,11 +319,11 @@ fn backward(
       at_left += 16u * p.neurons4;
       at_right += 16u * p.columns4;
       if (k0 + 16u < end) {
-        next_left0 = x[at_left];
-        next_left1 = x[at_left + jump];
+        next_left0 = left_value(at_left);
+        next_left1 = left_value(at_left + jump);
         if (SIDE == 8u) {
-          next_left2 = x[at_left + 2u * jump];
-          next_left3 = x[at_left + 3u * jump];
+          next_left2 = left_value(at_left + 2u * jump);
+          next_left3 = left_value(at_left + 3u * jump);
         }
         next_right0 = right[at_right];
         next_right1 = right[at_right + THREADS / RIGHT * p.columns4];
@@ -463,7 +475,7 @@ fn backward_few(
     var c3 = vec4<f32>();
     for (var i0 = chunk; i0 < min(chunk + 1024u, end); i0 += 8u) {
       for (var i = 0u; i < 8u; i++) { // unroll
-        let a = x[(i0 + i) * p.neurons4 + row4];
+        let a = left_value((i0 + i) * p.neurons4 + row4);
         let b = right[(i0 + i) * p.columns4 + column4];
         c0 = fma(vec4(a.x), b, c0);
         c1 = fma(vec4(a.y), b, c1);

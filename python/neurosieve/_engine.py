@@ -213,7 +213,7 @@ class Engine:
         *,
         standardize: bool = True,
         stop: Literal["screening", "certified"] | Mapping[str, float] = "screening",
-        solver: Literal["auto", "newton", "fista"] = "auto",
+        solver: Literal["auto", "newton", "fista", "lbfgs"] = "auto",
         max_passes: float = 3000,
         memory: int = 4 << 30,
         seed: int = 0,

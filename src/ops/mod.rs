@@ -55,6 +55,7 @@ pub const KERNELS: &[&[crate::gpu::Kernel]] = &[
     curvature::KERNELS,
     moments::KERNELS,
     probe::KERNELS,
+    probe::KERNELS_OF_LOSS,
     quadratic::KERNELS,
     roofs::KERNELS,
     roofs::KERNELS_OF_F16,

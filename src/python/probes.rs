@@ -92,10 +92,11 @@ impl How<'_> {
     }
 }
 
-const SOLVERS: [(&str, Solver); 3] = [
+const SOLVERS: [(&str, Solver); 4] = [
     ("auto", Solver::Auto),
     ("newton", Solver::Newton),
     ("fista", Solver::Fista),
+    ("lbfgs", Solver::Lbfgs),
 ];
 
 /// A batch that no longer needs the interpreter.

@@ -230,6 +230,7 @@ pub(super) fn params(spec: &ProbeSpec, seed: u64) -> Params {
             SolverSpec::Auto => Solver::Auto,
             SolverSpec::Newton => Solver::Newton,
             SolverSpec::Fista => Solver::Fista,
+            SolverSpec::Lbfgs => Solver::Lbfgs,
         },
         scale: if spec.standardize {
             PenaltyScale::Standardised

@@ -5,6 +5,7 @@ mod correlation;
 mod curvature;
 mod fleet;
 mod garbage;
+mod losses;
 mod memory;
 mod moments;
 mod probe;

@@ -209,13 +209,15 @@ enum PenaltyName {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SolverName {
-    /// The faster one; also called exact
+    /// The fastest one; also called exact
     #[value(alias = "exact")]
     Auto,
     /// Sampled-Hessian proximal Newton
     Newton,
     /// Accelerated proximal gradient
     Fista,
+    /// Proximal limited-memory BFGS
+    Lbfgs,
     /// No solver: NeuroX's training reproduced, on the CPU (needs --penalty neurox --no-standardize)
     Adam,
 }
@@ -379,7 +381,7 @@ fn adam_params(fit: &FitArguments) -> Result<Option<adam::Params>> {
         return Err(Error::invalid(
             *flag,
             "it means nothing to this solver",
-            "--stop and --max-passes go with auto, newton and fista, --epochs, --batch-size and --learning-rate with adam",
+            "--stop and --max-passes go with auto, newton, fista and lbfgs, --epochs, --batch-size and --learning-rate with adam",
         ));
     }
     Ok(is_adam.then(|| adam::Params {
@@ -396,6 +398,7 @@ fn params(fit: &FitArguments, raw: bool) -> Params {
             SolverName::Auto | SolverName::Adam => Solver::Auto,
             SolverName::Newton => Solver::Newton,
             SolverName::Fista => Solver::Fista,
+            SolverName::Lbfgs => Solver::Lbfgs,
         },
         scale: if raw {
             PenaltyScale::Raw

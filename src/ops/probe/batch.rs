@@ -53,12 +53,17 @@ pub(super) trait State {
 pub(super) trait Method {
     type State: State;
 
-    /// At the statement's start, whose predictions are `z`.
+    /// Whether it is to be told the predictions of statements' starts.
+    fn wants_predictions(&self) -> bool {
+        true
+    }
+
+    /// At the statement's start, whose predictions are `z`, where they are wanted.
     fn enter(
         &mut self,
         frame: &Frame<'_>,
         statement: Statement,
-        z: Array2<f32>,
+        z: Option<Array2<f32>>,
     ) -> Result<Self::State>;
 
     /// Takes what is to be known of the current points before it is decided who leaves.
@@ -151,10 +156,13 @@ impl Frame<'_> {
         if entering.is_empty() {
             return Ok(());
         }
-        let starts: Vec<_> = entering.iter().map(|(_, s)| (s.slab, &s.start)).collect();
-        let predictions = self.passes.forward(&starts)?;
-        for ((place, statement), z) in entering.into_iter().zip(predictions) {
-            active.push((place, method.enter(self, statement, z)?));
+        let starts: Vec<_> = match method.wants_predictions() {
+            true => entering.iter().map(|(_, s)| (s.slab, &s.start)).collect(),
+            false => Vec::new(),
+        };
+        let mut predictions = self.passes.forward(&starts)?.into_iter();
+        for (place, statement) in entering {
+            active.push((place, method.enter(self, statement, predictions.next())?));
         }
         Ok(())
     }

@@ -27,6 +27,23 @@ pub(super) fn forecast(
     objective - value(residual, gradient, penalty, &problem.targets).0
 }
 
+/// The same where no residual is at hand, but the loss at these coefficients. At the solver's own dual point the dual function without
+/// the penalty's part is `f(θ) − ⟨θ, ∇f(θ)⟩` (Fenchel's equality); at a times that point, a ≤ 1, it is at least a times as much, as it
+/// is concave and not negative where a is 0.
+pub(super) fn forecast_of_sums(
+    penalty: &Penalty,
+    objective: f64,
+    (loss, theta): (f64, &Array2<f32>),
+    gradient: &Array2<f64>,
+) -> f64 {
+    let along: f64 = theta
+        .iter()
+        .zip(gradient)
+        .map(|(w, g)| f64::from(*w) * g)
+        .sum();
+    objective - best(gradient, penalty, |a| a * (loss - along)).0
+}
+
 /// The dual value at the point whose residual is Ω(Π − Y) (classes; N × C, or N × 1 for two) or −Ωρ (values), and the
 /// factor a that V was shrunk by to get it (1 with μ > 0). −∞ where nothing is proved: no penalty.
 pub(super) fn value<T: Copy>(
@@ -38,6 +55,11 @@ pub(super) fn value<T: Copy>(
 where
     f64: From<T>,
 {
+    best(v, penalty, |a| concave(residual, targets, a))
+}
+
+/// The better of the two forms of the penalty's conjugate, of the dual function without it at a times the point.
+fn best(v: &Array2<f64>, penalty: &Penalty, concave: impl Fn(f64) -> f64) -> (f64, f64) {
     let mut best = (f64::NEG_INFINITY, 1.0);
     if penalty.norm.is_none() && penalty.mu > 0.0 {
         let mut excess = 0.0;
@@ -45,10 +67,10 @@ where
             let over = (v.abs() - penalty.l1_row(row)).max(0.0);
             excess += over * over / (2.0 * penalty.mu_row(row));
         }
-        best = (concave(residual, targets, 1.0) - excess, 1.0);
+        best = (concave(1.0) - excess, 1.0);
     }
     if let Some(shrink) = shrink(v, penalty) {
-        let value = concave(residual, targets, shrink);
+        let value = concave(shrink);
         if value > best.0 {
             best = (value, shrink);
         }

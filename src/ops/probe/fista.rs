@@ -77,8 +77,9 @@ impl Method for Fista {
         &mut self,
         frame: &Frame<'_>,
         statement: Statement,
-        z: Array2<f32>,
+        z: Option<Array2<f32>>,
     ) -> Result<Momentum> {
+        let z = z.expect("predictions are wanted");
         let slab = statement.slab;
         self.norms.resize(frame.slabs.len(), None);
         let norm = match self.norms[slab] {

@@ -22,12 +22,12 @@ use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot, Staging, 
 use crate::ops::curvature::Held;
 
 /// What samples are padded to, and neurons where there are many; few to half of it.
-const ROWS: usize = 128;
+pub(super) const ROWS: usize = 128;
 const MANY: usize = 512;
 /// Samples that one f32 sum of the backward pass covers.
 const CHUNK: usize = 1024;
 /// Largest number of slices of a block, each a partial gradient that comes back to the host.
-const SLICES: usize = 8;
+pub(super) const SLICES: usize = 8;
 /// Samples on the device come in blocks of at most so many bytes and samples: large ones keep a device busy with few columns,
 /// and those of many columns take memory.
 const BLOCK: (usize, usize) = (1 << 30, 1 << 16);
@@ -105,31 +105,31 @@ pub const KERNELS: &[Kernel] = &[
 
 /// A slab on a device, in blocks of samples, and what passes over it need: nothing is made anew for a pass.
 pub(super) struct Resident<'a> {
-    gpu: &'a Gpu,
-    slab: &'a Slab<'a>,
-    room: Room,
-    blocks: Vec<Block>,
+    pub(super) gpu: &'a Gpu,
+    pub(super) slab: &'a Slab<'a>,
+    pub(super) room: Room,
+    pub(super) blocks: Vec<Block>,
     /// Only one pass runs at a time.
     pass: Mutex<Pass>,
 }
 
 /// A block of samples, and where it lies on the device.
-type Block = (Range<usize>, Buffer<f32>);
+pub(super) type Block = (Range<usize>, Buffer<f32>);
 
 /// How samples lie on a device, and what their products need there.
 #[derive(Debug, Clone, Copy)]
-struct Room {
+pub(super) struct Room {
     /// Padded neurons.
-    neurons: usize,
+    pub(super) neurons: usize,
     /// Padded samples of the largest block.
-    rows: usize,
+    pub(super) rows: usize,
     blocks: usize,
     /// Bytes that a binding holds.
     binding: u64,
 }
 
 impl Room {
-    fn of((samples, neurons): (usize, usize), binding: u64) -> Self {
+    pub(super) fn of((samples, neurons): (usize, usize), binding: u64) -> Self {
         let tiles = if neurons < MANY { ROWS / 2 } else { ROWS };
         let neurons = neurons.next_multiple_of(tiles);
         let fits = binding / (4 * neurons as u64) / ROWS as u64 * ROWS as u64;
@@ -151,7 +151,7 @@ impl Room {
     }
 
     /// Columns that fit one binding as a block's result, in whole tiles.
-    fn at_once(&self) -> usize {
+    pub(super) fn at_once(&self) -> usize {
         let fits = (self.binding / (4 * self.result(1) as u64)) as usize;
         let whole = |tile: Tile| fits / tile.columns() * tile.columns();
         let wholes = [Tile::MIDDLE, Tile::NARROW].map(whole);
@@ -205,19 +205,19 @@ struct Pass {
 type Fill<'f> = dyn Fn(usize, &mut [f32]) + Sync + 'f;
 
 /// The product of one block.
-struct Product<'p> {
+pub(super) struct Product<'p> {
     x: &'p Buffer<f32>,
     /// Its part of the right factor.
     right: Slot<'p>,
     result: &'p Buffer<f32>,
     /// Values of the result, and how they are computed.
-    values: usize,
-    groups: usize,
+    pub(super) values: usize,
+    pub(super) groups: usize,
     params: Params,
     kernel: &'static Kernel,
-    constants: Vec<(&'static str, f64)>,
+    pub(super) constants: Vec<(&'static str, f64)>,
     /// FLOP of a workgroup.
-    each: f64,
+    pub(super) each: f64,
 }
 
 impl<'a> Resident<'a> {
@@ -325,7 +325,7 @@ impl<'a> Resident<'a> {
     }
 
     /// What is multiplied of a block, and how: its samples of the right factor begin at row `from` (backward).
-    fn product<'p>(
+    pub(super) fn product<'p>(
         &self,
         (rows, x): &'p Block,
         (right, from): (&'p Buffer<f32>, usize),
@@ -448,7 +448,7 @@ impl Pass {
 
 impl Product<'_> {
     /// Some of its workgroups.
-    fn dispatch(&self, some: Range<usize>) -> Dispatch<'_> {
+    pub(super) fn dispatch(&self, some: Range<usize>) -> Dispatch<'_> {
         let params = Slot::params(&Params {
             groups: some.end as u32,
             first: some.start as u32,
@@ -482,7 +482,7 @@ fn uploaded(gpu: &Gpu, slab: &Slab<'_>, rows: Range<usize>, neurons: usize) -> R
 }
 
 /// A copy with zeros below and to the right, row by row.
-fn padded(values: ArrayView2<'_, f32>, rows: usize, columns: usize) -> Vec<f32> {
+pub(super) fn padded(values: ArrayView2<'_, f32>, rows: usize, columns: usize) -> Vec<f32> {
     let mut out = vec![0f32; rows * columns];
     let each = out
         .par_chunks_exact_mut(columns)

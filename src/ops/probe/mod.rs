@@ -20,14 +20,17 @@
 //! programmes of [`crate::ops::quadratic`], solved where [`Inner`] says. Where two steps in a row have to be shortened the sample grows, up to 64 times: badly conditioned problems
 //! need it (`benches/results/2026-11-26_ill-conditioned.json`). [`Solver::Fista`]: accelerated proximal gradient (Beck & Teboulle 2009)
 //! with a diagonal metric, backtracking and adaptive restart (O'Donoghue & Candès 2015), the plain second route that
-//! checks the first. They share the products of a pass, the frame of a
-//! batch and the certificate.
+//! checks the first. [`Solver::Lbfgs`]: proximal limited-memory BFGS (Becker, Fadili & Ochs 2019), which asks for loss and gradient
+//! at a point and nothing else: a device that holds the samples tells both, and neither predictions nor residuals leave it. They
+//! share the products of a pass, the frame of a batch and the certificate.
 //!
 //! [`Solver::Auto`] takes Newton where λ1 > 0: natively it was the faster one at every size that was measured, 1.4 to 30
 //! times (48, 384 and 2,688 neurons; 2, 5 and 16 classes; λ1/λ_max from 0.1 to 0.003, alone and in one batch;
 //! `benches/results/2026-11-24_probe-auto.json`). Likewise where λ1 = 0 and all (d + 1)·C entries fit a working set. Where
 //! they do not, it takes limited-memory BFGS (Nocedal 1980) with the Hessian's diagonal. A problem of more than
-//! [`WORKING_SET_MAX`] non-zeros, or one that comes to rest far from the optimum, goes on with FISTA.
+//! [`WORKING_SET_MAX`] non-zeros, or one that comes to rest far from the optimum, goes on with FISTA. On a device with memory of its own
+//! it takes proximal limited-memory BFGS for three classes or more where a pass has at least [`ASKED_LEAST`] FLOP, and instead of FISTA:
+//! more passes than Newton's, each of which takes next to nothing there.
 //!
 //! All problems of one call that see the same neurons share one forward GEMM X·W and one backward GEMM Xᵀ·R a pass, each
 //! in columns of its own; [`plan`] says how many are in flight at once. A problem that has converged leaves the batch and
@@ -60,9 +63,11 @@ mod gpu;
 mod hessian;
 mod iterate;
 mod kkt;
+mod lbfgs;
 mod loss;
 mod metric;
 mod newton;
+mod oracle;
 mod passes;
 mod plan;
 mod problem;
@@ -77,6 +82,7 @@ mod verify;
 pub use design::Design;
 pub use fit::{Certificate, Fit, Step};
 pub use gpu::{KERNELS, device_bytes};
+pub use oracle::{KERNELS as KERNELS_OF_LOSS, oracle_bytes};
 pub use plan::{Plan, TRANSFER, in_flight_bytes, plan};
 pub use problem::{
     Curvature, Inner, Neurons, Norm, Params, PenaltyScale, Problem, Response, Solver,
@@ -86,9 +92,11 @@ pub use stop::Stop;
 pub use tile::{Tile, Way};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use batch::{Frame, Outcome};
 use fista::Fista;
+use lbfgs::Lbfgs;
 use newton::Newton;
 use passes::Passes;
 use smooth::Smooth;
@@ -121,6 +129,10 @@ pub const WORKING_SET_MAX: usize = 6000;
 /// FLOP from which a device sums a Hessian: sixteen threads take some milliseconds for less, as the way there and back does. An
 /// estimate: it has not been measured on a GPU.
 pub const CURVATURE_LEAST: f64 = 5e8;
+
+/// FLOP of a pass from which on a device that holds the samples is asked for loss and gradient of a softmax: less takes as long on the
+/// way there and back.
+pub const ASKED_LEAST: f64 = 2e9;
 
 /// Largest relative difference of the two back ends' objectives, as a multiple of the `relative_gap` asked for: each is
 /// within one gap of the optimum.
@@ -188,7 +200,8 @@ fn solve(
     let statements = statement::statements(&passes, problems, &places, params.scale)?;
     let mut routes = Routes::default();
     for (place, statement) in statements.into_iter().enumerate() {
-        routes.send(params.solver, place, statement);
+        let asks = passes.asks(&statement);
+        routes.send((params.solver, asks), place, statement);
     }
     let frame = Frame {
         passes: &passes,
@@ -212,6 +225,7 @@ fn solve(
             Route::Newton => frame.run(&mut Newton { inner }, rest, &mut report)?,
             Route::Smooth => frame.run(&mut Smooth, rest, &mut report)?,
             Route::Fista => frame.run(&mut Fista::default(), rest, &mut report)?,
+            Route::Lbfgs => frame.run(&mut Lbfgs, rest, &mut report)?,
         };
         let mut unfinished = Vec::new();
         for (place, outcome) in outcomes {
@@ -226,8 +240,13 @@ fn solve(
         Ok(unfinished)
     };
     let unfinished = go(Route::Newton, routes.newton)?;
-    routes.fista.extend(unfinished);
-    // These two keep what they are given.
+    let (asking, others): (Vec<_>, Vec<_>) = unfinished
+        .into_iter()
+        .partition(|(_, statement)| passes.asks(statement));
+    routes.lbfgs.extend(asking);
+    routes.fista.extend(others);
+    // These keep what they are given.
+    go(Route::Lbfgs, routes.lbfgs)?;
     go(Route::Smooth, routes.smooth)?;
     go(Route::Fista, routes.fista)?;
     let solved = |fit: Option<Fit>| fit.expect("every problem went to one of the solvers");
@@ -270,6 +289,7 @@ enum Route {
     Newton,
     Smooth,
     Fista,
+    Lbfgs,
 }
 
 /// Which problems go which way, with their places in the batch.
@@ -278,14 +298,19 @@ struct Routes {
     newton: Vec<(usize, Statement)>,
     smooth: Vec<(usize, Statement)>,
     fista: Vec<(usize, Statement)>,
+    lbfgs: Vec<(usize, Statement)>,
 }
 
 impl Routes {
-    /// The rule that this module's documentation states.
-    fn send(&mut self, solver: Solver, place: usize, statement: Statement) {
+    /// The rule that this module's documentation states; `asks` where a device is to be asked.
+    fn send(&mut self, (solver, asks): (Solver, bool), place: usize, statement: Statement) {
         let small = statement.start.len() <= WORKING_SET_MAX;
         let route = match solver {
             Solver::Fista => &mut self.fista,
+            Solver::Lbfgs => &mut self.lbfgs,
+            Solver::Auto if asks && statement.targets.loss == targets::Loss::Softmax => {
+                &mut self.lbfgs
+            }
             _ if statement.penalty.l1 > 0.0 || small => &mut self.newton,
             _ => &mut self.smooth,
         };
@@ -315,7 +340,7 @@ pub fn lambda_max(
     let (slabs, places) = slab::slabs(design, problems.iter().map(|p| p.neurons))?;
     let targets: Vec<_> = problems
         .iter()
-        .map(|p| targets::Targets::new(p, design.samples()))
+        .map(|p| Arc::new(targets::Targets::new(p, design.samples())))
         .collect();
     let passes = Passes::new(&Backend::Cpu, &slabs)?;
     statement::lambda_maxima(&passes, &targets, &places, scale)

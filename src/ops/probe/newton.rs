@@ -76,8 +76,9 @@ impl Method for Newton {
         &mut self,
         frame: &Frame<'_>,
         statement: Statement,
-        z: Array2<f32>,
+        z: Option<Array2<f32>>,
     ) -> Result<Iterate> {
+        let z = z.expect("predictions are wanted");
         Ok(Iterate::new(statement, z, frame.params.seed))
     }
 

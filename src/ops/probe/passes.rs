@@ -7,6 +7,7 @@ use std::thread;
 use ndarray::{Array1, Array2, ArrayView2, s};
 
 use super::beside::{apart, joined};
+use super::oracle::Kept;
 use super::slab::Slab;
 use super::verify::{Sums, summed};
 use super::{CURVATURE_LEAST, Curvature, Inner, cpu, gpu};
@@ -23,12 +24,14 @@ pub(super) const UNDER_WAY: usize = 3;
 
 /// Runs passes over the slabs of a batch and counts nothing: problems count their own.
 pub(super) struct Passes<'a> {
-    backend: &'a Backend,
+    pub(super) backend: &'a Backend,
     slabs: &'a [Slab<'a>],
     /// Each slab on the device, where there is one.
-    residents: Option<Vec<gpu::Resident<'a>>>,
+    pub(super) residents: Option<Vec<gpu::Resident<'a>>>,
     /// What its products are checked by.
-    sums: Vec<Sums>,
+    pub(super) sums: Vec<Sums>,
+    /// What the device keeps for losses and gradients.
+    pub(super) kept: Kept,
 }
 
 /// A problem's slab, and its coefficients or residuals.
@@ -42,6 +45,7 @@ impl<'a> Passes<'a> {
                 slabs,
                 residents: None,
                 sums: Vec::new(),
+                kept: Kept::default(),
             });
         };
         let mut sums = Ok(Vec::new());
@@ -59,6 +63,7 @@ impl<'a> Passes<'a> {
             slabs,
             residents: Some(residents?),
             sums: sums?,
+            kept: Kept::default(),
         })
     }
 
@@ -102,14 +107,15 @@ impl<'a> Passes<'a> {
                 cpu::forward(&self.slabs[slab], thetas)
             });
         };
-        let product = |slab: usize, thetas: &[ArrayView2<'_, f32>]| {
+        let product = |group: &Group| {
+            let (slab, thetas) = (group.slab, group.views(thetas));
             let weights: Vec<_> = thetas.iter().map(|t| t.slice(s![1.., ..])).collect();
             let weights = joined(&weights);
             let pieces = residents[slab].forward(weights.view())?;
             Ok((weights, pieces))
         };
-        let finish = |slab: usize, thetas: &[ArrayView2<'_, f32>], found: (Array2<f32>, Vec<_>)| {
-            let (weights, pieces) = found;
+        let finish = |group: &Group, found: (Array2<f32>, Vec<_>)| {
+            let (slab, (weights, pieces)) = (group.slab, found);
             self.trusted(slab, |sums| sums.of_forward(weights.view(), &pieces))?;
             let mut first = 0;
             let part = |theta: &ArrayView2<'_, f32>| {
@@ -117,9 +123,9 @@ impl<'a> Passes<'a> {
                 let from = first - theta.ncols();
                 apart(&pieces, self.slabs[slab].samples(), from, theta.row(0))
             };
-            Ok(thetas.iter().map(part).collect())
+            Ok(group.views(thetas).iter().map(part).collect())
         };
-        self.on_device(thetas, product, finish)
+        self.on_device(thetas, AT_ONCE, product, finish)
     }
 
     /// Xᵀ·R for each problem: residuals N × C → gradient (d + 1) × C in f64, intercept (column sums of R) first.
@@ -130,10 +136,10 @@ impl<'a> Passes<'a> {
             });
         };
         debug_assert!(residuals.iter().all(|(_, r)| r.is_standard_layout()));
-        let product =
-            |slab: usize, residuals: &[ArrayView2<'_, f32>]| residents[slab].backward(residuals);
-        let finish = |slab: usize, residuals: &[ArrayView2<'_, f32>], g: Array2<f64>| {
-            self.trusted(slab, |sums| sums.of_backward(residuals, g.view()))?;
+        let product = |group: &Group| residents[group.slab].backward(&group.views(residuals));
+        let finish = |group: &Group, g: Array2<f64>| {
+            let residuals = group.views(residuals);
+            self.trusted(group.slab, |sums| sums.of_backward(&residuals, g.view()))?;
             let mut first = 0;
             let part = |r: &ArrayView2<'_, f32>| {
                 first += r.ncols();
@@ -141,11 +147,15 @@ impl<'a> Passes<'a> {
             };
             Ok(residuals.iter().map(part).collect())
         };
-        self.on_device(residuals, product, finish)
+        self.on_device(residuals, AT_ONCE, product, finish)
     }
 
     /// Nothing where a check finds nothing wrong with what the device gave back.
-    fn trusted(&self, slab: usize, wrong: impl FnOnce(&Sums) -> Option<String>) -> Result<()> {
+    pub(super) fn trusted(
+        &self,
+        slab: usize,
+        wrong: impl FnOnce(&Sums) -> Option<String>,
+    ) -> Result<()> {
         let gpu = self.backend.gpu().map_or(&[][..], std::slice::from_ref);
         let wrong = || Ok(self.sums.get(slab).and_then(wrong));
         verify::trusted(gpu, "a batch of probes", wrong)
@@ -158,28 +168,28 @@ impl<'a> Passes<'a> {
         product: impl Fn(usize, &[ArrayView2<'_, f32>]) -> Result<Vec<T>>,
     ) -> Result<Vec<T>> {
         let mut results = Vec::with_capacity(columns.len());
-        for group in self.groups(columns) {
+        for group in self.groups(columns, AT_ONCE) {
             results.push(product(group.slab, &group.views(columns))?);
         }
-        Ok(self.in_order(columns, results))
+        Ok(self.in_order(columns, AT_ONCE, results))
     }
 
     /// As [`Passes::by_slab`], of products that a device computes and of which `finish` makes results. Several are under way at
-    /// once: while one is computed, others are on their way there or back.
-    fn on_device<P: Send, T: Send>(
+    /// once, each of at most so many columns: while one is computed, others are on their way there or back.
+    pub(super) fn on_device<P: Send, T: Send>(
         &self,
         columns: &[Columns<'_>],
-        product: impl Fn(usize, &[ArrayView2<'_, f32>]) -> Result<P> + Sync,
-        finish: impl Fn(usize, &[ArrayView2<'_, f32>], P) -> Result<Vec<T>> + Sync,
+        most: usize,
+        product: impl Fn(&Group) -> Result<P> + Sync,
+        finish: impl Fn(&Group, P) -> Result<Vec<T>> + Sync,
     ) -> Result<Vec<T>> {
-        let groups = self.groups(columns);
+        let groups = self.groups(columns, most);
         let next = AtomicUsize::new(0);
         let done = Mutex::new(groups.iter().map(|_| None).collect::<Vec<_>>());
         let work = || {
             while let Some((at, group)) = taken(&next, &groups) {
-                let views = group.views(columns);
-                let found = product(group.slab, &views);
-                let found = found.and_then(|found| finish(group.slab, &views, found));
+                let found = product(group);
+                let found = found.and_then(|found| finish(group, found));
                 let failed = found.is_err();
                 done.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(found);
                 if failed {
@@ -198,13 +208,13 @@ impl<'a> Passes<'a> {
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Where one failed, some were not begun.
         let results = done.into_iter().flatten().collect::<Result<Vec<_>>>()?;
-        Ok(self.in_order(columns, results))
+        Ok(self.in_order(columns, most, results))
     }
 
     /// The results of all groups, by problem.
-    fn in_order<T>(&self, columns: &[Columns<'_>], results: Vec<Vec<T>>) -> Vec<T> {
+    fn in_order<T>(&self, columns: &[Columns<'_>], most: usize, results: Vec<Vec<T>>) -> Vec<T> {
         let mut out: Vec<Option<T>> = columns.iter().map(|_| None).collect();
-        for (group, results) in self.groups(columns).into_iter().zip(results) {
+        for (group, results) in self.groups(columns, most).into_iter().zip(results) {
             for (member, result) in group.members.into_iter().zip(results) {
                 out[member] = Some(result);
             }
@@ -213,8 +223,8 @@ impl<'a> Passes<'a> {
         out.into_iter().map(found).collect()
     }
 
-    /// The members of each slab, in order, in groups of at most [`AT_ONCE`] columns or of one member.
-    fn groups(&self, columns: &[Columns<'_>]) -> Vec<Group> {
+    /// The members of each slab, in order, in groups of at most so many columns or of one member.
+    fn groups(&self, columns: &[Columns<'_>], most: usize) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         for slab in 0..self.slabs.len() {
             let mut room = 0;
@@ -228,7 +238,7 @@ impl<'a> Passes<'a> {
                     _ => {
                         let members = vec![member];
                         groups.push(Group { slab, members });
-                        room = AT_ONCE.saturating_sub(width);
+                        room = most.saturating_sub(width);
                     }
                 }
             }
@@ -244,9 +254,9 @@ fn taken<'g>(next: &AtomicUsize, groups: &'g [Group]) -> Option<(usize, &'g Grou
 }
 
 /// Problems that one product serves: their slab, and their places.
-struct Group {
-    slab: usize,
-    members: Vec<usize>,
+pub(super) struct Group {
+    pub slab: usize,
+    pub members: Vec<usize>,
 }
 
 impl Group {

@@ -3,22 +3,23 @@
 //! Letters: N samples, d neurons and c columns of a problem, e = (d + 1)·c entries, n ≤ [`WORKING_SET_MAX`] of them in the
 //! working set, m = N·c predictions; in bytes:
 //!
-//! | part | Newton | L-BFGS | FISTA |
-//! |---|---|---|---|
-//! | every problem | 4e of its start, 16N of its targets, then 8·C·D of its fit | the same | the same |
-//! | a problem in flight, all the time | 8m (predictions, residual), 77e (coefficients, gradients, pairs), 4n² (Hessian) | 8m, 176e | 8m, 20e |
-//! | a problem in flight, in a pass | 4m, 16e | 4m, 16e | 12m, 12e |
-//! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e |
-//! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e |
-//! | quadratic programmes on the device | see [`quadratic::bytes`] | | |
-//! | a certificate (one problem, or narrow ones together) | 32m and the panels' filling, 68e | the same | the same |
-//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; thrice those on a device | the same | the same |
+//! | part | Newton | L-BFGS without λ1 | FISTA | proximal L-BFGS |
+//! |---|---|---|---|---|
+//! | every problem | 4e of its start, 16N of its targets, then 8·C·D of its fit | the same | the same | the same |
+//! | a problem in flight, all the time | 8m (predictions, residual), 77e (coefficients, gradients, pairs), 4n² (Hessian) | 8m, 176e | 8m, 20e | 104e |
+//! | a problem in flight, in a pass | 4m, 16e | 4m, 16e | 12m, 12e | 16e; natively 8m of as many as share a product |
+//! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e | 136e |
+//! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e | 4e |
+//! | quadratic programmes on the device | see [`quadratic::bytes`] | | | |
+//! | a certificate (one problem, or narrow ones together) | 32m and the panels' filling, 68e | the same | the same | the same |
+//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; thrice those on a device | the same | the same | the same |
 //!
 //! The phases of a round follow one another, so their largest counts. n is not known before: the bound is taken.
 
 use std::ops::Range;
 
 use super::certificate::COLUMNS;
+use super::oracle::is_asked;
 use super::passes::{AT_ONCE, UNDER_WAY};
 use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
 use crate::gpu::Gpu;
@@ -60,7 +61,7 @@ pub fn plan(backend: &Backend, design: &Design, problems: &[Problem<'_>], params
     }
     let mut shapes: Vec<Shape> = problems
         .iter()
-        .map(|p| Shape::of(design, p, params))
+        .map(|p| Shape::of(backend, design, p, params))
         .collect();
     let pass_flop = shapes.iter().map(Shape::pass_flop).sum();
     let copies = copies(design, problems);
@@ -148,7 +149,8 @@ fn batch(
         .next_multiple_of(PANEL);
     let product = largest(|s| 4 * s.samples as u64 + 16 * s.rows as u64) * columns as u64;
     let gathered = largest(Shape::gathered) + 8 * design.neurons() as u64;
-    let pass = sum(Shape::in_pass) + products * product;
+    let asked = largest(Shape::asked) * columns as u64;
+    let pass = sum(Shape::in_pass) + products * product + asked;
     let steps: u64 = flying.iter().take(threads).map(Shape::step).sum();
     let programmes: Vec<usize> = flying.iter().map(Shape::programme).collect();
     let device = binding.map_or(0, |binding| quadratic::bytes(&programmes, binding));
@@ -179,6 +181,7 @@ pub fn in_flight_bytes(samples: usize, neurons: usize, classes: usize) -> u64 {
         newton: true,
         smooth: false,
         fista: (neurons + 1) * columns > WORKING_SET_MAX,
+        lbfgs: false,
     };
     shape.flying() + shape.statement().max(shape.fit()) + shape.certificate(columns)
 }
@@ -200,10 +203,11 @@ struct Shape {
     newton: bool,
     smooth: bool,
     fista: bool,
+    lbfgs: bool,
 }
 
 impl Shape {
-    fn of(design: &Design, problem: &Problem<'_>, params: &Params) -> Self {
+    fn of(backend: &Backend, design: &Design, problem: &Problem<'_>, params: &Params) -> Self {
         let (columns, certified, classes) = match problem.response {
             Response::Values(_) => (1, 1, 1),
             Response::Classes(labels) => {
@@ -219,7 +223,16 @@ impl Shape {
         };
         let rows = width + 1;
         let small = rows * columns <= WORKING_SET_MAX;
-        let newton = params.solver != Solver::Fista && (problem.l1 > 0.0 || small);
+        let asked = |gpu| is_asked(gpu, (design.samples(), width), columns);
+        let asked = backend.gpu().is_some_and(asked);
+        let lbfgs = match params.solver {
+            Solver::Lbfgs => true,
+            Solver::Auto => asked && columns > 1,
+            Solver::Newton | Solver::Fista => false,
+        };
+        let other = !lbfgs && params.solver != Solver::Fista;
+        let newton = other && (problem.l1 > 0.0 || small);
+        let wide = newton && !small;
         Self {
             samples: design.samples(),
             neurons: design.neurons(),
@@ -228,8 +241,9 @@ impl Shape {
             classes,
             certified,
             newton,
-            smooth: !newton && params.solver != Solver::Fista,
-            fista: params.solver == Solver::Fista || (newton && !small),
+            smooth: other && !newton,
+            fista: params.solver == Solver::Fista || (wide && !asked),
+            lbfgs: lbfgs || (wide && asked),
         }
     }
 
@@ -253,11 +267,12 @@ impl Shape {
     }
 
     /// The most of what the solvers that it may go to take.
-    fn most(&self, newton: u64, smooth: u64, fista: u64) -> u64 {
+    fn most(&self, newton: u64, smooth: u64, fista: u64, lbfgs: u64) -> u64 {
         [
             (self.newton, newton),
             (self.smooth, smooth),
             (self.fista, fista),
+            (self.lbfgs, lbfgs),
         ]
         .into_iter()
         .filter_map(|(goes, bytes)| goes.then_some(bytes))
@@ -281,13 +296,23 @@ impl Shape {
             8 * m + 77 * e + self.hessian(),
             8 * m + 176 * e,
             8 * m + 20 * e,
+            104 * e,
         )
     }
 
     /// In flight, while a pass is made.
     fn in_pass(&self) -> u64 {
         let (m, e) = (self.predictions(), self.entries());
-        self.most(4 * m + 16 * e, 4 * m + 16 * e, 12 * m + 12 * e)
+        self.most(4 * m + 16 * e, 4 * m + 16 * e, 12 * m + 12 * e, 16 * e)
+    }
+
+    /// A column of what is asked natively: predictions and residual.
+    fn asked(&self) -> u64 {
+        if self.lbfgs {
+            8 * self.samples as u64
+        } else {
+            0
+        }
     }
 
     /// While its own step is made.
@@ -297,6 +322,7 @@ impl Shape {
             self.hessian() + 4 * m + 48 * e,
             8 * m + 24 * e,
             8 * m + 16 * e,
+            136 * e,
         )
     }
 

@@ -27,13 +27,15 @@ pub enum Norm {
 /// How the optimum is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Solver {
-    /// The faster of the two, by the rule in [`super`]'s documentation.
+    /// The fastest, by the rule in [`super`]'s documentation.
     #[default]
     Auto,
     /// Sampled-Hessian working-set proximal Newton.
     Newton,
     /// Accelerated proximal gradient with restart.
     Fista,
+    /// Proximal limited-memory BFGS, which asks for loss and gradient alone.
+    Lbfgs,
 }
 
 /// Where the quadratic programmes of Newton's steps are solved when the back end is a GPU.
@@ -122,6 +124,20 @@ impl<'a> Problem<'a> {
     /// An elastic net on all neurons, every sample alike.
     pub fn new(labels: &'a Labels, l1: f64, l2: f64) -> Self {
         Self::of(Response::Classes(labels), l1, l2)
+    }
+
+    /// Whether another problem has the same responses and weights, in the same place of memory.
+    pub(super) fn learns_as(&self, other: &Self) -> bool {
+        let response = match (self.response, other.response) {
+            (Response::Classes(a), Response::Classes(b)) => std::ptr::eq(a, b),
+            (Response::Values(a), Response::Values(b)) => std::ptr::eq(a, b),
+            _ => false,
+        };
+        let weights = match (self.weights, other.weights) {
+            (Some(a), Some(b)) => std::ptr::eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        response && weights
     }
 
     /// As [`Problem::new`], for classes or values.

@@ -76,8 +76,9 @@ impl Method for Smooth {
         &mut self,
         _frame: &Frame<'_>,
         statement: Statement,
-        z: Array2<f32>,
+        z: Option<Array2<f32>>,
     ) -> Result<Descent> {
+        let z = z.expect("predictions are wanted");
         Ok(Descent::new(statement, z))
     }
 

@@ -1,7 +1,10 @@
 //! What a batch of problems is: targets, penalties, λ_max and starts, fixed during a solve.
 
+use std::sync::Arc;
+
 use ndarray::Array2;
 
+use super::oracle::Ask;
 use super::passes::{AT_ONCE, Passes};
 use super::slab::Slab;
 use super::targets::{Penalty, Targets};
@@ -12,7 +15,8 @@ use crate::error::Result;
 pub(super) struct Statement {
     /// Which slab it sees.
     pub slab: usize,
-    pub targets: Targets,
+    /// Shared by the problems that have the same.
+    pub targets: Arc<Targets>,
     /// On the columns that are solved for.
     pub penalty: Penalty,
     /// On a column for each class.
@@ -47,11 +51,7 @@ pub(super) fn statements(
     places: &[usize],
     scale: PenaltyScale,
 ) -> Result<Vec<Statement>> {
-    let targets: Vec<Targets> = problems
-        .iter()
-        .zip(places)
-        .map(|(p, &slab)| Targets::new(p, passes.slab(slab).samples()))
-        .collect();
+    let targets = targets(passes, problems, places);
     let maxima = lambda_maxima(passes, &targets, places, scale)?;
     let mut out = Vec::with_capacity(problems.len());
     for (((targets, problem), lambda_max), &place) in
@@ -85,10 +85,27 @@ pub(super) fn statements(
     Ok(out)
 }
 
+/// The targets of each problem: those that learn the same from the same samples share them.
+fn targets(passes: &Passes<'_>, problems: &[Problem<'_>], places: &[usize]) -> Vec<Arc<Targets>> {
+    let mut all: Vec<Arc<Targets>> = Vec::with_capacity(problems.len());
+    for (place, problem) in problems.iter().enumerate() {
+        let same = problems[..place].iter().position(|p| p.learns_as(problem));
+        let targets = match same {
+            Some(before) => Arc::clone(&all[before]),
+            None => {
+                let samples = passes.slab(places[place]).samples();
+                Arc::new(Targets::new(problem, samples))
+            }
+        };
+        all.push(targets);
+    }
+    all
+}
+
 /// Smallest λ1 at which all weights of the optimum are zero, for each problem.
 pub(super) fn lambda_maxima(
     passes: &Passes<'_>,
-    targets: &[Targets],
+    targets: &[Arc<Targets>],
     places: &[usize],
     scale: PenaltyScale,
 ) -> Result<Vec<f64>> {
@@ -110,7 +127,7 @@ pub(super) fn lambda_maxima(
         }
         let (targets, places) = (&targets[from..to], &places[from..to]);
         from = to;
-        let residuals: Vec<Array2<f32>> = targets.iter().map(Targets::empty_residual).collect();
+        let residuals: Vec<Array2<f32>> = targets.iter().map(|t| t.empty_residual()).collect();
         let columns: Vec<_> = places.iter().copied().zip(&residuals).collect();
         let gradients = passes.backward(&columns)?;
         maxima.extend(gradients.iter().zip(places).map(largest));
@@ -119,6 +136,15 @@ pub(super) fn lambda_maxima(
 }
 
 impl Statement {
+    /// What a device is asked of these coefficients.
+    pub(super) fn ask<'a>(&'a self, theta: &'a Array2<f32>) -> Ask<'a> {
+        Ask {
+            slab: self.slab,
+            theta,
+            targets: &self.targets,
+        }
+    }
+
     /// FLOP of one pass: a forward and a backward GEMM.
     pub(super) fn pass_flop(&self) -> f64 {
         4.0 * self.targets.samples() as f64 * self.start.len() as f64

@@ -142,6 +142,50 @@ impl Sums {
         })
     }
 
+    /// Sum and sum of sizes of each sample, one after the other.
+    pub(super) fn of_samples(&self) -> Vec<f32> {
+        let [sums, sizes] = &self.rows;
+        let each = sums.iter().zip(sizes);
+        each.flat_map(|(sum, size)| [*sum as f32, *size as f32])
+            .collect()
+    }
+
+    /// What is wrong with X·W and Xᵀ·R of which only sums are known.
+    pub(super) fn of_oracle(&self, seen: &Seen<'_>) -> Option<String> {
+        let columns = seen.weights.columns().into_iter().zip(seen.of_predictions);
+        for (column, (w, of_column)) in columns.enumerate() {
+            let [expected, size] = [0, 1].map(|which| {
+                let terms = self.columns[which].iter().zip(w);
+                terms.fold(0.0, |all, (x, w)| all + x * magnitude(*w, which == 1))
+            });
+            if !near(of_column[0], expected, ALLOWED * size) {
+                return Some(off("column", column, "logits", of_column[0], expected));
+            }
+        }
+        let gradient = seen.gradient?;
+        for (column, (g, of_column)) in gradient
+            .columns()
+            .into_iter()
+            .zip(seen.of_residuals)
+            .enumerate()
+        {
+            let [_, expected, size, _] = *of_column;
+            if !near(g.sum(), expected, ALLOWED * size) {
+                return Some(off("column", column, "gradients", g.sum(), expected));
+            }
+        }
+        let rows = gradient
+            .axis_iter(Axis(0))
+            .into_par_iter()
+            .zip(&self.columns[1]);
+        let wild = |(row, bound): (ArrayView1<'_, f64>, &f64)| {
+            let mut each = row.iter().zip(seen.of_residuals);
+            each.any(|(g, of_column)| !near(*g, 0.0, 1.01 * bound * of_column[3]))
+        };
+        let wild = rows.map(wild).any(|wild| wild);
+        wild.then(|| "a gradient is larger than its terms can be".to_owned())
+    }
+
     /// What is wrong with Xᵀ·R, d × K, of residuals side by side.
     pub(super) fn of_backward(
         &self,
@@ -176,6 +220,16 @@ impl Sums {
         let wild = rows.map(wild).any(|wild| wild);
         wild.then(|| "a gradient is larger than its terms can be".to_owned())
     }
+}
+
+/// What a device says of problems side by side beside their losses ([`super::oracle`]): of each column of X·W and of R the sum, the sum
+/// weighed by the sums of X's rows, that of sizes, and the largest size.
+pub(super) struct Seen<'a> {
+    pub weights: ArrayView2<'a, f32>,
+    pub of_predictions: &'a [[f64; 4]],
+    pub of_residuals: &'a [[f64; 4]],
+    /// Xᵀ·R, where it was wanted.
+    pub gradient: Option<ArrayView2<'a, f64>>,
 }
 
 /// Sums over the rows of a matrix, some of each column, to which `add` adds a row at a time: rows in runs, in their order.

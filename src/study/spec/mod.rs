@@ -15,7 +15,7 @@
 //! | `probe.l1`, `probe.l2` | none | ≥ 0 | one fixed λ1, λ2 instead of the ratios |
 //! | `probe.l2_per_l1` | 1 | 0 to 1000 | λ2 = this · λ1 |
 //! | `probe.rule` | `accuracy` | `accuracy`, `accuracy-1se`, `log-loss`, `log-loss-1se`, `lca` | how dev chooses λ |
-//! | `probe.solver` | `auto` | `auto`, `newton`, `fista` | how the optimum is found |
+//! | `probe.solver` | `auto` | `auto`, `newton`, `fista`, `lbfgs` | how the optimum is found |
 //! | `probe.relative_gap` | 1e-3 | 1e-7 to 0.1 | duality gap ÷ objective at which a fit has converged |
 //! | `probe.max_passes` | 3000 | 1 to 1000000 | passes over the activations before a fit is left unconverged |
 //! | `clusters.linkage` | `average` | `average`, `complete`, `single` | of the one dendrogram |
@@ -192,12 +192,14 @@ impl<'de> Deserialize<'de> for PartSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SolverSpec {
-    /// The faster of the two for each probe.
+    /// The fastest for each probe.
     Auto,
     /// Sampled-Hessian proximal Newton.
     Newton,
     /// Accelerated proximal gradient.
     Fista,
+    /// Proximal limited-memory BFGS.
+    Lbfgs,
 }
 
 /// How probes are fitted.

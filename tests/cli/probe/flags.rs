@@ -49,7 +49,7 @@ fn every_flag_of_the_fit_changes_it() {
         );
     }
     let objective = number(&document["objective"]);
-    for solver in ["newton", "fista"] {
+    for solver in ["newton", "fista", "lbfgs"] {
         let (_, other) = exact(&["--solver", solver]);
         assert_close(
             solver,

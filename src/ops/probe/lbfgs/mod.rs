@@ -1,0 +1,390 @@
+//! Proximal limited-memory BFGS (Becker, Fadili & Ochs 2019; the metric of Byrd, Nocedal & Schnabel 1994), all problems of a batch in
+//! step: for where loss and gradient at a point are cheap, and what has a value for every sample is better left where it is.
+//!
+//! An iteration minimises the quadratic model of the loss plus the penalty, on the entries that are not zero or may not stay so, and
+//! asks for loss and gradient where that leads ([`super::oracle`]): of a device that holds the samples, else natively. That is one pass
+//! and, where the step was too long, another one. The metric is the diagonal of the Hessian, taken at the start and after 20, 60, 140, …
+//! iterations, with what the last ten steps showed.
+
+mod memory;
+mod programme;
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use self::memory::{Memory, PAIRS};
+use self::programme::Programme;
+use super::batch::{Active, Frame, Method, State};
+use super::oracle::{Answer, Ask, Wanted};
+use super::passes::Passes;
+use super::statement::{Spent, Statement};
+use super::stop::Rule;
+use super::targets::Penalty;
+use super::{Certificate, dual, kkt};
+use crate::error::Result;
+
+/// A programme is solved to this share of the KKT residual.
+const FORCING: f64 = 0.3;
+/// Entries at zero take part where the gradient is at least this share of λ1.
+const OPEN: f64 = 0.7;
+/// The diagonal is at least this share of its column's mean: a sample that is certain has hardly any curvature here, but may have
+/// some a step further.
+const LEAST_CURVATURE: f64 = 0.02;
+/// A step is long enough where the objective falls by this share of what the slope promises.
+const ARMIJO: f64 = 1e-4;
+/// The shortest step that is tried.
+const SHORTEST: f32 = 1e-3;
+/// Two losses of f32 predictions differ by about this share of them where they are the same.
+const NOISE: f64 = 1e-9;
+/// Iterations without a better KKT residual before a problem is given up as not converged.
+const PATIENCE: usize = 60;
+/// A decade of the gap takes at least about this share of the iterations so far: when to look again.
+const WAIT: f64 = 0.125;
+
+/// The method.
+pub(super) struct Lbfgs;
+
+/// Where a problem stands.
+pub(super) struct Descent {
+    problem: Statement,
+    theta: Array2<f32>,
+    /// Of the loss alone; nothing before the first answer.
+    known: Option<Known>,
+    /// Diagonal of the loss's Hessian where it was last taken, and the iteration at which it is taken next.
+    diagonal: Vec<f32>,
+    renewal: usize,
+    memory: Memory,
+    /// What the metric's D is multiplied by in programmes.
+    factor: f64,
+    /// The problem's penalty; its μ follows the weights where the norm is not squared.
+    penalty: Penalty,
+    spent: Spent,
+    iterations: usize,
+    next_check: usize,
+    best_kkt: f64,
+    /// Where that was.
+    best: Array2<f32>,
+    stalled: usize,
+}
+
+/// Loss, its gradient, and the KKT residual.
+struct Known {
+    loss: f64,
+    gradient: Array2<f64>,
+    kkt: f64,
+}
+
+/// Where a step may lead.
+struct Step {
+    target: Array2<f32>,
+    /// The gradient along the whole step, the penalty before it and at its end.
+    tangent: f64,
+    before: f64,
+    promised: f64,
+}
+
+impl Method for Lbfgs {
+    type State = Descent;
+
+    fn wants_predictions(&self) -> bool {
+        false
+    }
+
+    fn enter(
+        &mut self,
+        _frame: &Frame<'_>,
+        statement: Statement,
+        _z: Option<Array2<f32>>,
+    ) -> Result<Descent> {
+        Ok(Descent::new(statement))
+    }
+
+    /// Of those that have just entered.
+    fn measure(&mut self, frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
+        let new = active.iter_mut().map(|(_, state)| state);
+        let mut new: Vec<&mut Descent> = new.filter(|state| state.known.is_none()).collect();
+        let asks: Vec<Ask<'_>> = new.iter().map(|s| s.problem.ask(&s.theta)).collect();
+        let answers = frame.passes.ask(&asks, Wanted::Gradient)?;
+        for (state, answer) in new.iter_mut().zip(answers) {
+            state.spent.passes += 1.0;
+            state.take(answer);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
+        step(frame, active)
+    }
+}
+
+impl State for Descent {
+    fn problem(&self) -> &Statement {
+        &self.problem
+    }
+
+    /// The best point once it has come to rest.
+    fn theta(&self) -> &Array2<f32> {
+        if self.is_stalled() {
+            &self.best
+        } else {
+            &self.theta
+        }
+    }
+
+    fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    fn is_due(&self, rule: &Rule) -> bool {
+        self.looks_done(rule)
+    }
+
+    /// A gap far too large is not looked at again soon.
+    fn postpone(&mut self, certificate: &Certificate, rule: &Rule) {
+        let by_gap = rule.gap > 0.0 && certificate.relative_gap.is_finite();
+        let wait = if by_gap && self.problem.goal == f64::NEG_INFINITY {
+            let decades = (certificate.relative_gap / rule.gap).log10();
+            decades * self.iterations as f64 * WAIT
+        } else {
+            0.0
+        };
+        self.next_check = self.iterations + wait.clamp(3.0, 50.0) as usize;
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled > PATIENCE
+    }
+}
+
+impl Descent {
+    fn new(problem: Statement) -> Self {
+        Self {
+            theta: problem.start.clone(),
+            known: None,
+            diagonal: Vec::new(),
+            renewal: 0,
+            memory: Memory::new(),
+            factor: 1.0,
+            penalty: problem.penalty.clone(),
+            spent: problem.spent.clone(),
+            iterations: 0,
+            next_check: 0,
+            best_kkt: f64::INFINITY,
+            best: problem.start.clone(),
+            stalled: 0,
+            problem,
+        }
+    }
+
+    fn known(&self) -> &Known {
+        self.known.as_ref().expect("it was measured")
+    }
+
+    /// Takes loss and gradient at the current point.
+    fn take(&mut self, answer: Answer) {
+        self.spent.depth += 1;
+        self.penalty.touch(&self.theta);
+        let (loss, gradient) = (answer.loss, answer.derivative);
+        let kkt = kkt::kkt(&gradient, &self.theta, &self.penalty);
+        let objective = loss + self.penalty.value(&self.theta);
+        self.spent.note(&self.problem, kkt, objective);
+        self.stalled += 1;
+        if kkt < self.best_kkt {
+            self.best_kkt = kkt;
+            self.best.assign(&self.theta);
+            self.stalled = 0;
+        }
+        self.known = Some(Known {
+            loss,
+            gradient,
+            kkt,
+        });
+    }
+
+    /// Whether its own numbers say that it is good enough.
+    fn looks_done(&self, rule: &Rule) -> bool {
+        if self.iterations < self.next_check {
+            return false;
+        }
+        let known = self.known();
+        let objective = known.loss + self.penalty.value(&self.theta);
+        if objective <= self.problem.goal {
+            return true;
+        }
+        let l1 = self.penalty.l1;
+        let relative = known.kkt / self.problem.lambda_max.max(l1);
+        if rule.holds(f64::INFINITY, known.kkt, relative, l1) {
+            return true;
+        }
+        if rule.gap == 0.0 {
+            return false;
+        }
+        let point = (known.loss, &self.theta);
+        let gap = dual::forecast_of_sums(&self.penalty, objective, point, &known.gradient);
+        gap <= rule.gap * objective
+    }
+
+    /// Takes the Hessian's diagonal at the current point.
+    fn renew(&mut self, mut diagonal: Array2<f64>) {
+        for mut column in diagonal.columns_mut() {
+            let floor = LEAST_CURVATURE * column.sum() / column.len() as f64;
+            column.mapv_inplace(|v| v.max(floor).max(f64::from(f32::MIN_POSITIVE)));
+        }
+        self.diagonal = diagonal.iter().map(|v| *v as f32).collect();
+        self.memory.renew(&self.diagonal);
+        self.renewal = 2 * self.renewal + 20;
+        self.spent.flop += self.problem.pass_flop();
+    }
+
+    /// Entries that are not zero, or may not stay so: their places in the rows' order.
+    fn open(&self) -> Vec<usize> {
+        let gradient = &self.known().gradient;
+        let each = self.theta.indexed_iter().zip(gradient).enumerate();
+        each.filter(|(_, (((row, _), w), g))| {
+            **w != 0.0 || *row == 0 || g.abs() >= OPEN * self.penalty.l1_row(*row)
+        })
+        .map(|(at, _)| at)
+        .collect()
+    }
+
+    /// Where the quadratic model says to go.
+    fn towards(&mut self) -> Step {
+        let set = self.open();
+        let columns = self.theta.ncols();
+        let rows: Vec<usize> = set.iter().map(|at| at / columns).collect();
+        let known = self.known();
+        let gradient = known.gradient.as_slice().expect("it is contiguous");
+        let theta = self.theta.as_slice().expect("it is contiguous");
+        let penalty = &self.penalty;
+        let of_rows = |value: &dyn Fn(usize) -> f64| -> Vec<f32> {
+            rows.iter().map(|&row| value(row) as f32).collect()
+        };
+        let programme = Programme {
+            metric: self.memory.metric(&self.diagonal, &set),
+            g: set.iter().map(|&at| gradient[at] as f32).collect(),
+            w: set.iter().map(|&at| theta[at]).collect(),
+            l1: of_rows(&|row| penalty.l1_row(row)),
+            mu: of_rows(&|row| penalty.mu_row(row)),
+            scale: of_rows(&|row| if row == 0 { 1.0 } else { penalty.rows[row] }),
+            tolerance: (FORCING * known.kkt) as f32,
+        };
+        let mut factor = self.factor;
+        let (u, products) = programme.solved(&mut factor);
+        let mut target = self.theta.clone();
+        let values = target.as_slice_mut().expect("it is contiguous");
+        set.iter().zip(u).for_each(|(&at, u)| values[at] = u);
+        kkt::recentre(&mut target, penalty);
+        let along = known.gradient.iter().zip(&target).zip(&self.theta);
+        let step = Step {
+            tangent: along
+                .map(|((g, to), from)| g * (f64::from(*to) - f64::from(*from)))
+                .sum(),
+            before: penalty.value(&self.theta),
+            promised: penalty.value(&target),
+            target,
+        };
+        self.factor = factor;
+        self.spent.flop += (products * set.len() * 8 * PAIRS) as f64;
+        step
+    }
+
+    /// The point at a share of a step.
+    fn at(&self, step: &Step, t: f32) -> Array2<f32> {
+        if t == 1.0 {
+            return step.target.clone();
+        }
+        &self.theta + &((&step.target - &self.theta) * t)
+    }
+
+    /// Whether the objective has fallen enough at a share of a step. Where losses are too near to be told apart, the gradients at both
+    /// ends tell: of a convex loss the change lies between the two slopes, and of a quadratic one in the middle.
+    fn falls(&self, step: &Step, t: f32, theta: &Array2<f32>, answer: &Answer) -> bool {
+        let known = self.known();
+        let t = f64::from(t);
+        let slope = step.tangent + step.promised - step.before;
+        let penalty = self.penalty.value(theta) - step.before;
+        let enough = ARMIJO * t * slope.min(0.0);
+        let there = answer.derivative.iter().zip(&step.target).zip(&self.theta);
+        let there: f64 = there
+            .map(|((g, to), from)| g * (f64::from(*to) - f64::from(*from)))
+            .sum();
+        let by_losses = answer.loss - known.loss + penalty;
+        let by_slopes = 0.5 * t * (step.tangent + there) + penalty;
+        let near = (answer.loss - known.loss).abs() <= 1e3 * NOISE * known.loss;
+        by_losses <= enough || (near && by_slopes <= enough + NOISE * known.loss)
+    }
+
+    /// Goes where a step has led.
+    fn accept(&mut self, theta: Array2<f32>, answer: Answer) {
+        let known = self.known.take().expect("it was measured");
+        let step = theta.iter().zip(&self.theta).map(|(to, from)| to - from);
+        let change = answer.derivative.iter().zip(&known.gradient);
+        let change = change.map(|(to, from)| (to - from) as f32).collect();
+        self.memory.push(step.collect(), change, &self.diagonal);
+        self.theta = theta;
+        self.take(answer);
+    }
+
+    /// No step made the objective fall: what was remembered is of no use here.
+    fn stay(&mut self) {
+        self.memory.forget();
+        self.factor = 1.0;
+        self.renewal = self.renewal.min(self.iterations);
+        self.stalled += PATIENCE / 4;
+    }
+}
+
+/// One step of every active problem.
+fn step(frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
+    renew(frame.passes, active)?;
+    let steps: Vec<Step> = active
+        .par_iter_mut()
+        .map(|(_, state)| {
+            state.iterations += 1;
+            state.towards()
+        })
+        .collect();
+    let mut open: Vec<usize> = (0..active.len()).collect();
+    let mut t = 1.0;
+    while !open.is_empty() && t >= SHORTEST {
+        let trials = open.par_iter().map(|&p| active[p].1.at(&steps[p], t));
+        let trials: Vec<Array2<f32>> = trials.collect();
+        let asks = open.iter().zip(&trials);
+        let asks: Vec<Ask<'_>> = asks
+            .map(|(&p, theta)| active[p].1.problem.ask(theta))
+            .collect();
+        let answers = frame.passes.ask(&asks, Wanted::Gradient)?;
+        let mut still_open = Vec::new();
+        let mut taken: Vec<Option<(Array2<f32>, Answer)>> = active.iter().map(|_| None).collect();
+        for ((p, theta), answer) in open.into_iter().zip(trials).zip(answers) {
+            active[p].1.spent.passes += 1.0;
+            if active[p].1.falls(&steps[p], t, &theta, &answer) {
+                taken[p] = Some((theta, answer));
+            } else {
+                still_open.push(p);
+            }
+        }
+        let each = active.par_iter_mut().zip(taken);
+        each.for_each(|((_, state), taken)| {
+            if let Some((theta, answer)) = taken {
+                state.accept(theta, answer);
+            }
+        });
+        open = still_open;
+        t *= 0.5;
+    }
+    open.into_iter().for_each(|p| active[p].1.stay());
+    Ok(())
+}
+
+/// Takes the diagonals that are due.
+fn renew(passes: &Passes<'_>, active: &mut [Active<Descent>]) -> Result<()> {
+    let due = active.iter_mut().map(|(_, state)| state);
+    let mut due: Vec<&mut Descent> = due.filter(|s| s.iterations >= s.renewal).collect();
+    let asks: Vec<Ask<'_>> = due.iter().map(|s| s.problem.ask(&s.theta)).collect();
+    let answers = passes.ask(&asks, Wanted::Diagonal)?;
+    for (state, answer) in due.iter_mut().zip(answers) {
+        state.renew(answer.derivative);
+    }
+    Ok(())
+}

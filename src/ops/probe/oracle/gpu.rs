@@ -1,0 +1,466 @@
+//! The host side of `shaders/probe_loss.wgsl`: what a question takes on a device, and its way there and back.
+
+use std::mem::offset_of;
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+use ndarray::Array2;
+
+use super::{Found, Stretch, Wanted};
+use crate::error::Result;
+use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot};
+use crate::ops::probe::gpu::{Block, Product, ROWS, Resident, Room, SLICES};
+use crate::ops::probe::passes::{AT_ONCE, UNDER_WAY};
+use crate::ops::probe::tile::{Tile, Way};
+
+/// Samples of a workgroup of `loss`, whose losses are added there.
+const PART: usize = 64;
+/// Samples of a run of `columns`, and columns of a workgroup.
+const RUN: usize = 2048;
+const STRIP: usize = 64;
+/// Words of four values that a workgroup of `add_up` adds.
+const WORDS: usize = 64;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct LossParams {
+    width: u32,
+    column: u32,
+    classes: u32,
+    problems: u32,
+    samples: u32,
+    sample: u32,
+    parts: u32,
+    part: u32,
+    problem: u32,
+    groups: u32,
+    first: u32,
+    padding: u32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct ColumnsParams {
+    width: u32,
+    samples: u32,
+    sample: u32,
+    run: u32,
+    groups: u32,
+    first: u32,
+    padding: [u32; 2],
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct AddingParams {
+    words: u32,
+    slices: u32,
+    accumulate: u32,
+    groups: u32,
+}
+
+const SOURCE: &str = include_str!("../../../../shaders/probe_loss.wgsl");
+
+/// The kernels of `shaders/probe_loss.wgsl`.
+pub const KERNELS: &[Kernel] = &[
+    Kernel {
+        shader: "probe_loss",
+        source: SOURCE,
+        entry: "loss",
+        bindings: &[
+            Binding::read_write("z"),
+            Binding::read("targets"),
+            Binding::read("weights"),
+            Binding::read("intercepts"),
+            Binding::read_write("losses"),
+            Binding::params(
+                "p",
+                Layout {
+                    name: "Loss",
+                    size: size_of::<LossParams>(),
+                    fields: &[
+                        ("width", offset_of!(LossParams, width)),
+                        ("column", offset_of!(LossParams, column)),
+                        ("classes", offset_of!(LossParams, classes)),
+                        ("problems", offset_of!(LossParams, problems)),
+                        ("samples", offset_of!(LossParams, samples)),
+                        ("sample", offset_of!(LossParams, sample)),
+                        ("parts", offset_of!(LossParams, parts)),
+                        ("part", offset_of!(LossParams, part)),
+                        ("problem", offset_of!(LossParams, problem)),
+                        ("groups", offset_of!(LossParams, groups)),
+                        ("first", offset_of!(LossParams, first)),
+                        ("padding", offset_of!(LossParams, padding)),
+                    ],
+                },
+            ),
+        ],
+    },
+    Kernel {
+        shader: "probe_loss",
+        source: SOURCE,
+        entry: "columns",
+        bindings: &[
+            Binding::read("summed"),
+            Binding::read("of_samples"),
+            Binding::read_write("sums"),
+            Binding::params(
+                "q",
+                Layout {
+                    name: "Columns",
+                    size: size_of::<ColumnsParams>(),
+                    fields: &[
+                        ("width", offset_of!(ColumnsParams, width)),
+                        ("samples", offset_of!(ColumnsParams, samples)),
+                        ("sample", offset_of!(ColumnsParams, sample)),
+                        ("run", offset_of!(ColumnsParams, run)),
+                        ("groups", offset_of!(ColumnsParams, groups)),
+                        ("first", offset_of!(ColumnsParams, first)),
+                        ("padding", offset_of!(ColumnsParams, padding)),
+                    ],
+                },
+            ),
+        ],
+    },
+    Kernel {
+        shader: "probe_loss",
+        source: SOURCE,
+        entry: "add_up",
+        bindings: &[
+            Binding::read("partials"),
+            Binding::read_write("high"),
+            Binding::read_write("low"),
+            Binding::params(
+                "a",
+                Layout {
+                    name: "Adding",
+                    size: size_of::<AddingParams>(),
+                    fields: &[
+                        ("words", offset_of!(AddingParams, words)),
+                        ("slices", offset_of!(AddingParams, slices)),
+                        ("accumulate", offset_of!(AddingParams, accumulate)),
+                        ("groups", offset_of!(AddingParams, groups)),
+                    ],
+                },
+            ),
+        ],
+    },
+];
+
+/// Buffers of one question, as large as was needed so far.
+#[derive(Default)]
+pub(super) struct Bench {
+    buffers: [Option<Buffer<f32>>; BUFFERS],
+}
+
+/// What the buffers hold: coefficients, intercepts, predictions and then residuals of a block, its partial gradients, the sum of all
+/// blocks' and what it lost, losses, and sums of the columns of predictions and of residuals.
+const RIGHT: usize = 0;
+const INTERCEPTS: usize = 1;
+const PREDICTIONS: usize = 2;
+const PARTIALS: usize = 3;
+const TOTAL: usize = 4;
+const LOST: usize = 5;
+const LOSSES: usize = 6;
+const OF_PREDICTIONS: usize = 7;
+const OF_RESIDUALS: usize = 8;
+const BUFFERS: usize = 9;
+
+/// Values of each buffer, for so many samples in all, and problems of so many padded columns together.
+pub(super) fn sizes(
+    room: &Room,
+    samples: usize,
+    (problems, width): (usize, usize),
+) -> [usize; BUFFERS] {
+    let gradient = room.neurons * width;
+    let sums = 4 * samples.div_ceil(room.rows) * room.rows.div_ceil(RUN) * width;
+    let mut sizes = [0; BUFFERS];
+    sizes[RIGHT] = gradient;
+    sizes[INTERCEPTS] = width;
+    sizes[PREDICTIONS] = room.rows * width;
+    sizes[PARTIALS] = SLICES * gradient;
+    sizes[TOTAL] = gradient;
+    sizes[LOST] = gradient;
+    sizes[LOSSES] = problems * parts(samples);
+    sizes[OF_PREDICTIONS] = sums;
+    sizes[OF_RESIDUALS] = sums;
+    sizes
+}
+
+/// Sums of losses of a problem.
+fn parts(samples: usize) -> usize {
+    samples.next_multiple_of(ROWS) / PART
+}
+
+/// Bytes that losses and gradients of problems of so many columns together, of which the widest problem has `widest`, take on a
+/// device beside the samples: what is under way at once, and targets of so many kinds.
+pub fn oracle_bytes(
+    shape: (usize, usize),
+    (columns, widest): (usize, usize),
+    kinds: usize,
+    binding: u64,
+) -> u64 {
+    let room = Room::of(shape, binding);
+    let most = columns.min(AT_ONCE.max(widest)).min(room.at_once());
+    let bench: usize = sizes(&room, shape.0, (most, Tile::padded(most)))
+        .iter()
+        .sum();
+    let under_way = UNDER_WAY.min(columns.div_ceil(most.max(1)));
+    4 * (under_way * bench + 2 * shape.0 * (kinds + 1)) as u64
+}
+
+impl Bench {
+    /// Sees to it that every buffer has room.
+    pub(super) fn fit(&mut self, gpu: &Gpu, sizes: [usize; BUFFERS]) -> Result<()> {
+        for (buffer, len) in self.buffers.iter_mut().zip(sizes) {
+            if buffer.as_ref().is_none_or(|buffer| buffer.len() < len) {
+                *buffer = None; // what is too small makes room first
+                *buffer = Some(gpu.zeros("losses and gradients", len)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where coefficients go.
+    pub(super) fn right(&self) -> &Buffer<f32> {
+        self.at(RIGHT)
+    }
+
+    /// Where intercepts go.
+    pub(super) fn intercepts(&self) -> &Buffer<f32> {
+        self.at(INTERCEPTS)
+    }
+
+    fn at(&self, which: usize) -> &Buffer<f32> {
+        self.buffers[which].as_ref().expect("there is room for all")
+    }
+}
+
+/// A product of a block, and what follows it.
+struct Stage<'p> {
+    product: Product<'p>,
+    then: Vec<Dispatch<'p>>,
+}
+
+/// A question on its way.
+pub(super) struct Asked<'q> {
+    pub resident: &'q Resident<'q>,
+    pub bench: &'q Bench,
+    /// Padded columns.
+    pub width: usize,
+    pub wanted: Wanted,
+    pub stretches: &'q [Stretch],
+    /// Σ x and Σ |x| of each sample, where sums are checked.
+    pub of_samples: Option<&'q Buffer<f32>>,
+}
+
+const CHECKED: &[(&str, f64)] = &[("CHECKED", 1.0)];
+const UNCHECKED: &[(&str, f64)] = &[("CHECKED", 0.0)];
+
+impl Asked<'_> {
+    /// All of it, in submissions of bounded time.
+    pub(super) fn submitted(&self) -> Result<()> {
+        let each = self.resident.blocks.iter().enumerate();
+        let stages: Vec<Stage<'_>> = each
+            .flat_map(|(at, block)| self.stages(at, block))
+            .collect();
+        let groups = stages.iter().map(|stage| stage.product.groups).sum();
+        let work = stages
+            .iter()
+            .map(|stage| stage.product.each)
+            .fold(0.0, f64::max);
+        let gpu = self.resident.gpu;
+        gpu.paced("loss", (groups, work), |some| {
+            let mut begin = 0;
+            let mut dispatches = Vec::new();
+            for stage in &stages {
+                let end = begin + stage.product.groups;
+                let here = some.start.max(begin)..some.end.min(end);
+                if !here.is_empty() {
+                    let last = here.end == end;
+                    dispatches.push(stage.product.dispatch(here.start - begin..here.end - begin));
+                    dispatches.extend(stage.then.iter().filter(|_| last).cloned());
+                }
+                begin = end;
+            }
+            gpu.submit("loss", &dispatches)
+        })
+    }
+
+    /// The products of a block, the backward one where it is wanted.
+    fn stages<'p>(&'p self, at: usize, block: &'p Block) -> Vec<Stage<'p>> {
+        let bench = self.bench;
+        let z = bench.at(PREDICTIONS);
+        let product = |right, result, way| {
+            self.resident
+                .product(block, (right, 0), result, (way, self.width))
+        };
+        let mut then = Vec::new();
+        if self.of_samples.is_some() {
+            then.push(self.columns(at, block, OF_PREDICTIONS));
+        }
+        then.extend(
+            self.stretches
+                .iter()
+                .map(|stretch| self.losses(stretch, block)),
+        );
+        let forward = product(bench.at(RIGHT), z, Way::Forward);
+        if self.wanted == Wanted::Loss {
+            let product = forward;
+            return vec![Stage { product, then }];
+        }
+        then.push(self.columns(at, block, OF_RESIDUALS));
+        let mut backward = product(z, bench.at(PARTIALS), Way::Backward);
+        if self.wanted == Wanted::Diagonal {
+            backward.constants.push(("SQUARE", 1.0));
+        }
+        let words = self.resident.room.neurons * self.width / 4;
+        let adding = AddingParams {
+            words: words as u32,
+            slices: (backward.values / (4 * words)) as u32,
+            accumulate: u32::from(at > 0),
+            groups: words.div_ceil(WORDS) as u32,
+        };
+        let [partials, total, lost] = [PARTIALS, TOTAL, LOST].map(|which| bench.at(which).all());
+        let add_up = Dispatch {
+            kernel: &KERNELS[2],
+            constants: &[],
+            slots: vec![partials, total, lost, Slot::params(&adding)],
+            groups: words.div_ceil(WORDS),
+        };
+        let both = [(forward, then), (backward, vec![add_up])];
+        both.map(|(product, then)| Stage { product, then }).into()
+    }
+
+    /// Losses of a stretch of problems, and what becomes of their predictions.
+    fn losses<'p>(&'p self, stretch: &'p Stretch, (rows, _): &Block) -> Dispatch<'p> {
+        let groups = rows.len().next_multiple_of(ROWS) / PART * stretch.problems;
+        let params = LossParams {
+            width: self.width as u32,
+            column: stretch.column as u32,
+            classes: stretch.classes as u32,
+            problems: stretch.problems as u32,
+            samples: rows.len() as u32,
+            sample: rows.start as u32,
+            parts: parts(self.resident.slab.samples()) as u32,
+            part: (rows.start / PART) as u32,
+            problem: stretch.problem as u32,
+            groups: groups as u32,
+            first: 0,
+            padding: 0,
+        };
+        let [z, intercepts, losses] =
+            [PREDICTIONS, INTERCEPTS, LOSSES].map(|which| self.bench.at(which).all());
+        let (y, weights) = (stretch.aim.y.all(), stretch.aim.weights.all());
+        Dispatch {
+            kernel: &KERNELS[0],
+            constants: &stretch.constants,
+            slots: vec![z, y, weights, intercepts, losses, Slot::params(&params)],
+            groups,
+        }
+    }
+
+    /// Sums of the columns of what the predictions' buffer holds then.
+    fn columns(&self, at: usize, (rows, _): &Block, sums: usize) -> Dispatch<'_> {
+        let height = rows.len().next_multiple_of(ROWS);
+        let groups = height.div_ceil(RUN) * self.width.div_ceil(STRIP);
+        let params = ColumnsParams {
+            width: self.width as u32,
+            samples: height as u32,
+            sample: rows.start as u32,
+            run: (at * self.resident.room.rows.div_ceil(RUN)) as u32,
+            groups: groups as u32,
+            first: 0,
+            padding: [0; 2],
+        };
+        // Where nothing is checked, nothing is read there.
+        let (of_samples, constants) = match self.of_samples {
+            Some(of_samples) => (of_samples, CHECKED),
+            None => (self.bench.at(INTERCEPTS), UNCHECKED),
+        };
+        let z = self.bench.at(PREDICTIONS).all();
+        Dispatch {
+            kernel: &KERNELS[1],
+            constants,
+            slots: vec![
+                z,
+                of_samples.all(),
+                self.bench.at(sums).all(),
+                Slot::params(&params),
+            ],
+            groups,
+        }
+    }
+
+    /// What came of it, of so many problems.
+    pub(super) fn fetched(&self, weights: Array2<f32>, problems: usize) -> Result<Found> {
+        let (room, samples) = (&self.resident.room, self.resident.slab.samples());
+        let sizes = sizes(room, samples, (problems, self.width));
+        let checked = self.of_samples.is_some();
+        let derived = self.wanted != Wanted::Loss;
+        let some = |which: usize, wanted: bool| {
+            let len = if wanted { sizes[which] } else { 0 };
+            (self.bench.at(which), len)
+        };
+        let found = self.resident.gpu.download_each(&[
+            some(LOSSES, true),
+            some(OF_PREDICTIONS, checked),
+            some(OF_RESIDUALS, derived),
+            some(TOTAL, derived),
+            some(LOST, derived),
+        ])?;
+        let runs: Vec<Range<usize>> = self.runs();
+        let [of_predictions, of_residuals] =
+            [1, 2].map(|which| summed(&found[which], &runs, (self.width, weights.ncols())));
+        let shape = if derived {
+            (self.resident.slab.width(), weights.ncols())
+        } else {
+            (0, 0)
+        };
+        let derivative = Array2::from_shape_fn(shape, |(row, column)| {
+            let at = row * self.width + column;
+            f64::from(found[3][at]) + f64::from(found[4][at])
+        });
+        let losses = found[0].chunks_exact(parts(samples));
+        let losses = losses.map(|parts| parts.iter().map(|loss| f64::from(*loss)).sum());
+        Ok(Found {
+            weights,
+            losses: losses.collect(),
+            of_predictions,
+            of_residuals,
+            derivative,
+        })
+    }
+
+    /// The runs of each block.
+    fn runs(&self) -> Vec<Range<usize>> {
+        let apart = self.resident.room.rows.div_ceil(RUN);
+        let each = self.resident.blocks.iter().enumerate();
+        each.map(|(at, (rows, _))| {
+            let first = at * apart;
+            first..first + rows.len().next_multiple_of(ROWS).div_ceil(RUN)
+        })
+        .collect()
+    }
+}
+
+/// Sums of each column over runs, and the largest of what is fourth; nothing where there are none.
+fn summed(sums: &[f32], runs: &[Range<usize>], (width, columns): (usize, usize)) -> Vec<[f64; 4]> {
+    if sums.is_empty() {
+        return Vec::new();
+    }
+    let mut all = vec![[0.0; 4]; columns];
+    for run in runs.iter().cloned().flatten() {
+        let values = &sums[4 * run * width..];
+        for (all, values) in all.iter_mut().zip(values.chunks_exact(4)) {
+            let [sum, weighed, sizes, largest] = std::array::from_fn(|k| f64::from(values[k]));
+            *all = [
+                all[0] + sum,
+                all[1] + weighed,
+                all[2] + sizes,
+                all[3].max(largest),
+            ];
+        }
+    }
+    all
+}

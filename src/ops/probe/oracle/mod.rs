@@ -1,0 +1,363 @@
+//! Loss and gradient at given coefficients, all of it on a device: X·W, the loss and its derivative in the place of the
+//! predictions (`shaders/probe_loss.wgsl`), Xᵀ·R. Coefficients go there, and sums come back: what has a value for every sample
+//! never leaves the device.
+//!
+//! Column sums of X·W and Xᵀ·R are checked as those of single products ([`super::verify`]); what happens between the two is not,
+//! beside that a certificate, which is native, has to agree with where it led to.
+
+mod gpu;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ndarray::{Array2, ArrayView2, s};
+
+use self::gpu::{Asked, Bench, sizes};
+use super::beside::joined;
+use super::gpu::{Resident, Room, padded};
+use super::passes::{AT_ONCE, Columns, Group, Passes};
+use super::statement::Statement;
+use super::targets::{Loss, Targets};
+use super::tile::Tile;
+use super::verify::Seen;
+use super::{ASKED_LEAST, cpu, loss};
+use crate::error::Result;
+use crate::gpu::{AdapterKind, Buffer, Gpu};
+
+pub use self::gpu::{KERNELS, oracle_bytes};
+
+/// What is asked at some coefficients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The loss, and its gradient.
+    Gradient,
+    /// The loss, and the diagonal of its Hessian (per entry of the coefficients).
+    Diagonal,
+    /// The loss alone.
+    Loss,
+}
+
+impl Wanted {
+    /// As the shader's constant.
+    fn code(self) -> f64 {
+        match self {
+            Self::Gradient => 0.0,
+            Self::Diagonal => 1.0,
+            Self::Loss => 2.0,
+        }
+    }
+}
+
+/// A problem's slab, its coefficients, and what they are to predict.
+pub(super) struct Ask<'a> {
+    pub slab: usize,
+    pub theta: &'a Array2<f32>,
+    pub targets: &'a Arc<Targets>,
+}
+
+/// The loss, and what beside it was wanted: (d + 1) × columns, the intercepts' first; nothing with [`Wanted::Loss`].
+pub(super) struct Answer {
+    pub loss: f64,
+    pub derivative: Array2<f64>,
+}
+
+/// What a device keeps from one question to the next.
+#[derive(Default)]
+pub(super) struct Kept {
+    aims: Mutex<Vec<Arc<Aim>>>,
+    /// Σ x and Σ |x| of each sample of a slab.
+    of_samples: Mutex<Vec<Option<Arc<Buffer<f32>>>>>,
+    /// As many as were under way at once.
+    benches: Mutex<Vec<Bench>>,
+}
+
+/// Targets on a device, with weights of mean 1.
+struct Aim {
+    targets: Arc<Targets>,
+    y: Buffer<u32>,
+    weights: Buffer<f32>,
+}
+
+impl Aim {
+    fn new(gpu: &Gpu, targets: &Arc<Targets>) -> Result<Self> {
+        let n = targets.samples() as f64;
+        let y = match targets.loss {
+            Loss::Squared => gpu.upload("values", bytemuck::cast_slice(&targets.values)),
+            Loss::Softmax | Loss::Sigmoid => gpu.upload("classes", &targets.y),
+        };
+        let weights: Vec<f32> = targets.omega.iter().map(|w| (w * n) as f32).collect();
+        Ok(Self {
+            targets: Arc::clone(targets),
+            y: y?,
+            weights: gpu.upload("weights", &weights)?,
+        })
+    }
+}
+
+/// Problems next to one another that have the same targets.
+struct Stretch {
+    aim: Arc<Aim>,
+    /// The first one's place, and its first column.
+    problem: usize,
+    column: usize,
+    classes: usize,
+    problems: usize,
+    constants: [(&'static str, f64); 2],
+}
+
+/// What came back for some problems side by side.
+struct Found {
+    weights: Array2<f32>,
+    /// Sums over all samples and, of the derivatives, before weights of mean 1 were divided by N.
+    losses: Vec<f64>,
+    of_predictions: Vec<[f64; 4]>,
+    of_residuals: Vec<[f64; 4]>,
+    derivative: Array2<f64>,
+}
+
+/// Whether a device is to be asked for loss and gradient of a problem on so many samples and neurons: it has its own memory, there is
+/// enough to do, and the columns fit a binding together.
+pub(super) fn is_asked(gpu: &Gpu, (samples, neurons): (usize, usize), columns: usize) -> bool {
+    let flop = 4.0 * samples as f64 * ((neurons + 1) * columns) as f64;
+    let room = Room::of((samples, neurons), gpu.binding_bytes());
+    let discrete = gpu.report().kind == AdapterKind::Discrete;
+    discrete && flop >= ASKED_LEAST && Tile::padded(columns) <= room.at_once()
+}
+
+impl Passes<'_> {
+    /// Whether a device is to be asked for a problem's loss and gradient.
+    pub(super) fn asks(&self, problem: &Statement) -> bool {
+        let slab = self.slab(problem.slab);
+        let shape = (slab.samples(), slab.width());
+        let asked = |gpu| is_asked(gpu, shape, problem.targets.columns());
+        self.backend.gpu().is_some_and(asked)
+    }
+
+    /// Whether a device can tell a problem's loss and gradient: its columns have to fit a binding together.
+    pub(super) fn tells(&self, slab: usize, columns: usize) -> bool {
+        let residents = self.residents.as_ref();
+        residents.is_some_and(|all| Tile::padded(columns) <= all[slab].room.at_once())
+    }
+
+    /// What a device says of each problem where all fit it ([`Passes::tells`]), else what is found natively.
+    pub(super) fn ask(&self, asks: &[Ask<'_>], wanted: Wanted) -> Result<Vec<Answer>> {
+        if asks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fits = |ask: &Ask<'_>| self.tells(ask.slab, ask.theta.ncols());
+        let Some(residents) = self.residents.as_ref().filter(|_| asks.iter().all(fits)) else {
+            return self.found_natively(asks, wanted);
+        };
+        let most = residents.iter().map(|it| it.room.at_once()).min();
+        let most = most.unwrap_or(AT_ONCE).min(AT_ONCE);
+        let columns: Vec<Columns<'_>> = asks.iter().map(|ask| (ask.slab, ask.theta)).collect();
+        let product = |group: &Group| {
+            let resident = &residents[group.slab];
+            let asks: Vec<&Ask<'_>> = group.members.iter().map(|&at| &asks[at]).collect();
+            let taken = self.kept.benches().pop();
+            let mut bench = taken.unwrap_or_default();
+            let found = self.found(resident, (group.slab, &asks), wanted, &mut bench)?;
+            self.kept.benches().push(bench);
+            Ok(found)
+        };
+        let finish = |group: &Group, found: Found| {
+            self.trusted(group.slab, |sums| {
+                sums.of_oracle(&Seen {
+                    weights: found.weights.view(),
+                    of_predictions: &found.of_predictions,
+                    of_residuals: &found.of_residuals,
+                    gradient: (wanted == Wanted::Gradient).then(|| found.derivative.view()),
+                })
+            })?;
+            let asks = group.members.iter().map(|&at| &asks[at]);
+            Ok(found.answers(asks, residents[group.slab].slab.samples()))
+        };
+        self.on_device(&columns, most, product, finish)
+    }
+
+    /// As many at a time as share a product: what has a value for every sample is not kept of more.
+    fn found_natively(&self, asks: &[Ask<'_>], wanted: Wanted) -> Result<Vec<Answer>> {
+        let mut answers = Vec::with_capacity(asks.len());
+        let mut first = 0;
+        while first < asks.len() {
+            let (mut end, mut columns) = (first, 0);
+            while end < asks.len() && (end == first || columns + asks[end].theta.ncols() <= AT_ONCE)
+            {
+                columns += asks[end].theta.ncols();
+                end += 1;
+            }
+            let some = &asks[first..end];
+            first = end;
+            let thetas: Vec<Columns<'_>> = some.iter().map(|ask| (ask.slab, ask.theta)).collect();
+            let (mut losses, mut residuals) = (Vec::new(), Vec::new());
+            for (ask, mut z) in some.iter().zip(self.forward(&thetas)?) {
+                let mut residual = Array2::zeros(z.dim());
+                losses.push(loss::loss(&z, ask.targets, &mut residual));
+                if wanted == Wanted::Diagonal {
+                    z = loss::curvature(&residual, ask.targets);
+                    residual = z;
+                }
+                residuals.push(residual);
+            }
+            let derivatives = match wanted {
+                Wanted::Loss => losses.iter().map(|_| Array2::zeros((0, 0))).collect(),
+                Wanted::Gradient => {
+                    let each = some.iter().zip(&residuals);
+                    let columns: Vec<Columns<'_>> = each.map(|(ask, r)| (ask.slab, r)).collect();
+                    self.backward(&columns)?
+                }
+                Wanted::Diagonal => {
+                    let each = some.iter().zip(&residuals);
+                    let squares = |(ask, v): (&Ask<'_>, &Array2<f32>)| {
+                        cpu::squares(self.slab(ask.slab), v.view())
+                    };
+                    each.map(squares).collect::<Result<Vec<_>>>()?
+                }
+            };
+            let each = losses.into_iter().zip(derivatives);
+            answers.extend(each.map(|(loss, derivative)| Answer { loss, derivative }));
+        }
+        Ok(answers)
+    }
+
+    /// Computes and fetches what is asked of problems that see one slab.
+    fn found(
+        &self,
+        resident: &Resident<'_>,
+        (slab, asks): (usize, &[&Ask<'_>]),
+        wanted: Wanted,
+        bench: &mut Bench,
+    ) -> Result<Found> {
+        let (gpu, room) = (resident.gpu, &resident.room);
+        let thetas: Vec<ArrayView2<'_, f32>> = asks
+            .iter()
+            .map(|ask| ask.theta.slice(s![1.., ..]))
+            .collect();
+        let weights = joined(&thetas);
+        let width = Tile::padded(weights.ncols());
+        let samples = resident.slab.samples();
+        bench.fit(gpu, sizes(room, samples, (asks.len(), width)))?;
+        let mut intercepts: Vec<f32> = asks
+            .iter()
+            .flat_map(|ask| ask.theta.row(0))
+            .copied()
+            .collect();
+        intercepts.resize(width, 0.0);
+        gpu.write(
+            bench.right(),
+            0,
+            &padded(weights.view(), room.neurons, width),
+        )?;
+        gpu.write(bench.intercepts(), 0, &intercepts)?;
+        let of_samples = self.of_samples(gpu, slab)?;
+        let stretches = self.kept.stretches(gpu, asks, wanted)?;
+        let asked = Asked {
+            resident,
+            bench,
+            width,
+            wanted,
+            stretches: &stretches,
+            of_samples: of_samples.as_deref(),
+        };
+        asked.submitted()?;
+        asked.fetched(weights, asks.len())
+    }
+
+    /// Sums of a slab's samples on the device, where its products are checked.
+    fn of_samples(&self, gpu: &Gpu, slab: usize) -> Result<Option<Arc<Buffer<f32>>>> {
+        let Some(sums) = self.sums.get(slab) else {
+            return Ok(None);
+        };
+        let mut all = self
+            .kept
+            .of_samples
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if all.len() <= slab {
+            all.resize(slab + 1, None);
+        }
+        if all[slab].is_none() {
+            all[slab] = Some(Arc::new(gpu.upload("sums of samples", &sums.of_samples())?));
+        }
+        Ok(all[slab].clone())
+    }
+}
+
+impl Kept {
+    fn benches(&self) -> MutexGuard<'_, Vec<Bench>> {
+        self.benches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Targets on the device: they stay there.
+    fn aim(&self, gpu: &Gpu, targets: &Arc<Targets>) -> Result<Arc<Aim>> {
+        let mut aims = self.aims.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(aim) = aims.iter().find(|aim| Arc::ptr_eq(&aim.targets, targets)) {
+            return Ok(Arc::clone(aim));
+        }
+        let aim = Arc::new(Aim::new(gpu, targets)?);
+        aims.push(Arc::clone(&aim));
+        Ok(aim)
+    }
+
+    fn stretches(&self, gpu: &Gpu, asks: &[&Ask<'_>], wanted: Wanted) -> Result<Vec<Stretch>> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let mut column = 0;
+        for (problem, ask) in asks.iter().enumerate() {
+            let classes = ask.theta.ncols();
+            match stretches.last_mut() {
+                Some(last) if Arc::ptr_eq(&last.aim.targets, ask.targets) => last.problems += 1,
+                _ => {
+                    let kind = match ask.targets.loss {
+                        Loss::Softmax => 0.0,
+                        Loss::Sigmoid => 1.0,
+                        Loss::Squared => 2.0,
+                    };
+                    stretches.push(Stretch {
+                        aim: self.aim(gpu, ask.targets)?,
+                        problem,
+                        column,
+                        classes,
+                        problems: 1,
+                        constants: [("KIND", kind), ("WANTED", wanted.code())],
+                    });
+                }
+            }
+            column += classes;
+        }
+        Ok(stretches)
+    }
+}
+
+impl Found {
+    /// The answers to the questions, whose weights add up to 1.
+    fn answers<'a>(&self, asks: impl Iterator<Item = &'a Ask<'a>>, samples: usize) -> Vec<Answer> {
+        let share = (samples as f64).recip();
+        let mut first = 0;
+        let answer = |(ask, loss): (&Ask<'_>, &f64)| {
+            let columns = first..first + ask.theta.ncols();
+            first = columns.end;
+            if self.of_residuals.is_empty() {
+                let derivative = Array2::zeros((0, 0));
+                return Answer {
+                    loss: loss * share,
+                    derivative,
+                };
+            }
+            let mut derivative = Array2::zeros(ask.theta.dim());
+            let of_neurons = self.derivative.slice(s![.., columns.clone()]);
+            derivative.slice_mut(s![1.., ..]).assign(&of_neurons);
+            for (sum, of_column) in derivative
+                .row_mut(0)
+                .iter_mut()
+                .zip(&self.of_residuals[columns])
+            {
+                *sum = of_column[0];
+            }
+            derivative *= share;
+            Answer {
+                loss: loss * share,
+                derivative,
+            }
+        };
+        asks.zip(&self.losses).map(answer).collect()
+    }
+}

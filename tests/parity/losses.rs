@@ -1,0 +1,437 @@
+//! What lies between the two products of a pass where a device does all of it: the kernels of `shaders/probe_loss.wgsl` give what
+//! f64 gives, and probes that are fitted by them are those that are fitted natively.
+
+use ndarray::Array2;
+use neurosieve::Backend;
+use neurosieve::gpu::{Dispatch, Gpu, Slot};
+use neurosieve::labels::Labels;
+use neurosieve::ops::moments::moments;
+use neurosieve::ops::probe::{
+    self, Design, Fit, KERNELS_OF_LOSS, Neurons, Norm, Params, Problem, Response, Solver, Stop,
+};
+
+use crate::support::{self, activations, labels};
+
+/// What the loss is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Softmax,
+    Sigmoid,
+    Squared,
+}
+
+/// Samples with their padding, those that count, and where the block begins among all.
+const HEIGHT: usize = 256;
+const SAMPLES: usize = 201;
+const FIRST: usize = 71;
+
+/// Roundings of a handful of f32 operations, as a share of a value.
+const NEAR: f64 = 2e-6;
+
+/// Problems next to one another with the same targets, and what lies in front of them and behind.
+struct Block {
+    kind: Kind,
+    classes: usize,
+    problems: usize,
+    z: Array2<f32>,
+    intercepts: Vec<f32>,
+    targets: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+const BEFORE: usize = 3;
+
+impl Block {
+    fn new(kind: Kind, classes: usize, problems: usize) -> Self {
+        let width = (BEFORE + classes * problems).next_multiple_of(4) + 4;
+        let mut z = activations(HEIGHT, width, 5).mapv(|z| z % 30.0);
+        // Confident ones, right and wrong, and ties.
+        z.row_mut(7).fill(0.0);
+        z.row_mut(8).mapv_inplace(|z| 40.0 * z);
+        let noise = activations(width, 1, 6);
+        let all = FIRST + SAMPLES;
+        let targets = (0..all).map(|i| match kind {
+            Kind::Softmax => (i * 7 % classes) as u32,
+            Kind::Sigmoid => (i % 2) as u32,
+            Kind::Squared => (i as f32 * 0.37).sin().to_bits(),
+        });
+        let targets: Vec<u32> = targets.collect();
+        // A part of which all are right and sure of it.
+        for row in (64..128).filter(|_| kind == Kind::Softmax) {
+            z.row_mut(row).fill(0.0);
+            let own = targets[FIRST + row] as usize;
+            (0..problems).for_each(|problem| z[(row, BEFORE + problem * classes + own)] = 18.0);
+        }
+        let weights = (0..all).map(|i| {
+            if i % 5 == 0 {
+                0.0
+            } else {
+                0.5 + (i % 3) as f32
+            }
+        });
+        Self {
+            kind,
+            classes,
+            problems,
+            z,
+            intercepts: noise.iter().map(|v| v % 2.0).collect(),
+            targets,
+            weights: weights.collect(),
+        }
+    }
+
+    /// What a device makes of the predictions, and its sums of losses.
+    fn by_device(&self, gpu: &Gpu, wanted: usize) -> (Array2<f32>, Vec<f32>) {
+        let width = self.z.ncols();
+        let z = gpu.upload("z", self.z.as_slice().unwrap()).unwrap();
+        let targets = gpu.upload("targets", &self.targets).unwrap();
+        let weights = gpu.upload("weights", &self.weights).unwrap();
+        let intercepts = gpu.upload("intercepts", &self.intercepts).unwrap();
+        // A problem of somebody else's is in front, and a block as well.
+        let parts = 2 + HEIGHT / 64;
+        let losses = gpu
+            .zeros::<f32>("losses", (1 + self.problems) * parts)
+            .unwrap();
+        let groups = HEIGHT / 64 * self.problems;
+        let words = [
+            width,
+            BEFORE,
+            self.classes,
+            self.problems,
+            SAMPLES,
+            FIRST,
+            parts,
+            2,
+            1,
+            groups,
+            0,
+            0,
+        ];
+        let params = words.map(|word| word as u32);
+        let constants = [
+            ("KIND", self.kind as usize as f64),
+            ("WANTED", wanted as f64),
+        ];
+        let dispatch = Dispatch {
+            kernel: &KERNELS_OF_LOSS[0],
+            constants: &constants,
+            slots: vec![
+                z.all(),
+                targets.all(),
+                weights.all(),
+                intercepts.all(),
+                losses.all(),
+                Slot::params(&params),
+            ],
+            groups,
+        };
+        gpu.submit("loss", &[dispatch]).unwrap();
+        let z = gpu.download(&z).unwrap();
+        let losses = gpu.download(&losses).unwrap();
+        (Array2::from_shape_vec((HEIGHT, width), z).unwrap(), losses)
+    }
+
+    /// Loss, and first or second derivatives, of a sample and a problem, in f64.
+    fn exactly(&self, row: usize, problem: usize, second: bool) -> (f64, Vec<f64>) {
+        let from = BEFORE + problem * self.classes;
+        let (sample, weight) = (FIRST + row, f64::from(self.weights[FIRST + row]));
+        let z: Vec<f64> = (from..from + self.classes)
+            .map(|c| f64::from(self.z[(row, c)] + self.intercepts[c]))
+            .collect();
+        let (loss, first, curved) = match self.kind {
+            Kind::Softmax => {
+                let most = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let all: f64 = z.iter().map(|z| (z - most).exp()).sum();
+                let own = self.targets[sample] as usize;
+                let p: Vec<f64> = z.iter().map(|z| (z - most).exp() / all).collect();
+                let but = |c: usize| -> f64 {
+                    p.iter()
+                        .enumerate()
+                        .filter(|(k, _)| *k != c)
+                        .map(|(_, p)| p)
+                        .sum()
+                };
+                let residual = (0..p.len()).map(|c| if c == own { -but(c) } else { p[c] });
+                let others = but(own);
+                let loss = if z[own] == most {
+                    (others / p[own]).ln_1p()
+                } else {
+                    all.ln() + most - z[own]
+                };
+                (
+                    loss,
+                    residual.collect(),
+                    (0..p.len()).map(|c| p[c] * but(c)).collect::<Vec<f64>>(),
+                )
+            }
+            Kind::Sigmoid => {
+                let sign = if self.targets[sample] == 1 { -1.0 } else { 1.0 };
+                let against = sign * z[0];
+                let e = (-against.abs()).exp();
+                let wrong = if against > 0.0 {
+                    1.0 / (1.0 + e)
+                } else {
+                    e / (1.0 + e)
+                };
+                (
+                    against.max(0.0) + e.ln_1p(),
+                    vec![sign * wrong],
+                    vec![e / (1.0 + e).powi(2)],
+                )
+            }
+            Kind::Squared => {
+                let error = z[0] - f64::from(f32::from_bits(self.targets[sample]));
+                (0.5 * error * error, vec![error], vec![1.0])
+            }
+        };
+        let of = if second { curved } else { first };
+        (weight * loss, of.into_iter().map(|v| weight * v).collect())
+    }
+
+    /// The largest differences: of values and of sums of losses, as shares of them.
+    fn off(&self, gpu: &Gpu, wanted: usize) -> f64 {
+        let (found, losses) = self.by_device(gpu, wanted);
+        let mut off = 0.0f64;
+        let mut apart = |found: f32, exact: f64, size: f64| {
+            let share = (f64::from(found) - exact).abs() / size;
+            off = if share.is_nan() {
+                f64::INFINITY
+            } else {
+                off.max(share)
+            };
+        };
+        let mut expected = found.clone();
+        for problem in 0..self.problems {
+            for part in 0..HEIGHT / 64 {
+                let mut sum = 0.0;
+                for row in 64 * part..64 * (part + 1) {
+                    let to = BEFORE + problem * self.classes;
+                    let counts = row < SAMPLES;
+                    let (loss, values) = if counts {
+                        self.exactly(row, problem, wanted == 1)
+                    } else {
+                        (0.0, vec![0.0; self.classes])
+                    };
+                    sum += loss;
+                    for (column, exact) in (to..).zip(values) {
+                        if wanted == 2 {
+                            expected[(row, column)] = self.z[(row, column)];
+                            continue;
+                        }
+                        let here = found[(row, column)];
+                        // Logits of tens cost exponentials a few digits, as natively in f32.
+                        let spread =
+                            1.0 + self.z.row(row).iter().fold(0.0f32, |a, z| a.max(z.abs()));
+                        // The second derivative of what is nearly certain is a difference.
+                        let weight = f64::from(self.weights[FIRST + row.min(SAMPLES - 1)]);
+                        let size = if wanted == 1 { weight } else { exact.abs() };
+                        apart(here, exact, size.max(1e-30) * f64::from(spread));
+                    }
+                }
+                let parts = 2 + HEIGHT / 64;
+                apart(
+                    losses[(1 + problem) * parts + 2 + part],
+                    sum,
+                    sum.abs().max(1e-9),
+                );
+            }
+        }
+        // What is not these problems' is as it was.
+        let beside =
+            |column: usize| column < BEFORE || column >= BEFORE + self.classes * self.problems;
+        let touched = (0..found.ncols())
+            .filter(|&column| beside(column))
+            .any(|c| found.column(c) != self.z.column(c));
+        let kept = wanted != 2 || expected == found;
+        if touched || !kept { f64::INFINITY } else { off }
+    }
+}
+
+/// One column, fewer than the threads that share a sample, as many, and more.
+const BLOCKS: [(Kind, usize, usize); 6] = [
+    (Kind::Softmax, 3, 4),
+    (Kind::Softmax, 16, 2),
+    (Kind::Softmax, 45, 3),
+    (Kind::Softmax, 130, 1),
+    (Kind::Sigmoid, 1, 5),
+    (Kind::Squared, 1, 3),
+];
+
+#[test]
+fn losses_and_their_derivatives_are_those_of_f64() {
+    let Some(gpu) = support::gpu("losses_and_their_derivatives_are_those_of_f64") else {
+        return;
+    };
+    for (kind, classes, problems) in BLOCKS {
+        let block = Block::new(kind, classes, problems);
+        for wanted in 0..3 {
+            let off = block.off(&gpu, wanted);
+            assert!(
+                off < NEAR,
+                "{kind:?}, {classes} × {problems}, wanted {wanted}: {off:e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_leaves_out_something_is_noticed() {
+    let Some(gpu) = support::gpu("a_loss_that_leaves_out_something_is_noticed") else {
+        return;
+    };
+    let source = KERNELS_OF_LOSS[0].source;
+    for (sound, broken) in [
+        (
+            "value = -others * scale;",
+            "value = (likely - all) * scale * 1.001;",
+        ),
+        ("others += select(e, 0.0, c == own);", "others += e;"),
+        ("c += LANES) {\n        let e", "c += 17u) {\n        let e"),
+        (
+            "let above_one = select(all - 1.0, others, behind == 0.0);",
+            "let above_one = all - 1.0;",
+        ),
+        ("series = fma(r, series, 1.0 / 24.0);", ""),
+        ("      m = 0.5 * m;\n", ""),
+        ("fma(n, -0.693359375, within)", "fma(n, -0.6933, within)"),
+        ("select(0.0, weights[sample], counts)", "weights[sample]"),
+        ("let sample = p.sample + select", "let sample = select"),
+        (
+            "let sign = select(1.0, -1.0,",
+            "let sign = select(-1.0, 1.0,",
+        ),
+        ("vec2(0.5 * error * error,", "vec2(error * error,"),
+        ("own_values[t] = row_losses[four] +", "own_values[t] ="),
+    ] {
+        assert!(source.contains(sound), "the kernel no longer says {sound}");
+        let gpu = gpu.with_shader("probe_loss", source.replacen(sound, broken, 1));
+        let noticed = BLOCKS.iter().any(|&(kind, classes, problems)| {
+            let block = Block::new(kind, classes, problems);
+            (0..3).any(|wanted| block.off(&gpu, wanted) > 10.0 * NEAR)
+        });
+        assert!(noticed, "{broken} was not noticed");
+    }
+}
+
+/// Samples, neurons and classes of the fits.
+const SHAPE: (usize, usize, u32) = (2311, 67, 5);
+
+/// Problems of several kinds on two slabs: classes that share targets, weights with zeros, two classes, values, another norm.
+fn fits(backend: &Backend, solver: Solver) -> neurosieve::Result<Vec<Fit>> {
+    let (n, d, classes) = SHAPE;
+    let x = activations(n, d, 7);
+    let (many, two) = (labels(n, classes, 8), labels(n, 2, 9));
+    let values: Vec<f32> = x
+        .column(3)
+        .iter()
+        .zip(x.column(8))
+        .map(|(a, b)| a - 0.5 * b)
+        .collect();
+    let weights: Vec<f64> = (0..n).map(|i| f64::from(u8::from(i % 4 != 0))).collect();
+    let found = moments(&Backend::Cpu, x.view(), None)?;
+    let all: Vec<usize> = (0..d).collect();
+    let design = Design::new(&Backend::Cpu, x.view(), &found, &all)?;
+    let of = |labels: &Labels| {
+        let any = Problem::new(labels, 0.0, 0.0);
+        probe::lambda_max(&design, &[any], Params::default().scale).map(|all| all[0])
+    };
+    let (of_many, of_two) = (of(&many)?, of(&two)?);
+    let half = Neurons::Range {
+        from: 10,
+        to: design.columns().len(),
+    };
+    let problems = [
+        Problem::new(&many, 0.3 * of_many, 0.1 * of_many),
+        Problem::new(&many, 0.05 * of_many, 0.05 * of_many),
+        Problem {
+            weights: Some(&weights),
+            ..Problem::new(&many, 0.1 * of_many, 0.02 * of_many)
+        },
+        Problem {
+            neurons: half,
+            ..Problem::new(&two, 0.05 * of_two, 0.05 * of_two)
+        },
+        Problem::of(Response::Values(&values), 0.02, 0.02),
+        Problem {
+            norm: Norm::Frobenius,
+            ..Problem::new(&many, 0.1 * of_many, 0.1 * of_many)
+        },
+        Problem {
+            neurons: half,
+            ..Problem::new(&many, 0.1 * of_many, 0.0)
+        },
+    ];
+    let params = Params {
+        solver,
+        stop: Stop::Gap(1e-5),
+        ..Params::default()
+    };
+    probe::fit(backend, &design, &problems, &params, &mut |_| {})
+}
+
+#[test]
+fn probes_by_a_devices_losses_and_gradients_are_the_native_ones() {
+    let Some(gpu) = support::gpu("probes_by_a_devices_losses_and_gradients") else {
+        return;
+    };
+    let native = fits(&Backend::Cpu, Solver::Newton).unwrap();
+    let same = |backend: &Backend| {
+        let found = fits(backend, Solver::Lbfgs).unwrap();
+        assert_eq!(backend.told(), [""; 0]);
+        for (at, (native, found)) in native.iter().zip(&found).enumerate() {
+            assert!(found.certificate.converged, "{at}: {:?}", found.certificate);
+            let allowed = probe::TOLERANCE * 1e-5 * native.objective;
+            let apart = (native.objective - found.objective).abs();
+            assert!(apart <= allowed, "{at}: {apart:e} of {}", native.objective);
+        }
+        found
+            .iter()
+            .map(|fit| fit.certificate.passes)
+            .collect::<Vec<f64>>()
+    };
+    // Natively, on a device as it is, and with blocks of a few hundred samples.
+    let passes = same(&Backend::Cpu);
+    for gpu in [gpu.clone(), gpu.with_binding_limit(256 << 10)] {
+        // Roundings are others, and the way is the same.
+        let device = same(&Backend::Gpu(gpu));
+        let far = passes
+            .iter()
+            .zip(&device)
+            .map(|(a, b)| (a - b).abs() / a.max(10.0));
+        assert!(far.fold(0.0, f64::max) < 0.5, "{passes:?} {device:?}");
+    }
+}
+
+#[test]
+fn what_is_asked_of_a_device_is_checked() {
+    let Some(gpu) = support::own_gpu("what_is_asked_of_a_device_is_checked") else {
+        return;
+    };
+    let probe = ("probe", probe::KERNELS[0].source);
+    let loss = ("probe_loss", KERNELS_OF_LOSS[0].source);
+    for ((shader, source), sound, broken) in [
+        (probe, "c3 = fma(vec4(a0.w), b0, c3);", ""),
+        (probe, "s2 += c2;", "s2 += 1.01 * c2;"),
+        (loss, "for (var slice = 0u;", "for (var slice = 1u;"),
+        (
+            loss,
+            "lost += (sum - (both - taken))",
+            "lost += 1e-3 * sum + (sum - (both - taken))",
+        ),
+    ] {
+        assert!(source.contains(sound), "the kernel no longer says {sound}");
+        let gpu = gpu
+            .again()
+            .unwrap()
+            .with_shader(shader, source.replace(sound, broken));
+        let backend = Backend::Gpu(gpu.checked(true));
+        let found = fits(&backend, Solver::Lbfgs).unwrap();
+        // It is noticed, and what comes out is right all the same.
+        assert!(
+            found.iter().all(|fit| fit.certificate.converged),
+            "{broken}"
+        );
+        let told = backend.told().concat();
+        assert!(told.contains("wrong"), "{broken}: {told}");
+    }
+}
