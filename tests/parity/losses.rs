@@ -435,3 +435,45 @@ fn what_is_asked_of_a_device_is_checked() {
         assert!(told.contains("wrong"), "{broken}: {told}");
     }
 }
+
+#[test]
+fn asking_takes_no_more_of_a_device_than_is_said() {
+    let Some(gpu) = support::own_gpu("asking_takes_no_more_of_a_device_than_is_said") else {
+        return;
+    };
+    const BINDING: u64 = 256 << 10;
+    let (samples, neurons, classes) = (4500, 33, 3);
+    let (x, y) = (
+        activations(samples, neurons, 7),
+        labels(samples, classes, 8),
+    );
+    let found = moments(&Backend::Cpu, x.view(), None).unwrap();
+    let all: Vec<usize> = (0..neurons).collect();
+    let design = Design::new(&Backend::Cpu, x.view(), &found, &all).unwrap();
+    let params = Params {
+        solver: Solver::Lbfgs,
+        ..Params::default()
+    };
+    let any = Problem::new(&y, 0.0, 0.0);
+    let largest = probe::lambda_max(&design, &[any], params.scale).unwrap()[0];
+    // 240 columns: several questions are under way at once, of which the last ones are done long after the first.
+    let at = |place: i32| {
+        let l1 = 0.96f64.powi(place) * largest;
+        Problem::new(&y, l1, 0.1 * l1)
+    };
+    let problems: Vec<Problem<'_>> = (0..80).map(at).collect();
+    let counted = gpu.with_memory(1 << 40).with_binding_limit(BINDING);
+    let backend = Backend::Gpu(counted.clone());
+    probe::fit(&backend, &design, &problems, &params, &mut |_| {}).unwrap();
+    assert_eq!(backend.told(), [""; 0]);
+    let shape = (samples, neurons);
+    let said = |columns: usize| {
+        probe::device_bytes(shape, (3, 3), BINDING)
+            + probe::oracle_bytes(shape, (columns, 3), 1, BINDING)
+    };
+    let (peak, said, of_few) = (counted.peak_bytes(), said(240), said(3));
+    assert!(
+        peak <= said && peak > of_few,
+        "{peak}: {said} for 240, {of_few} for 3"
+    );
+}

@@ -52,7 +52,7 @@ pub(super) fn statements(
     scale: PenaltyScale,
 ) -> Result<Vec<Statement>> {
     let targets = targets(passes, problems, places);
-    let maxima = lambda_maxima(passes, &targets, places, scale)?;
+    let maxima = known_maxima(passes, &targets, places, scale)?;
     let mut out = Vec::with_capacity(problems.len());
     for (((targets, problem), lambda_max), &place) in
         targets.into_iter().zip(problems).zip(maxima).zip(places)
@@ -100,6 +100,28 @@ fn targets(passes: &Passes<'_>, problems: &[Problem<'_>], places: &[usize]) -> V
         all.push(targets);
     }
     all
+}
+
+/// As [`lambda_maxima`], computed once for those that share their targets and their slab.
+fn known_maxima(
+    passes: &Passes<'_>,
+    targets: &[Arc<Targets>],
+    places: &[usize],
+    scale: PenaltyScale,
+) -> Result<Vec<f64>> {
+    let same = |a: usize, b: usize| Arc::ptr_eq(&targets[a], &targets[b]) && places[a] == places[b];
+    let (mut first, mut whose) = (Vec::<usize>::new(), Vec::with_capacity(targets.len()));
+    for at in 0..targets.len() {
+        let known = first.iter().position(|&before| same(before, at));
+        whose.push(known.unwrap_or(first.len()));
+        if known.is_none() {
+            first.push(at);
+        }
+    }
+    let distinct: Vec<Arc<Targets>> = first.iter().map(|&at| Arc::clone(&targets[at])).collect();
+    let slabs: Vec<usize> = first.iter().map(|&at| places[at]).collect();
+    let maxima = lambda_maxima(passes, &distinct, &slabs, scale)?;
+    Ok(whose.into_iter().map(|at| maxima[at]).collect())
 }
 
 /// Smallest λ1 at which all weights of the optimum are zero, for each problem.

@@ -3,9 +3,9 @@
 
 use crate::data::Outline;
 use crate::gpu::{AdapterKind, Gpu};
-use crate::ops::probe::{WORKING_SET_MAX, device_bytes};
+use crate::ops::probe::{WORKING_SET_MAX, device_bytes, oracle_bytes};
 use crate::ops::{curvature, sweep};
-use crate::study::spec::Spec;
+use crate::study::spec::{SolverSpec, Spec};
 
 use super::{TRANSFER, drawn, near, path};
 
@@ -38,15 +38,27 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
     let whole = on_device(d, together);
     let near = near(spec, false) as u64;
     let of_sets = random as u64 * on_device(d, near * own);
-    let hessian = match gpu.report().kind {
-        AdapterKind::Discrete => hessian(n, d, own, gpu.binding_bytes()),
-        _ => 0,
+    let discrete = gpu.report().kind == AdapterKind::Discrete;
+    let hessian = match discrete {
+        true => hessian(n, d, own, gpu.binding_bytes()),
+        false => 0,
     };
+    // Every draw of a control and every resample has targets or weights of its own.
+    let kinds = data.classes.len() + spec.control.draws.max(resamples);
+    let asked =
+        |neurons: u64, columns: u64| match discrete || spec.probe.solver == SolverSpec::Lbfgs {
+            true => {
+                let shape = (n as usize, neurons as usize);
+                let columns = (columns as usize, own as usize);
+                oracle_bytes(shape, columns, kinds, gpu.binding_bytes())
+            }
+            false => 0,
+        };
     // Copies of so many sets are one batch, and one set is in any case.
     let of_sets = of_sets.min(TRANSFER.max(whole));
     correlations(n, d, gpu.binding_bytes())
-        .max(whole + hessian)
-        .max(of_sets + hessian)
+        .max(whole + hessian.max(asked(d, together)))
+        .max(of_sets + hessian.max(asked(d, near * own)))
         .max(sweeps(spec, data, widest))
 }
 

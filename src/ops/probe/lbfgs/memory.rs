@@ -15,8 +15,9 @@ pub(super) const PAIRS: usize = 10;
 /// A pair tells nothing where the gradient changes along it by less than this share of what the diagonal says.
 const LEAST_CURVATURE: f64 = 1e-8;
 
-/// How far D may be from H: what one step shows need not hold elsewhere.
-const SCALES: (f64, f64) = (0.25, 4.0);
+/// D as a multiple of H at least and at most: what one step shows need not hold elsewhere, and a metric that says too little makes
+/// steps too long.
+const SCALES: (f64, f64) = (1.0, 8.0);
 
 /// A step, and the gradient's change along it.
 struct Pair {
