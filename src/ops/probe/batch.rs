@@ -4,6 +4,7 @@
 //! itself alone, so neither that number nor its neighbours change a bit of it.
 
 use std::collections::VecDeque;
+use std::thread;
 
 use ndarray::Array2;
 
@@ -51,11 +52,16 @@ pub(super) trait State {
 
 /// What a solver does to all problems of a batch.
 pub(super) trait Method {
-    type State: State;
+    type State: State + Send;
 
     /// Whether it is to be told the predictions of statements' starts.
     fn wants_predictions(&self) -> bool {
         true
+    }
+
+    /// Whether the others go on while problems that look done are certified: where a device works, the processor is free for it.
+    fn certifies_aside(&self, _frame: &Frame<'_>) -> bool {
+        false
     }
 
     /// At the statement's start, whose predictions are `z`, where they are wanted.
@@ -92,6 +98,62 @@ pub(super) enum Outcome {
     Unfinished(Box<Statement>),
 }
 
+/// Problems, and what was found of them.
+type Judged<S> = Vec<(Active<S>, Verdict)>;
+
+/// How far a batch is.
+struct Course<S> {
+    active: Vec<Active<S>>,
+    /// Those that look done, and how many are being certified.
+    waiting: Vec<Active<S>>,
+    aside: usize,
+    outcomes: Vec<(usize, Outcome)>,
+    progress: Progress,
+}
+
+impl<S: State> Course<S> {
+    fn new(problems: usize) -> Self {
+        Self {
+            active: Vec::new(),
+            waiting: Vec::new(),
+            aside: 0,
+            outcomes: Vec::with_capacity(problems),
+            progress: Progress {
+                finished: 0,
+                problems,
+                passes: 0.0,
+            },
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.active.len() + self.waiting.len() + self.aside
+    }
+
+    /// Who is solved leaves, the others go on.
+    fn take(&mut self, judged: Judged<S>, rule: &Rule) {
+        for ((place, mut state), verdict) in judged {
+            self.progress.passes = self.progress.passes.max(state.spent().passes);
+            match verdict {
+                Verdict::Solved(fit) => {
+                    self.progress.finished += 1;
+                    self.outcomes.push((place, Outcome::Solved(fit)));
+                }
+                Verdict::Unfinished => {
+                    let rest = Box::new(state.into_statement());
+                    self.outcomes.push((place, Outcome::Unfinished(rest)));
+                }
+                Verdict::Open(checked) => {
+                    if let Some(certificate) = checked {
+                        state.postpone(&certificate, rule);
+                    }
+                    self.active.push((place, state));
+                }
+            }
+        }
+    }
+}
+
 impl Frame<'_> {
     /// Runs a batch to its end; the outcomes come with the problems' places.
     pub(super) fn run<M: Method>(
@@ -100,48 +162,65 @@ impl Frame<'_> {
         problems: Vec<(usize, Statement)>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Vec<(usize, Outcome)>> {
-        let all = problems.len();
+        let mut course = Course::new(problems.len());
         let mut queue = VecDeque::from(problems);
-        let mut active: Vec<Active<M::State>> = Vec::new();
-        let mut outcomes = Vec::with_capacity(all);
-        let (mut most, mut solved) = (0.0f64, 0);
-        loop {
-            self.admit(method, &mut queue, &mut active)?;
-            if active.is_empty() {
-                return Ok(outcomes);
-            }
-            method.measure(self, &mut active)?;
-            let verdicts = self.judge(&active)?;
-            let mut still = Vec::with_capacity(active.len());
-            for ((place, mut state), verdict) in active.into_iter().zip(verdicts) {
-                most = most.max(state.spent().passes);
-                match verdict {
-                    Verdict::Solved(fit) => {
-                        solved += 1;
-                        outcomes.push((place, Outcome::Solved(fit)));
-                    }
-                    Verdict::Unfinished => {
-                        let rest = Box::new(state.into_statement());
-                        outcomes.push((place, Outcome::Unfinished(rest)));
-                    }
-                    Verdict::Open(checked) => {
-                        if let Some(certificate) = checked {
-                            state.postpone(&certificate, &self.rule);
-                        }
-                        still.push((place, state));
-                    }
+        let aside = method.certifies_aside(self);
+        thread::scope(|scope| {
+            let mut judging: Option<thread::ScopedJoinHandle<'_, Result<Judged<M::State>>>> = None;
+            loop {
+                self.admit(method, &mut queue, &mut course)?;
+                if course.in_flight() == 0 {
+                    return Ok(course.outcomes);
                 }
+                let idle = course.active.is_empty();
+                if let Some(judged) = judging.take_if(|it| idle || it.is_finished()) {
+                    course.aside = 0;
+                    course.take(joined(judged)?, &self.rule);
+                }
+                if !course.active.is_empty() {
+                    method.measure(self, &mut course.active)?;
+                }
+                if aside {
+                    self.set_aside(&mut course);
+                    if judging.is_none() && !course.waiting.is_empty() {
+                        let due = std::mem::take(&mut course.waiting);
+                        course.aside = due.len();
+                        judging = Some(scope.spawn(|| self.judge(due)));
+                    }
+                } else {
+                    let judged = self.judge(std::mem::take(&mut course.active))?;
+                    course.take(judged, &self.rule);
+                }
+                if !course.active.is_empty() {
+                    method.advance(self, &mut course.active)?;
+                }
+                progress(&course.progress);
             }
-            active = still;
-            if !active.is_empty() {
-                method.advance(self, &mut active)?;
-            }
-            progress(&Progress {
-                finished: solved,
-                problems: all,
-                passes: most,
-            });
-        }
+        })
+    }
+
+    /// Those that a certificate is due for wait for it.
+    fn set_aside<S: State>(&self, course: &mut Course<S>) {
+        let all = std::mem::take(&mut course.active);
+        let each = all.into_iter();
+        let (due, others) = each.partition(|(_, s)| self.is_gone(s) || self.is_due(s));
+        course.active = others;
+        course.waiting.extend::<Vec<_>>(due);
+    }
+
+    /// Whether it has had all the passes that it may take.
+    fn is_spent<S: State>(&self, state: &S) -> bool {
+        state.spent().passes >= self.params.max_passes
+    }
+
+    /// Whether another solver has to go on with it.
+    fn is_gone<S: State>(&self, state: &S) -> bool {
+        !self.is_spent(state) && state.is_for_another(None)
+    }
+
+    /// Whether it is to be certified now.
+    fn is_due<S: State>(&self, state: &S) -> bool {
+        self.is_spent(state) || state.is_stalled() || state.is_due(&self.rule)
     }
 
     /// Fills the batch from the queue.
@@ -149,9 +228,9 @@ impl Frame<'_> {
         &self,
         method: &mut M,
         queue: &mut VecDeque<(usize, Statement)>,
-        active: &mut Vec<Active<M::State>>,
+        course: &mut Course<M::State>,
     ) -> Result<()> {
-        let room = self.in_flight.max(1).saturating_sub(active.len());
+        let room = self.in_flight.max(1).saturating_sub(course.in_flight());
         let entering: Vec<(usize, Statement)> = queue.drain(..room.min(queue.len())).collect();
         if entering.is_empty() {
             return Ok(());
@@ -162,23 +241,17 @@ impl Frame<'_> {
         };
         let mut predictions = self.passes.forward(&starts)?.into_iter();
         for (place, statement) in entering {
-            active.push((place, method.enter(self, statement, predictions.next())?));
+            let state = method.enter(self, statement, predictions.next())?;
+            course.active.push((place, state));
         }
         Ok(())
     }
 
     /// Certifies the problems that look done (or must stop) and gives them their fits.
-    fn judge<S: State>(&self, active: &[Active<S>]) -> Result<Vec<Verdict>> {
-        let spent = |s: &S| s.spent().passes >= self.params.max_passes;
-        let gone: Vec<bool> = active
-            .iter()
-            .map(|(_, s)| !spent(s) && s.is_for_another(None))
-            .collect();
+    fn judge<S: State>(&self, active: Vec<Active<S>>) -> Result<Judged<S>> {
+        let gone: Vec<bool> = active.iter().map(|(_, s)| self.is_gone(s)).collect();
         let due: Vec<usize> = (0..active.len())
-            .filter(|&p| {
-                let state = &active[p].1;
-                !gone[p] && (spent(state) || state.is_stalled() || state.is_due(&self.rule))
-            })
+            .filter(|&p| !gone[p] && self.is_due(&active[p].1))
             .collect();
         let points: Vec<Point<'_>> = due
             .iter()
@@ -195,9 +268,9 @@ impl Frame<'_> {
             .collect();
         for (p, (objective, certificate)) in due.into_iter().zip(certified) {
             let state = &active[p].1;
-            verdicts[p] = if !spent(state) && state.is_for_another(Some(&certificate)) {
+            verdicts[p] = if !self.is_spent(state) && state.is_for_another(Some(&certificate)) {
                 Verdict::Unfinished
-            } else if certificate.converged || spent(state) || state.is_stalled() {
+            } else if certificate.converged || self.is_spent(state) || state.is_stalled() {
                 let problem = state.problem();
                 Verdict::Solved(Box::new(problem.fit(
                     &self.slabs[problem.slab],
@@ -210,8 +283,15 @@ impl Frame<'_> {
                 Verdict::Open(Some(certificate))
             };
         }
-        Ok(verdicts)
+        Ok(active.into_iter().zip(verdicts).collect())
     }
+}
+
+/// What a thread found.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 enum Verdict {

@@ -14,7 +14,7 @@
 //! | a certificate (one problem, or narrow ones together) | 32m and the panels' filling, 68e | the same | the same | the same |
 //! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; thrice those on a device | the same | the same | the same |
 //!
-//! The phases of a round follow one another, so their largest counts. n is not known before: the bound is taken.
+//! The phases of a round follow one another, so their largest counts; certificates of proximal L-BFGS on a device are made beside them. n is not known before: the bound is taken.
 
 use std::ops::Range;
 
@@ -163,7 +163,12 @@ fn batch(
     let read =
         4 * (threads * ((1 << 16) + design.neurons()) + design.block_rows(rows) * rows) as u64;
     let block = if design.is_streamed() { read } else { 0 };
-    let phases = (pass + block).max(step).max(certificate + block);
+    let solving = (pass + block).max(step);
+    // Proximal L-BFGS goes on beside certificates where it asks a device.
+    let phases = match products > 1 && shapes.iter().any(|shape| shape.lbfgs) {
+        true => solving + certificate + block,
+        false => solving.max(certificate + block),
+    };
     kept + sum(Shape::held) + phases + threads as u64 * PANELS + LEAST
 }
 

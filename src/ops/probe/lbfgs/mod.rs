@@ -90,6 +90,11 @@ impl Method for Lbfgs {
         false
     }
 
+    /// A device is what the others wait for.
+    fn certifies_aside(&self, frame: &Frame<'_>) -> bool {
+        frame.passes.residents.is_some()
+    }
+
     fn enter(
         &mut self,
         _frame: &Frame<'_>,
