@@ -8,7 +8,7 @@
 //! | operation | what is compared | what that costs, for N samples and D neurons |
 //! |---|---|---|
 //! | correlation | r finite and in [−1, 1]; norms with the standard deviations; every sum of r over a strip of 8 neurons and a tile (a tile and a tile, where tiles stay on the device) with the product of summed vectors (Huang & Abraham 1984); sums with one another and with the histogram; 8 neurons' r with all others; up to 2,048 of the pairs kept | one more pass over the samples, N·D²/256 FLOP |
-//! | probe | of every product its column sums with the product of X's row or column sums, each entry with its bound, 16 rows of X·W; certificates are native in any case | 2·N·D once, N·C a pass of 4·N·D·C |
+//! | probe | of every product its column sums with the product of X's row or column sums, each entry with its bound, 16 rows of X·W; where only sums come back (`probe::oracle`), those of columns and the gradient's bounds; certificates are native in any case | 2·N·D once, N·C a pass of 4·N·D·C |
 //! | curvature | entries with what the diagonal allows; 8 of them | n² + 16·terms of a Hessian of n²·terms FLOP |
 //! | quadratic | finite; what a step is worth is judged by the probe's exact objective | |
 //! | sweep, ablation | counts with their classes' sizes; every count with that of samples drawn at random (N/32, 256 to 1,024; all of fewer), by no more than chance allows | that share of the native path |

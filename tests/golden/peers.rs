@@ -193,7 +193,7 @@ fn both_solvers_reach_the_optimum_of_every_peer() {
     let mut found = Vec::new();
     for case in &cases {
         let data = case.data();
-        for solver in [Solver::Newton, Solver::Fista] {
+        for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
             let fit = case.solve(&data, solver, case.l1, case.l2);
             for peer in &case.peers {
                 let (objective, weight) = case.differences(&data, &fit, peer);

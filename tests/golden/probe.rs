@@ -121,7 +121,7 @@ fn the_objective_is_scikit_learns_at_scikit_learns_optimum() {
 #[test]
 fn both_solvers_reach_scikit_learns_optimum() {
     for case in json::<Vec<Case>>("probe.json") {
-        for solver in [Solver::Newton, Solver::Fista] {
+        for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
             let what = format!("{} by {solver:?}", case.name);
             let fit = case.solve(solver);
             assert!(fit.certificate.converged, "{what}: {:?}", fit.certificate);

@@ -328,7 +328,7 @@ fn no_gap_promises_more_than_the_true_distance_to_the_optimum() {
             one(&design, y, ratio * largest, ratio * largest, &params)
         };
         let best = at(Solver::Newton, 1e-7).objective;
-        for solver in [Solver::Newton, Solver::Fista] {
+        for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
             for relative_gap in [1e-2, 1e-4] {
                 let rough = at(solver, relative_gap);
                 let distance = rough.objective - best;

@@ -14,7 +14,7 @@ fn twin_neurons_share_a_weight_under_a_square_and_change_no_objective() {
     let (x, y) = learnable(200, 12, 41);
     let twin = x.slice(s![.., 4..5]);
     let twins = concatenate![ndarray::Axis(1), x, twin];
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         let params = Params { solver, ..exact() };
         let shared = one(&design(&twins), &y, 0.005, 0.01, &params);
         assert!(shared.certificate.converged);
@@ -38,7 +38,7 @@ fn twin_neurons_share_a_weight_under_a_square_and_change_no_objective() {
 fn one_sample_of_each_class_is_enough() {
     let (x, _) = learnable(3, 10, 42);
     let y = Labels::new(vec![2, 0, 1], ["a", "b", "c"].map(String::from).to_vec()).unwrap();
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         let params = Params { solver, ..exact() };
         let fit = one(&design(&x), &y, 0.001, 0.001, &params);
         assert!(fit.certificate.converged);
@@ -128,7 +128,7 @@ fn a_start_keeps_the_large_biases_of_neurons_far_from_zero() {
     }
     let moments = moments(&Backend::Cpu, x.view(), None).unwrap();
     let design = Design::new(&Backend::Cpu, x.view(), &moments, &[0, 1]).unwrap();
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         let params = Params {
             solver,
             stop: probe::Stop::Certified,

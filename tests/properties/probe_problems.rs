@@ -59,7 +59,7 @@ fn bits_depend_neither_on_the_batch_nor_on_the_memory_that_divides_it() {
             ..plain
         },
     ];
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         let params = Params {
             solver,
             stop: Stop::Gap(1e-4),
@@ -139,7 +139,7 @@ fn a_weight_of_two_is_a_sample_given_twice_and_a_weight_of_zero_one_left_out() {
     let once = Design::new(&Backend::Cpu, x.view(), &found, &columns).unwrap();
     let repeated = x.select(Axis(0), &rows);
     let twice = Design::new(&Backend::Cpu, repeated.view(), &found, &columns).unwrap();
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         for (response, copied) in [
             (Response::Classes(&y), Response::Classes(&repeated_labels)),
             (
@@ -247,7 +247,7 @@ fn two_classes_solved_as_one_column_have_the_softmax_optimum() {
 fn least_squares_without_a_penalty_solves_the_normal_equations() {
     let (x, _) = learnable(120, 6, 27);
     let y = values(&x, 28);
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         let params = Params { solver, ..exact() };
         let problem = Problem::of(Response::Values(&y), 0.0, 0.0);
         let fit = &solve(&design(&x), &[problem], &params)[0];
@@ -303,7 +303,7 @@ fn ridge_and_lasso_of_values_meet_their_certificates() {
 #[test]
 fn an_unpenalised_probe_is_solved_where_it_has_an_optimum_and_refused_where_it_has_none() {
     let (x, y) = learnable(300, 8, 31);
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         let params = Params { solver, ..exact() };
         let fit = one(&design(&x), &y, 0.0, 0.0, &params);
         assert!(fit.certificate.converged, "{solver:?}");
@@ -369,7 +369,7 @@ fn the_norm_that_is_not_squared_is_a_square_whose_factor_fits_the_solution() {
         solve(&scaled, &[own], &params(solver)).remove(0)
     };
     let plain = raw(1.0, Solver::Newton);
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         for s in [1e5, 1e-5] {
             let other = raw(s, solver);
             assert!(other.certificate.converged, "{solver:?}, {s:e}");

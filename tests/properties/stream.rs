@@ -124,7 +124,7 @@ fn fits_of_a_stream_are_those_of_a_copy_bit_for_bit() {
         probe::lambda_max(&copied, &problems, scale).unwrap(),
         probe::lambda_max(&streamed, &problems, scale).unwrap()
     );
-    for solver in [Solver::Auto, Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Auto, Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         let params = Params {
             solver,
             stop: Stop::Gap(1e-2),
@@ -240,7 +240,7 @@ fn rows_that_cannot_be_read_end_any_part_of_a_fit_with_their_error() {
         };
         solve(&design, &problems, &params)
     };
-    for solver in [Solver::Newton, Solver::Fista] {
+    for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
         // A pass takes about 45 reads; a Hessian, one for every sample that it draws.
         for reads in [0, 30, 100, 150, 300] {
             let error = attempt(solver, reads).unwrap_err().to_string();

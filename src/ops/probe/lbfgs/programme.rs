@@ -124,3 +124,74 @@ impl Programme {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Memory;
+    use super::*;
+
+    fn noise(n: usize, seed: usize) -> Vec<f32> {
+        let value = |i: usize| ((i * 37 + seed * 101) as f32 * 0.717).sin();
+        (0..n).map(value).collect()
+    }
+
+    /// Some entries end at zero, and the metric is far from its diagonal.
+    fn programme(pairs: usize) -> Programme {
+        let n = 50;
+        let diagonal: Vec<f32> = noise(n, 1).iter().map(|v| 1.5 + v).collect();
+        let mut memory = Memory::new();
+        for seed in 0..pairs {
+            let step = noise(n, 10 + seed);
+            // Of a Hessian that couples every entry with the next one, and much along one direction.
+            let along: f32 = step.iter().sum();
+            let change =
+                (0..n).map(|i| diagonal[i] * step[i] + 0.4 * step[(i + 1) % n] + 0.3 * along);
+            memory.push(step.clone(), change.collect(), &diagonal);
+        }
+        let all: Vec<usize> = (0..n).collect();
+        Programme {
+            metric: memory.metric(&diagonal, &all),
+            g: noise(n, 2),
+            w: noise(n, 3)
+                .iter()
+                .map(|v| if *v > 0.3 { *v } else { 0.0 })
+                .collect(),
+            l1: (0..n).map(|i| if i == 0 { 0.0 } else { 0.4 }).collect(),
+            mu: vec![0.1; n],
+            scale: vec![1.0; n],
+            tolerance: 1e-4,
+        }
+    }
+
+    fn value(of: &Programme, u: &[f32]) -> f64 {
+        let way: Vec<f32> = u.iter().zip(&of.w).map(|(u, w)| u - w).collect();
+        let mut bent = vec![0.0; way.len()];
+        of.metric.times(&way, &mut bent);
+        let each = (0..way.len()).map(|k| {
+            let smooth = of.g[k] * way[k] + 0.5 * way[k] * bent[k];
+            f64::from(smooth + of.l1[k] * u[k].abs() + 0.5 * of.mu[k] * u[k] * u[k])
+        });
+        each.sum()
+    }
+
+    #[test]
+    fn no_point_nearby_is_better_than_a_solution() {
+        for pairs in [0, 1, 7, 15] {
+            let programme = programme(pairs);
+            let (u, products) = programme.solved(&mut 1.0);
+            assert!(products > 0 && u.contains(&0.0), "{pairs}");
+            let least = value(&programme, &u);
+            assert!(least < value(&programme, &programme.w) - 1e-2);
+            for seed in 0..20 {
+                for size in [0.3, 0.03] {
+                    let other: Vec<f32> = u
+                        .iter()
+                        .zip(noise(u.len(), 50 + seed))
+                        .map(|(u, v)| u + size * v)
+                        .collect();
+                    assert!(value(&programme, &other) > least - 1e-5, "{pairs} {seed}");
+                }
+            }
+        }
+    }
+}
