@@ -18,6 +18,7 @@ pub mod quadratic;
 mod recovery;
 pub mod roofs;
 pub mod sweep;
+mod tiles;
 mod validate;
 pub(crate) mod vector;
 mod verify;

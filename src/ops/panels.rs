@@ -5,7 +5,7 @@ use std::ops::Range;
 use ndarray::parallel::prelude::*;
 use ndarray::{ArrayView2, s};
 
-use super::product::Entry;
+use super::tiles::Entry;
 
 /// Matrices of as many rows, side by side, in panels of [`Entry::WIDTH`] columns: each row after row, the last one filled up
 /// with zeros.
@@ -67,8 +67,10 @@ impl<T: Entry> Panels<T> {
             for span in &spans {
                 let from = matrices[span.matrix].slice(s![.., span.columns.clone()]);
                 for (to, from) in values.chunks_exact_mut(T::WIDTH).zip(from.rows()) {
-                    for (to, from) in to[span.at.clone()].iter_mut().zip(from) {
-                        *to = *from;
+                    let to = &mut to[span.at.clone()];
+                    match from.to_slice() {
+                        Some(from) => to.copy_from_slice(from),
+                        None => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
                     }
                 }
             }

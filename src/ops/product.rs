@@ -9,19 +9,15 @@
 
 use std::ops::Range;
 
-use multiversion::{multiversion, target::target_cfg_f};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::panels::Panels;
+use super::tiles::{Entry, ROWS, RUN, TILE};
 use crate::error::{Error, Result};
 
-/// Rows of X (or neurons) of a tile: with two vectors of columns they fill the registers.
-const TILE: usize = 6;
-/// Terms that are summed in registers before they are added to the result.
-pub(in crate::ops) const RUN: usize = 256;
-/// Values of X that a task of X·B reads, once for every panel: they stay in a core's second cache.
-const TASK_VALUES: usize = 1 << 16;
+/// Bytes of X that a task of X·B reads, once for every panel: they stay in a core's second cache.
+const TASK_BYTES: usize = 1 << 18;
 /// Rows that it computes at most.
 const TASK_ROWS: usize = 32 * TILE;
 /// Neurons of Xᵀ·R that a task computes at least and at most: the more, the longer the pieces of X's rows that it reads.
@@ -29,28 +25,8 @@ const TASK_NEURONS: (usize, usize) = (4 * TILE, 32 * TILE);
 
 /// Columns for which Xᵀ·R adds up rows of X as they lie in memory.
 const FEW: usize = 8;
-/// Rows that are added at a time: sums are read and written that much less often.
-const ROWS: usize = 4;
 /// Bytes of the rows and sums of the neurons that a task adds up then: they stay in a core's nearest cache.
 const NEAREST: usize = 32 << 10;
-
-/// What the columns are made of.
-pub(in crate::ops) trait Entry: Copy + Default + Send + Sync + Into<f64> {
-    /// Columns of a panel.
-    const WIDTH: usize;
-
-    /// Six rows of X times a panel (d rows of `WIDTH`), added to `out` (6 × `WIDTH`).
-    fn times(x: [&[f32]; TILE], panel: &[Self], out: &mut [Self]);
-
-    /// Some samples of six neurons (n × 6), transposed, times as many rows of a panel, added to `out` (6 × `WIDTH`).
-    fn transposed(x: &[f32], panel: &[Self], out: &mut [f64]);
-
-    /// Rows of X, each times its factor, added to `sums` in their order.
-    fn add_rows(x: [&[f32]; ROWS], by: [Self; ROWS], sums: &mut [Self]);
-
-    /// One row, likewise.
-    fn add_row(x: &[f32], by: Self, sums: &mut [Self]);
-}
 
 /// X·W of a pass, n × d times d × K.
 ///
@@ -92,7 +68,7 @@ fn fitting(what: &str, n: usize, other: &str, m: usize) -> Result<()> {
 /// X·B, the first row of B added to every row (intercepts), into one result a matrix of B: n × d times (1 + d) × K. The
 /// rows of X are contiguous.
 pub(in crate::ops) fn times<T: Entry>(x: ArrayView2<'_, f32>, b: &Panels<T>, out: &mut [&mut [T]]) {
-    let task_rows = (TASK_VALUES / x.ncols().max(1))
+    let task_rows = (TASK_BYTES / size_of::<T>() / x.ncols().max(1))
         .max(1)
         .next_multiple_of(TILE)
         .min(TASK_ROWS);
@@ -100,27 +76,46 @@ pub(in crate::ops) fn times<T: Entry>(x: ArrayView2<'_, f32>, b: &Panels<T>, out
         .into_par_iter()
         .zip(x.axis_chunks_iter(Axis(0), task_rows))
         .for_each(|(mut out, x)| {
-            let rows = contiguous(&x);
-            let last = rows.len() - 1;
-            let mut tile = vec![T::default(); TILE * T::WIDTH];
+            let mut made = Vec::new();
+            let rows = T::rows(&contiguous(&x), &mut made);
+            let mut sums = vec![T::default(); rows.len().next_multiple_of(TILE) * T::WIDTH];
+            // A panel alone sees every row once, from its beginning to its end. Of several each is gone through run by run:
+            // its rows of a run stay in the nearest cache.
+            let together = match &b.panels[..] {
+                [_] => TILE,
+                _ => rows.len().next_multiple_of(TILE),
+            };
             for panel in &b.panels {
                 let (intercepts, weights) = panel.values.split_at(T::WIDTH);
-                for from in (0..rows.len()).step_by(TILE) {
-                    let six = std::array::from_fn(|row| rows[(from + row).min(last)]);
-                    for row in tile.chunks_exact_mut(T::WIDTH) {
-                        row.copy_from_slice(intercepts);
-                    }
-                    T::times(six, weights, &mut tile);
-                    for span in &panel.spans {
-                        let width = b.widths[span.matrix];
-                        let rows = out[span.matrix].chunks_exact_mut(width).skip(from);
-                        for (to, values) in rows.zip(tile.chunks_exact(T::WIDTH)) {
-                            to[span.columns.clone()].copy_from_slice(&values[span.at.clone()]);
-                        }
+                for row in sums.chunks_exact_mut(T::WIDTH) {
+                    row.copy_from_slice(intercepts);
+                }
+                let some = sums.chunks_mut(together * T::WIDTH);
+                for (from, some) in (0..).step_by(together).zip(some) {
+                    add_runs(&rows[from..], weights, some);
+                }
+                for span in &panel.spans {
+                    let width = b.widths[span.matrix];
+                    let rows = out[span.matrix].chunks_exact_mut(width);
+                    for (to, values) in rows.zip(sums.chunks_exact(T::WIDTH)) {
+                        to[span.columns.clone()].copy_from_slice(&values[span.at.clone()]);
                     }
                 }
             }
         });
+}
+
+/// Rows of X times a panel, added to sums of whole tiles: the last row stands for those that are missing.
+fn add_runs<T: Entry>(rows: &[&[T]], panel: &[T], sums: &mut [T]) {
+    let last = rows.len() - 1;
+    for (from, panel) in (0..).step_by(RUN).zip(panel.chunks(RUN * T::WIDTH)) {
+        let terms = from..from + panel.len() / T::WIDTH;
+        let tiles = sums.chunks_exact_mut(TILE * T::WIDTH);
+        for (first, tile) in (0..).step_by(TILE).zip(tiles) {
+            let row = |row: usize| &rows[(first + row).min(last)][terms.clone()];
+            T::times(std::array::from_fn(row), panel, tile);
+        }
+    }
 }
 
 /// Xᵀ·R added to one result a matrix of R: d × n times n × K, summed in registers over runs of samples and in f64 over the
@@ -149,7 +144,7 @@ pub(in crate::ops) fn add_transposed<T: Entry>(
             if few {
                 return add_few(x.slice(s![.., neurons]), square, r, from, &mut out);
             }
-            let mut packed = Packed::new(neurons.len());
+            let mut packed = Packed::<T>::new(neurons.len());
             for (run, x) in x.axis_chunks_iter(Axis(0), RUN).enumerate() {
                 let rows = contiguous(&x);
                 let first = (from + run * RUN) * T::WIDTH;
@@ -205,7 +200,7 @@ fn add_few<T: Entry>(
 
 /// One run of samples of a task's neurons; `samples` is where they are in a panel.
 fn strip<T: Entry>(
-    packed: &Packed,
+    packed: &Packed<T>,
     rows: usize,
     r: &Panels<T>,
     samples: &Range<usize>,
@@ -232,24 +227,24 @@ fn strip<T: Entry>(
 }
 
 /// A run of samples of some neurons, six neurons by six: rows far apart in memory would be read anew for every panel.
-struct Packed {
+struct Packed<T> {
     neurons: usize,
     /// As they are, sample by sample: plain copies keep more reads of X under way than rearranging does.
     copied: Vec<f32>,
     /// Tile by tile, filled up with zeros.
-    tiles: Vec<f32>,
+    tiles: Vec<T>,
 }
 
 /// From one tile to the next: a cache line more than it needs, since tiles a multiple of 2 KiB apart would share few places
 /// in a core's nearest cache.
 const SPACING: usize = RUN * TILE + 16;
 
-impl Packed {
+impl<T: Entry> Packed<T> {
     fn new(neurons: usize) -> Self {
         Self {
             neurons,
             copied: vec![0.0; RUN * neurons],
-            tiles: vec![0.0; neurons.div_ceil(TILE) * SPACING],
+            tiles: vec![T::default(); neurons.div_ceil(TILE) * SPACING],
         }
     }
 
@@ -269,11 +264,15 @@ impl Packed {
             let at = |tile: usize| tile * SPACING + sample * TILE;
             for (tile, six) in whole.enumerate() {
                 let six: [f32; TILE] = six.try_into().expect("six neurons");
-                self.tiles[at(tile)..at(tile) + TILE].copy_from_slice(&six);
+                let to = self.tiles[at(tile)..].first_chunk_mut();
+                *to.expect("a tile has room for its samples") = T::six(six);
             }
             if !rest.is_empty() {
                 let last = at(neurons / TILE);
-                self.tiles[last..last + rest.len()].copy_from_slice(rest);
+                let to = &mut self.tiles[last..last + rest.len()];
+                to.iter_mut()
+                    .zip(rest)
+                    .for_each(|(to, x)| *to = T::from(*x));
             }
         }
     }
@@ -283,117 +282,6 @@ fn contiguous<'a>(x: &'a ArrayView2<'_, f32>) -> Vec<&'a [f32]> {
     let slice = |row: ArrayView1<'a, f32>| row.to_slice().expect("rows are contiguous");
     x.rows().into_iter().map(slice).collect()
 }
-
-/// The tiles for one type of columns. A function of ten lines each, so that the compiler keeps all sums in registers.
-macro_rules! tiles {
-    ($type:ty, $width:literal, $times:ident, $transposed:ident, $rows:ident, $row:ident) => {
-        impl Entry for $type {
-            const WIDTH: usize = $width;
-
-            fn times(x: [&[f32]; TILE], panel: &[Self], out: &mut [Self]) {
-                $times(x, panel, out);
-            }
-
-            fn transposed(x: &[f32], panel: &[Self], out: &mut [f64]) {
-                $transposed(x, panel, out);
-            }
-
-            fn add_rows(x: [&[f32]; ROWS], by: [Self; ROWS], sums: &mut [Self]) {
-                $rows(x, by, sums);
-            }
-
-            fn add_row(x: &[f32], by: Self, sums: &mut [Self]) {
-                $row(x, by, sums);
-            }
-        }
-
-        #[multiversion(targets("x86_64+avx2+fma"))]
-        fn $rows([a, b, c, d]: [&[f32]; ROWS], by: [$type; ROWS], sums: &mut [$type]) {
-            let fused = target_cfg_f!(target_feature = "fma");
-            let rows = a.iter().zip(b).zip(c).zip(d);
-            for (sum, (((a, b), c), d)) in sums.iter_mut().zip(rows) {
-                for (x, by) in [a, b, c, d].into_iter().zip(by) {
-                    let x = <$type>::from(*x);
-                    *sum = if fused {
-                        x.mul_add(by, *sum)
-                    } else {
-                        x * by + *sum
-                    };
-                }
-            }
-        }
-
-        #[multiversion(targets("x86_64+avx2+fma"))]
-        fn $row(x: &[f32], by: $type, sums: &mut [$type]) {
-            let fused = target_cfg_f!(target_feature = "fma");
-            for (sum, x) in sums.iter_mut().zip(x) {
-                let x = <$type>::from(*x);
-                *sum = if fused {
-                    x.mul_add(by, *sum)
-                } else {
-                    x * by + *sum
-                };
-            }
-        }
-
-        #[multiversion(targets("x86_64+avx2+fma"))]
-        fn $times(x: [&[f32]; TILE], panel: &[$type], out: &mut [$type]) {
-            let fused = target_cfg_f!(target_feature = "fma");
-            let d = panel.len() / $width;
-            for from in (0..d).step_by(RUN) {
-                let to = (from + RUN).min(d);
-                let mut sums = [[0.0; $width]; TILE];
-                let [a, b, c, d, e, f] = x.map(|row| &row[from..to]);
-                let panel = panel[from * $width..to * $width].chunks_exact($width);
-                let rows = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
-                for (w, (((((a, b), c), d), e), f)) in panel.zip(rows) {
-                    let x = [a, b, c, d, e, f].map(|x| <$type>::from(*x));
-                    for row in 0..TILE {
-                        for k in 0..$width {
-                            sums[row][k] = if fused {
-                                x[row].mul_add(w[k], sums[row][k])
-                            } else {
-                                x[row] * w[k] + sums[row][k]
-                            };
-                        }
-                    }
-                }
-                for (out, sums) in out.chunks_exact_mut($width).zip(&sums) {
-                    for (out, sum) in out.iter_mut().zip(sums) {
-                        *out += sum;
-                    }
-                }
-            }
-        }
-
-        #[multiversion(targets("x86_64+avx2+fma"))]
-        fn $transposed(x: &[f32], panel: &[$type], out: &mut [f64]) {
-            let fused = target_cfg_f!(target_feature = "fma");
-            let mut sums = [[0.0; $width]; TILE];
-            for (x, r) in x.chunks_exact(TILE).zip(panel.chunks_exact($width)) {
-                let six: [f32; TILE] = x.try_into().expect("six neurons");
-                let x = six.map(<$type>::from);
-                for neuron in 0..TILE {
-                    for k in 0..$width {
-                        sums[neuron][k] = if fused {
-                            x[neuron].mul_add(r[k], sums[neuron][k])
-                        } else {
-                            x[neuron] * r[k] + sums[neuron][k]
-                        };
-                    }
-                }
-            }
-            for (out, sums) in out.chunks_exact_mut($width).zip(&sums) {
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out += f64::from(*sum);
-                }
-            }
-        }
-    };
-}
-
-tiles!(f32, 16, times_f32, transposed_f32, rows_f32, row_f32);
-tiles!(f64, 8, times_f64, transposed_f64, rows_f64, row_f64);
 
 #[cfg(test)]
 mod tests {

@@ -65,6 +65,61 @@ pub(crate) fn exp(x: f64) -> f64 {
     scale * terms.into_iter().fold(0.0, |sum, term| sum * r + term)
 }
 
+/// e^x to two units in the last place, of any x: 0 below, ∞ above and denormal numbers between, as they are. Plain
+/// arithmetic, as [`exp`] is.
+#[inline(always)]
+pub(in crate::ops) fn exp_exact(x: f64) -> f64 {
+    /// Adding it leaves the nearest integer in the last bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    /// ln 2 as a number of few digits, which n times is exact, and the rest.
+    const LN_2: (f64, f64) = (0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10);
+    let power = |shifted: f64| f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
+    let x = x.clamp(-746.0, 711.0);
+    let n = x * std::f64::consts::LOG2_E + ROUND - ROUND;
+    let r = (x - n * LN_2.0) - n * LN_2.1;
+    let terms = [
+        1.0 / 6_227_020_800.0,
+        1.0 / 479_001_600.0,
+        1.0 / 39_916_800.0,
+        1.0 / 3_628_800.0,
+        1.0 / 362_880.0,
+        1.0 / 40_320.0,
+        1.0 / 5_040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+    ];
+    let curved = r * r * terms.into_iter().fold(0.0, |sum, term| sum * r + term);
+    // Two factors: one alone could be no number.
+    let half = n * 0.5 + ROUND;
+    let rest = n - (half - ROUND) + ROUND;
+    (1.0 + (r + curved)) * power(half) * power(rest)
+}
+
+/// ln x of a normal positive x, to two units in the last place: k ln 2 + ln m with m in [√½, √2) and ln m = 2 artanh s by its
+/// series in s = (m − 1) / (m + 1). Plain arithmetic, as [`exp`] is.
+#[inline(always)]
+pub(in crate::ops) fn ln_exact(x: f64) -> f64 {
+    /// 2⁵², below whose last bits an integer can be written.
+    const INTEGER: f64 = 4_503_599_627_370_496.0;
+    const LN_2: (f64, f64) = (0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10);
+    const ROOT: u64 = std::f64::consts::FRAC_1_SQRT_2.to_bits();
+    let above = x.to_bits().wrapping_sub(ROOT);
+    // As if k were positive; 1023 is taken off as a number.
+    let shifted = above.wrapping_add(1023 << 52) >> 52;
+    let k = f64::from_bits(shifted | INTEGER.to_bits()) - (INTEGER + 1023.0);
+    let m = f64::from_bits((above & ((1 << 52) - 1)).wrapping_add(ROOT));
+    let f = m - 1.0;
+    let s = f / (2.0 + f);
+    let square = s * s;
+    let terms = [21, 19, 17, 15, 13, 11, 9, 7, 5, 3].map(|odd| 2.0 / f64::from(odd));
+    let curved = terms.into_iter().fold(0.0, |sum, term| sum * square + term);
+    // 2s is f less f·s, which is small.
+    k * LN_2.0 + (f + (s * (curved * square - f) + k * LN_2.1))
+}
+
 /// e^x − 1 − x of an x in [−87, 88], in f32 and exact to second order: near 0 it is x²·(e^x − 1 − x)/x² by its series,
 /// where the difference would be rounding.
 #[inline(always)]
@@ -92,6 +147,54 @@ pub(in crate::ops) fn exp_above_tangent(x: f32) -> f32 {
     if n == 0.0 { curved } else { far }
 }
 
+/// Sums of rows are made in so many lanes.
+const LANES: usize = 8;
+
+/// The largest value; NaN is passed over.
+#[inline(always)]
+pub(in crate::ops) fn largest(row: &[f64]) -> f64 {
+    let (wide, rest) = row.as_chunks::<LANES>();
+    let mut most = [f64::NEG_INFINITY; LANES];
+    for values in wide {
+        for (most, value) in most.iter_mut().zip(values) {
+            *most = most.max(*value);
+        }
+    }
+    let all = most.iter().chain(rest);
+    all.fold(f64::NEG_INFINITY, |a, b| a.max(*b))
+}
+
+/// Σ over a row, in lanes: the same order whatever the processor has.
+#[inline(always)]
+pub(in crate::ops) fn sum(row: &[f64]) -> f64 {
+    let (wide, rest) = row.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for values in wide {
+        sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += v);
+    }
+    of_lanes(sums) + rest.iter().sum::<f64>()
+}
+
+/// Σ a·b, likewise.
+#[inline(always)]
+pub(in crate::ops) fn product(a: &[f64], b: &[f64]) -> f64 {
+    let ((wide_a, rest_a), (wide_b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in wide_a.iter().zip(wide_b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest = rest_a.iter().zip(rest_b).map(|(a, b)| a * b);
+    of_lanes(sums) + rest.sum::<f64>()
+}
+
+#[inline(always)]
+fn of_lanes(sums: [f64; LANES]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = sums;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +205,39 @@ mod tests {
             let x = f64::from(step) * 1e-2;
             assert!((exp(x) / x.exp() - 1.0).abs() < 1e-11, "{x}");
         }
+        let exact = |x: f64, most: i64| {
+            let off = exp_exact(x).to_bits() as i64 - x.exp().to_bits() as i64;
+            assert!(off.abs() <= most, "{x}: {off}");
+        };
+        for step in -7_460_000..7_110_000 {
+            exact(f64::from(step) * 1e-4, 2);
+            exact(f64::from(step) * 1e-11, 2);
+        }
+        for x in [f64::NEG_INFINITY, -1e9, -0.0, 0.0, 1e9, f64::INFINITY] {
+            exact(x, 0);
+        }
+        assert!(exp_exact(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn logarithms_are_as_exact_as_they_say() {
+        let exact = |x: f64| {
+            let off = ln_exact(x).to_bits() as i64 - x.ln().to_bits() as i64;
+            assert!(off.abs() <= 2, "{x:e}: {off}");
+        };
+        for step in 1..4_000_000 {
+            exact(f64::from(step) * 1e-6);
+            exact(1.0 + f64::from(step) * 1e-13);
+            exact(1.0 - f64::from(step) * 1e-13);
+            exact(f64::from_bits((1 << 52) + step as u64 * 2_300_000_000_000));
+        }
+        for x in [f64::MIN_POSITIVE, 1.0, f64::MAX] {
+            exact(x);
+        }
+    }
+
+    #[test]
+    fn exponentials_beside_a_tangent_are_as_exact_as_they_say() {
         for step in -80_000..80_000 {
             let x = step as f32 * 1e-3 + 1e-5;
             let wide = f64::from(x);

@@ -7,25 +7,30 @@
 //! NeuroX's norm: where ‖(|V/s| − λ1)₊‖_F ≤ λ2) and infinite elsewhere. Mixing the dual point with its trivial one
 //! ((1−a)·Y + a·Π, a·ρ) scales V by a and so reaches that region. Any feasible point bounds the optimum from below.
 //!
-//! Π is the probe's own probabilities at the intercepts that make the class shares exact, found by Newton's method.
+//! Π is the probe's own probabilities at the intercepts that make the class shares exact, found by Newton's method
+//! ([`super::dual::softmax`]). Rounding of its exponentials costs no more than tightness: every row that sums to 1 will do, and
+//! what the shares miss is measured and added to the gap.
 //! Scaling rows and columns in turn (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point
 //! that misses the shares proves nothing.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
+use super::dual::{self, softmax};
 use super::kkt;
 use super::slab::Slab;
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::{Loss, Penalty, Targets};
-use super::{Certificate, cpu, dual};
+use super::{Certificate, cpu};
 use crate::error::{Error, Result};
 
 /// f64 sums leave a gap uncertain by about this share of the objective: never certify by less.
 pub(super) const GAP_FLOOR: f64 = 1e-12;
 /// Columns that are certified together, unless one problem has more: enough for a product, and what bounds the f64 copies.
 pub(super) const COLUMNS: usize = 32;
+/// Samples whose losses are summed together; the sums are then added in order, so threads do not change a bit.
+const ROWS: usize = 256;
 /// Passes that a certificate costs: one forward GEMM and two backward ones.
 const PASSES: f64 = 1.5;
 
@@ -187,15 +192,18 @@ fn evaluate(
 ) -> Result<(f64, f64, Array2<f64>, Array2<f64>)> {
     let targets = &point.point.problem.targets;
     if targets.loss == Loss::Squared {
-        let (loss, residual) = squared(&z, targets);
-        let dual = dual::centred(&residual, targets);
-        return Ok((loss, 0.0, residual, dual));
+        let loss = squared(&mut z, targets);
+        let dual = dual::centred(&z, targets);
+        return Ok((loss, 0.0, z, dual));
     }
     refuse_separable(&z, targets, &point.penalty)?;
-    let (mut dual, missed) = dual::feasible(&z, targets);
-    minus_labels(&mut dual, targets);
-    let loss = softmax(&mut z, targets);
-    minus_labels(&mut z, targets);
+    let loss = softmax::exponentials(&mut z, targets);
+    let (factors, missed) = softmax::factors(&z, targets);
+    let mut dual = z.clone();
+    for (p, factors) in [(&mut dual, Some(&factors[..])), (&mut z, None)] {
+        softmax::normalise(p, factors);
+        softmax::minus_labels(p, targets);
+    }
     Ok((loss, missed * intercept_range(&point.theta), z, dual))
 }
 
@@ -208,7 +216,8 @@ pub(super) fn refuse_separable(
     if penalty.l1 > 0.0 || penalty.mu > 0.0 {
         return Ok(());
     }
-    let apart = z.rows().into_iter().enumerate().all(|(i, row)| {
+    let apart = z.axis_iter(Axis(0)).into_par_iter().enumerate();
+    let apart = apart.all(|(i, row)| {
         let own = targets.y[i] as usize;
         let others = row.iter().enumerate().filter(|(class, _)| *class != own);
         targets.omega[i] == 0.0 || others.fold(f64::NEG_INFINITY, |a, (_, z)| a.max(*z)) < row[own]
@@ -227,48 +236,20 @@ fn views(matrices: &[Array2<f64>]) -> Vec<ArrayView2<'_, f64>> {
     matrices.iter().map(|m| m.view()).collect()
 }
 
-/// Logits → probabilities in place; returns the weighted cross-entropy.
-pub(super) fn softmax(z: &mut Array2<f64>, targets: &Targets) -> f64 {
-    let mut sum = 0.0;
-    for (i, mut row) in z.rows_mut().into_iter().enumerate() {
-        let max = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-        let own = targets.y[i] as usize;
-        let margin = max - row[own];
-        row.mapv_inplace(|v| (v - max).exp());
-        let total = row.sum();
-        // Of a confident row the others' share alone: 1 + ε would lose it.
-        let others = row.iter().enumerate().filter(|(class, _)| *class != own);
-        sum += targets.omega[i]
-            * if margin > 0.0 {
-                total.ln() + margin
-            } else {
-                others.map(|(_, e)| e).sum::<f64>().ln_1p()
-            };
-        row /= total;
-    }
-    sum
-}
-
-/// Half the weighted squared error and its derivative Ω(Z − Y).
-fn squared(z: &Array2<f64>, targets: &Targets) -> (f64, Array2<f64>) {
-    let mut loss = 0.0;
-    let residual = Array2::from_shape_fn(z.dim(), |(i, _)| {
-        let error = z[(i, 0)] - f64::from(targets.values[i]);
-        loss += 0.5 * targets.omega[i] * error * error;
-        targets.omega[i] * error
-    });
-    (loss, residual)
-}
-
-/// P → Ω(P − Y) in place; the own class's entry is minus the sum of the others.
-pub(super) fn minus_labels(p: &mut Array2<f64>, targets: &Targets) {
-    for (i, mut row) in p.rows_mut().into_iter().enumerate() {
-        row *= targets.omega[i];
-        let own = targets.y[i] as usize;
-        row[own] = 0.0;
-        let others = row.sum();
-        row[own] = -others;
-    }
+/// Half the weighted squared error and its derivative Ω(Z − Y), in place.
+fn squared(z: &mut Array2<f64>, targets: &Targets) -> f64 {
+    let of_run = |(run, mut z): (usize, ArrayViewMut2<'_, f64>)| {
+        let mut loss = 0.0;
+        for (i, z) in (run * ROWS..).zip(&mut z) {
+            let error = *z - f64::from(targets.values[i]);
+            loss += 0.5 * targets.omega[i] * error * error;
+            *z = targets.omega[i] * error;
+        }
+        loss
+    };
+    let runs = z.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter();
+    let sums: Vec<f64> = runs.enumerate().map(of_run).collect();
+    sums.iter().sum()
 }
 
 /// What a missed class share can cost the dual bound: twice the range of the intercepts a unit.

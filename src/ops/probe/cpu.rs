@@ -6,7 +6,8 @@ use super::Fit;
 use super::slab::Slab;
 use crate::error::Result;
 use crate::ops::panels::Panels;
-use crate::ops::product::{self, Entry};
+use crate::ops::product;
+use crate::ops::tiles::Entry;
 
 /// X·W + b for each of some coefficients (d + 1) × C, intercepts first: N × C.
 pub(super) fn forward<T: Entry>(

@@ -14,7 +14,7 @@ use crate::ops::moments::{self, Moments, Spread};
 /// Values of one block of a stream: 8 MiB, or 1,024 samples where those are more.
 const BLOCK: usize = 1 << 21;
 /// Samples of one block of a stream are a multiple of this, so that sums over runs of samples are the same as over a copy.
-pub(super) const BLOCK_ROWS: usize = 4 * crate::ops::product::RUN;
+pub(super) const BLOCK_ROWS: usize = 4 * crate::ops::tiles::RUN;
 /// Values that one thread reads of a stream at a time: they stay in its cache.
 const READ: usize = 1 << 16;
 

@@ -35,7 +35,7 @@ pub(super) fn loss(z: &Array2<f32>, targets: &Targets, residual: &mut Array2<f32
 }
 
 /// The residual of a sample's own class is minus the sum of the others: p − 1 would cancel for a confident probe.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+fma", "x86_64+avx2+fma"))]
 fn softmax(z: &[f32], targets: &Targets, from: usize, out: &mut [f32]) -> f64 {
     let c = targets.columns();
     let mut exponentials = vec![0.0f64; z.len()];

@@ -153,7 +153,7 @@ fn residuals(z: &Array2<f64>, targets: &Targets) -> Points {
         row /= total;
         loss += (total.ln() + max - own) / n;
     }
-    let (feasible, missed) = dual::feasible(z, targets);
+    let (feasible, missed) = dual::softmax::feasible(z, targets);
     let shares = Array2::from_shape_fn(z.dim(), |(_, c)| targets.share[c]);
     Points {
         loss,

@@ -24,7 +24,8 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use self::programme::Programme;
-use super::certificate::{GAP_FLOOR, intercept_range, minus_labels, refuse_separable, softmax};
+use super::certificate::{GAP_FLOOR, intercept_range, refuse_separable};
+use super::dual::softmax::{self, minus_labels, probabilities};
 use super::targets::{Loss, Penalty, Targets, penalty_rows};
 use super::{ABSENT_CLASS_BIAS, Certificate, Norm, PenaltyScale, Problem, Response, check, dual};
 use crate::error::{Error, Result};
@@ -275,7 +276,7 @@ impl<'a> Solver<'a> {
 
     fn objective(&self, theta: &Array2<f64>) -> f64 {
         let mut logits = self.logits(theta);
-        softmax(&mut logits, self.targets) + self.penalty.value(theta)
+        probabilities(&mut logits, self.targets) + self.penalty.value(theta)
     }
 
     /// N × classes.
@@ -286,7 +287,7 @@ impl<'a> Solver<'a> {
     /// The objective's quadratic model at the coefficients, column by column.
     fn programme(&self) -> Programme {
         let mut p = self.logits(&self.theta);
-        softmax(&mut p, self.targets);
+        probabilities(&mut p, self.targets);
         let hessian = self.hessian(&p);
         minus_labels(&mut p, self.targets);
         let residual = match self.targets.loss {
@@ -391,10 +392,10 @@ impl<'a> Solver<'a> {
         let theta = self.targets.unfold(&self.theta);
         refuse_separable(&z, self.targets, full)?;
         let (mut dual, missed) = match self.intercepts {
-            true => dual::feasible(&z, self.targets),
+            true => softmax::feasible(&z, self.targets),
             false => {
                 let mut p = z.clone();
-                softmax(&mut p, self.targets);
+                probabilities(&mut p, self.targets);
                 (p, 0.0)
             }
         };
