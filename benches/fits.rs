@@ -1,13 +1,13 @@
 //! Two fits of a stated size, timed from activations in memory to certified weights.
 //!
 //! ```text
-//! cargo bench --bench fits -- reference [DEVICE [SHARE [HESSIANS]]]   9,984 neurons, 100,000 samples, 2 classes: one probe
-//! cargo bench --bench fits -- study [DEVICE [SHARE [HESSIANS]]]       13 layers of 768, 200,000 samples, 45 classes: 10 λ each
+//! cargo bench --bench fits -- reference [DEVICE [SHARE [HESSIANS [SOLVER]]]]   9,984 neurons, 100,000 samples, 2 classes: one probe
+//! cargo bench --bench fits -- study [DEVICE [SHARE [HESSIANS [SOLVER]]]]       13 layers of 768, 200,000 samples, 45 classes: 10 λ each
 //! ```
 //!
 //! `reference` has the size for which the code of Dalvi et al. (2020) states 48.48 s (ten epochs on a TITAN X). DEVICE is as
 //! `--device`, auto where it is left out; SHARE takes that share of the samples; HESSIANS is auto, native or
-//! device, where they are summed. Values are synthetic: neurons mix some of 64
+//! device, where they are summed; SOLVER is auto, newton, fista or lbfgs. Values are synthetic: neurons mix some of 64
 //! directions with noise, classes are the largest of as many mixtures, drawn with noise. Each part is timed by the wall clock,
 //! and the kernels by the device. One JSON document goes to stdout.
 
@@ -18,7 +18,7 @@ use ndarray::Array2;
 use neurosieve::Result;
 use neurosieve::gpu::{Choice, choose};
 use neurosieve::labels::Labels;
-use neurosieve::ops::probe::{self, Curvature, Design, Neurons, Params, Problem, Stop};
+use neurosieve::ops::probe::{self, Curvature, Design, Neurons, Params, Problem, Solver, Stop};
 use neurosieve::ops::{Backend, Fleet, moments};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -62,7 +62,7 @@ fn main() {
             ratios: (0..10).map(|i| 0.3 * 0.5f64.powi(i)).collect(),
         },
         _ => {
-            let usage = "fits: nothing to do; cargo bench --bench fits -- reference|study [DEVICE [SHARE [HESSIANS]]]";
+            let usage = "fits: nothing to do; cargo bench --bench fits -- reference|study [DEVICE [SHARE [HESSIANS [SOLVER]]]]";
             let _ = writeln!(std::io::stderr(), "{usage}");
             return;
         }
@@ -78,9 +78,17 @@ fn main() {
         Some("device") => Curvature::Device,
         Some(other) => panic!("HESSIANS is {other}, and has to be auto, native or device"),
     };
+    let solver = match arguments.get(4).map(String::as_str) {
+        None | Some("auto") => Solver::Auto,
+        Some("newton") => Solver::Newton,
+        Some("fista") => Solver::Fista,
+        Some("lbfgs") => Solver::Lbfgs,
+        Some(other) => panic!("SOLVER is {other}, and has to be auto, newton, fista or lbfgs"),
+    };
     let params = Params {
         stop: Stop::Kkt(KKT),
         curvature,
+        solver,
         ..Params::default()
     };
     let found = run(&Shape { samples, ..shape }, device, &params);
@@ -117,7 +125,8 @@ fn run(shape: &Shape, device: &str, params: &Params) -> Result<serde_json::Value
         "device": name, "threads": rayon::current_num_threads(),
         "layers": shape.layers, "units": shape.units, "samples": shape.samples,
         "classes": shape.classes, "ratios": shape.ratios, "kkt": KKT,
-        "hessians": format!("{:?}", params.curvature).to_lowercase(), "runs": runs,
+        "hessians": format!("{:?}", params.curvature).to_lowercase(),
+        "solver": format!("{:?}", params.solver).to_lowercase(), "runs": runs,
     }))
 }
 

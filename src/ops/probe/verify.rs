@@ -152,26 +152,25 @@ impl Sums {
 
     /// What is wrong with X·W and Xᵀ·R of which only sums are known.
     pub(super) fn of_oracle(&self, seen: &Seen<'_>) -> Option<String> {
-        let columns = seen.weights.columns().into_iter().zip(seen.of_predictions);
-        for (column, (w, of_column)) in columns.enumerate() {
-            let [expected, size] = [0, 1].map(|which| {
-                let terms = self.columns[which].iter().zip(w);
-                terms.fold(0.0, |all, (x, w)| all + x * magnitude(*w, which == 1))
-            });
-            if !near(of_column[0], expected, ALLOWED * size) {
-                return Some(off("column", column, "logits", of_column[0], expected));
+        let columns = seen.weights.ncols();
+        let [mut expected, mut sizes] = [vec![0.0; columns], vec![0.0; columns]];
+        let of_neurons = self.columns[0].iter().zip(&self.columns[1]);
+        for (w, (sum, size)) in seen.weights.rows().into_iter().zip(of_neurons) {
+            let w = w.to_slice().expect("rows are contiguous");
+            weighed(w, (*sum, *size), (&mut expected, &mut sizes));
+        }
+        let each = seen.of_predictions.iter().zip(expected.iter().zip(sizes));
+        for (column, (found, (expected, size))) in each.enumerate() {
+            if !near(found[0], *expected, ALLOWED * size) {
+                return Some(off("column", column, "logits", found[0], *expected));
             }
         }
         let gradient = seen.gradient?;
-        for (column, (g, of_column)) in gradient
-            .columns()
-            .into_iter()
-            .zip(seen.of_residuals)
-            .enumerate()
-        {
-            let [_, expected, size, _] = *of_column;
-            if !near(g.sum(), expected, ALLOWED * size) {
-                return Some(off("column", column, "gradients", g.sum(), expected));
+        let sums = gradient.sum_axis(Axis(0));
+        for (column, (sum, found)) in sums.iter().zip(seen.of_residuals).enumerate() {
+            let [_, expected, size, _] = *found;
+            if !near(*sum, expected, ALLOWED * size) {
+                return Some(off("column", column, "gradients", *sum, expected));
             }
         }
         let rows = gradient

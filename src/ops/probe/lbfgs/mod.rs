@@ -319,6 +319,16 @@ impl Descent {
         by_losses <= enough || (near && by_slopes <= enough + NOISE * known.loss)
     }
 
+    /// Goes to a share of a step where the objective has fallen enough there, and says so.
+    fn tried(&mut self, step: &Step, t: f32, theta: Array2<f32>, answer: Answer) -> bool {
+        self.spent.passes += 1.0;
+        let falls = self.falls(step, t, &theta, &answer);
+        if falls {
+            self.accept(theta, answer);
+        }
+        falls
+    }
+
     /// Goes where a step has led.
     fn accept(&mut self, theta: Array2<f32>, answer: Answer) {
         let known = self.known.take().expect("it was measured");
@@ -359,23 +369,16 @@ fn step(frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
             .map(|(&p, theta)| active[p].1.problem.ask(theta))
             .collect();
         let answers = frame.passes.ask(&asks, Wanted::Gradient)?;
-        let mut still_open = Vec::new();
-        let mut taken: Vec<Option<(Array2<f32>, Answer)>> = active.iter().map(|_| None).collect();
-        for ((p, theta), answer) in open.into_iter().zip(trials).zip(answers) {
-            active[p].1.spent.passes += 1.0;
-            if active[p].1.falls(&steps[p], t, &theta, &answer) {
-                taken[p] = Some((theta, answer));
-            } else {
-                still_open.push(p);
-            }
+        let mut told: Vec<Option<(Array2<f32>, Answer)>> = active.iter().map(|_| None).collect();
+        for ((&p, theta), answer) in open.iter().zip(trials).zip(answers) {
+            told[p] = Some((theta, answer));
         }
-        let each = active.par_iter_mut().zip(taken);
-        each.for_each(|((_, state), taken)| {
-            if let Some((theta, answer)) = taken {
-                state.accept(theta, answer);
-            }
+        let each = active.par_iter_mut().zip(&steps).zip(told);
+        let falls = each.map(|(((_, state), step), told)| {
+            told.is_none_or(|(theta, answer)| state.tried(step, t, theta, answer))
         });
-        open = still_open;
+        let falls: Vec<bool> = falls.collect();
+        open.retain(|&p| !falls[p]);
         t *= 0.5;
     }
     open.into_iter().for_each(|p| active[p].1.stay());

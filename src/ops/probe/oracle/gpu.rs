@@ -417,10 +417,14 @@ impl Asked<'_> {
         } else {
             (0, 0)
         };
-        let derivative = Array2::from_shape_fn(shape, |(row, column)| {
-            let at = row * self.width + column;
-            f64::from(found[3][at]) + f64::from(found[4][at])
-        });
+        let mut derivative = Array2::zeros(shape);
+        let totals = found[3]
+            .chunks_exact(self.width)
+            .zip(found[4].chunks_exact(self.width));
+        for (mut row, (total, lost)) in derivative.rows_mut().into_iter().zip(totals) {
+            let each = row.iter_mut().zip(total.iter().zip(lost));
+            each.for_each(|(to, (total, lost))| *to = f64::from(*total) + f64::from(*lost));
+        }
         let losses = found[0].chunks_exact(parts(samples));
         let losses = losses.map(|parts| parts.iter().map(|loss| f64::from(*loss)).sum());
         Ok(Found {
