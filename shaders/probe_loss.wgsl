@@ -31,7 +31,7 @@ struct Loss {
 struct Columns {
   // Values in a row of Z.
   width: u32,
-  // Samples of the block with the padding, and the place of its first among all of them.
+  // Samples of the block without the padding, and the place of its first among all of them.
   samples: u32,
   sample: u32,
   // Place of the block's first run among all of them.
@@ -51,8 +51,7 @@ struct Adding {
   groups: u32,
 }
 
-// What the loss is: 0 softmax, 1 sigmoid, 2 half the squared error. What Z becomes: 0 its derivative R; 1 its second derivative;
-// 2 nothing, the losses alone are wanted.
+// What the loss is: 0 softmax, 1 sigmoid, 2 half the squared error. What Z becomes: 0 its derivative R; 1 its second derivative.
 const KIND: u32 = 0u;
 const WANTED: u32 = 0u;
 
@@ -173,9 +172,7 @@ fn loss(
       if (lane == 0u) {
         let found = of_one(z[at] + intercepts[column], sample);
         row_losses[round * 16u + t / LANES] = weight * found.x;
-        if (WANTED != 2u) {
-          z[at] = weight * found.y;
-        }
+        z[at] = weight * found.y;
       }
     } else {
       let own = targets[sample];
@@ -199,19 +196,17 @@ fn loss(
         let above_one = select(all - 1.0, others, behind == 0.0);
         row_losses[round * 16u + t / LANES] = weight * (logarithm_above_one(max(above_one, 0.0)) - behind);
       }
-      if (WANTED != 2u) {
-        storageBarrier(); // all have read the own class's
-        let scale = weight / all;
-        for (var c = lane; c < p.classes; c += LANES) {
-          let e = exponential(z[at + c] + intercepts[column + c] - most);
-          var value = e * scale;
-          if (WANTED == 1u) {
-            value *= select(all - e, others, c == own) / all;
-          } else if (c == own) {
-            value = -others * scale;
-          }
-          z[at + c] = value;
+      storageBarrier(); // all have read the own class's
+      let scale = weight / all;
+      for (var c = lane; c < p.classes; c += LANES) {
+        let e = exponential(z[at + c] + intercepts[column + c] - most);
+        var value = e * scale;
+        if (WANTED == 1u) {
+          value *= select(all - e, others, c == own) / all;
+        } else if (c == own) {
+          value = -others * scale;
         }
+        z[at + c] = value;
       }
     }
   }

@@ -188,7 +188,7 @@ impl Data {
 }
 
 #[test]
-fn both_solvers_reach_the_optimum_of_every_peer() {
+fn every_solver_reaches_the_optimum_of_every_peer() {
     let cases = json::<Golden>("peers.json").cases;
     let mut found = Vec::new();
     for case in &cases {

@@ -119,7 +119,7 @@ fn the_objective_is_scikit_learns_at_scikit_learns_optimum() {
 }
 
 #[test]
-fn both_solvers_reach_scikit_learns_optimum() {
+fn every_solver_reaches_scikit_learns_optimum() {
     for case in json::<Vec<Case>>("probe.json") {
         for solver in [Solver::Newton, Solver::Fista, Solver::Lbfgs] {
             let what = format!("{} by {solver:?}", case.name);

@@ -130,6 +130,13 @@ impl<S: State> Course<S> {
         self.active.len() + self.waiting.len() + self.aside
     }
 
+    /// How far it is, those that go on included.
+    fn progress(&mut self) -> Progress {
+        let passes = self.active.iter().map(|(_, state)| state.spent().passes);
+        self.progress.passes = passes.fold(self.progress.passes, f64::max);
+        self.progress
+    }
+
     /// Who is solved leaves, the others go on.
     fn take(&mut self, judged: Judged<S>, rule: &Rule) {
         for ((place, mut state), verdict) in judged {
@@ -194,7 +201,7 @@ impl Frame<'_> {
                 if !course.active.is_empty() {
                     method.advance(self, &mut course.active)?;
                 }
-                progress(&course.progress);
+                progress(&course.progress());
             }
         })
     }

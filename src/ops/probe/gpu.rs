@@ -125,7 +125,7 @@ pub(super) struct Room {
     pub(super) rows: usize,
     blocks: usize,
     /// Bytes that a binding holds.
-    binding: u64,
+    pub(super) binding: u64,
 }
 
 impl Room {

@@ -30,7 +30,7 @@
 //! they do not, it takes limited-memory BFGS (Nocedal 1980) with the Hessian's diagonal. A problem of more than
 //! [`WORKING_SET_MAX`] non-zeros, or one that comes to rest far from the optimum, goes on with FISTA. On a device with memory of its own
 //! it takes proximal limited-memory BFGS for three classes or more where a pass has at least [`ASKED_LEAST`] FLOP, and instead of FISTA:
-//! more passes than Newton's, each of which takes next to nothing there.
+//! more passes than Newton's, each of which takes next to nothing there. What [`Solver::Newton`] hands on goes the same ways.
 //!
 //! All problems of one call that see the same neurons share one forward GEMM X·W and one backward GEMM Xᵀ·R a pass, each
 //! in columns of its own; [`plan`] says how many are in flight at once. A problem that has converged leaves the batch and

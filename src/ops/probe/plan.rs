@@ -7,7 +7,7 @@
 //! |---|---|---|---|---|
 //! | every problem | 4e of its start, 16N of its targets, then 8·C·D of its fit | the same | the same | the same |
 //! | a problem in flight, all the time | 8m (predictions, residual), 77e (coefficients, gradients, pairs), 4n² (Hessian) | 8m, 176e | 8m, 20e | 104e |
-//! | a problem in flight, in a pass | 4m, 16e | 4m, 16e | 12m, 12e | 16e; natively 8m of as many as share a product |
+//! | a problem in flight, in a pass | 4m, 16e | 4m, 16e | 12m, 12e | 16e; 8m of as many as share a product, where no device tells |
 //! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e | 136e |
 //! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e | 4e |
 //! | quadratic programmes on the device | see [`quadratic::bytes`] | | | |

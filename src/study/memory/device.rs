@@ -45,15 +45,19 @@ pub(in crate::study) fn device(spec: &Spec, data: &Outline, gpu: &Gpu) -> u64 {
     };
     // Every draw of a control and every resample has targets or weights of its own.
     let kinds = data.classes.len() + spec.control.draws.max(resamples);
-    let asked =
-        |neurons: u64, columns: u64| match discrete || spec.probe.solver == SolverSpec::Lbfgs {
-            true => {
-                let shape = (n as usize, neurons as usize);
-                let columns = (columns as usize, own as usize);
-                oracle_bytes(shape, columns, kinds, gpu.binding_bytes())
-            }
-            false => 0,
-        };
+    let asks = match spec.probe.solver {
+        SolverSpec::Auto | SolverSpec::Newton => discrete,
+        SolverSpec::Fista => false,
+        SolverSpec::Lbfgs => true,
+    };
+    let asked = |neurons: u64, columns: u64| match asks {
+        true => {
+            let shape = (n as usize, neurons as usize);
+            let columns = (columns as usize, own as usize);
+            oracle_bytes(shape, columns, kinds, gpu.binding_bytes())
+        }
+        false => 0,
+    };
     // Copies of so many sets are one batch, and one set is in any case.
     let of_sets = of_sets.min(TRANSFER.max(whole));
     correlations(n, d, gpu.binding_bytes())

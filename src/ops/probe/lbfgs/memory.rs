@@ -83,7 +83,15 @@ impl Memory {
             }
             *all = larger;
         }
-        self.scale = (product / size).clamp(SCALES.0, SCALES.1);
+        self.rescale();
+    }
+
+    /// D as the last step shows it.
+    fn rescale(&mut self) {
+        if let Some(last) = self.pairs.len().checked_sub(1) {
+            let shown = self.crossed[(last, last)] / self.curved[(last, last)];
+            self.scale = shown.clamp(SCALES.0, SCALES.1);
+        }
     }
 
     /// Takes another diagonal.
@@ -94,6 +102,7 @@ impl Memory {
                 self.curved[(at, other)] = vector::dot(&curved, &pair.step);
             }
         }
+        self.rescale();
     }
 
     /// Remembers nothing of before.

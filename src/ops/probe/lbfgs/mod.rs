@@ -2,7 +2,8 @@
 //! step: for where loss and gradient at a point are cheap, and what has a value for every sample is better left where it is.
 //!
 //! An iteration minimises the quadratic model of the loss plus the penalty, on the entries that are not zero or may not stay so, and
-//! asks for loss and gradient where that leads ([`super::oracle`]): of a device that holds the samples, else natively. That is one pass
+//! asks for loss and gradient where that leads ([`super::oracle`]): a device that holds the samples and can tell them, else by single
+//! products. That is one pass
 //! and, where the step was too long, another one. The metric is the diagonal of the Hessian, taken at the start and after 20, 60, 140, …
 //! iterations, with what the last ten steps showed.
 
@@ -30,13 +31,17 @@ const OPEN: f64 = 0.7;
 /// The diagonal is at least this share of its column's mean: a sample that is certain has hardly any curvature here, but may have
 /// some a step further.
 const LEAST_CURVATURE: f64 = 0.02;
+/// And of all columns' mean this share: of a class that is certain everywhere there would be none.
+const LEAST_OF_ALL: f64 = 1e-6;
 /// A step is long enough where the objective falls by this share of what the slope promises.
 const ARMIJO: f64 = 1e-4;
 /// The shortest step that is tried.
 const SHORTEST: f32 = 1e-3;
 /// Two losses of f32 predictions differ by about this share of them where they are the same.
 const NOISE: f64 = 1e-9;
-/// Iterations without a better KKT residual before a problem is given up as not converged.
+/// An objective counts as lower by this share of it.
+const FALLEN: f64 = 1e-6;
+/// Iterations without a better KKT residual or a lower objective before a problem is given up as not converged.
 const PATIENCE: usize = 60;
 /// A decade of the gap takes at least about this share of the iterations so far: when to look again.
 const WAIT: f64 = 0.125;
@@ -61,6 +66,8 @@ pub(super) struct Descent {
     spent: Spent,
     iterations: usize,
     next_check: usize,
+    /// The lowest objective that counts, and the best KKT residual.
+    lowest: f64,
     best_kkt: f64,
     /// Where that was.
     best: Array2<f32>,
@@ -90,7 +97,7 @@ impl Method for Lbfgs {
         false
     }
 
-    /// A device is what the others wait for.
+    /// Where a device is asked the processor has time for it.
     fn certifies_aside(&self, frame: &Frame<'_>) -> bool {
         frame.passes.residents.is_some()
     }
@@ -174,6 +181,7 @@ impl Descent {
             spent: problem.spent.clone(),
             iterations: 0,
             next_check: 0,
+            lowest: f64::INFINITY,
             best_kkt: f64::INFINITY,
             best: problem.start.clone(),
             stalled: 0,
@@ -194,6 +202,10 @@ impl Descent {
         let objective = loss + self.penalty.value(&self.theta);
         self.spent.note(&self.problem, kkt, objective);
         self.stalled += 1;
+        if objective < (1.0 - FALLEN) * self.lowest {
+            self.lowest = objective;
+            self.stalled = 0;
+        }
         if kkt < self.best_kkt {
             self.best_kkt = kkt;
             self.best.assign(&self.theta);
@@ -221,7 +233,7 @@ impl Descent {
         if rule.holds(f64::INFINITY, known.kkt, relative, l1) {
             return true;
         }
-        if rule.gap == 0.0 {
+        if rule.gap == 0.0 || known.kkt > self.problem.unit() {
             return false;
         }
         let point = (known.loss, &self.theta);
@@ -231,8 +243,9 @@ impl Descent {
 
     /// Takes the Hessian's diagonal at the current point.
     fn renew(&mut self, mut diagonal: Array2<f64>) {
+        let all = LEAST_OF_ALL * diagonal.mean().unwrap_or(0.0);
         for mut column in diagonal.columns_mut() {
-            let floor = LEAST_CURVATURE * column.sum() / column.len() as f64;
+            let floor = (LEAST_CURVATURE * column.sum() / column.len() as f64).max(all);
             column.mapv_inplace(|v| v.max(floor).max(f64::from(f32::MIN_POSITIVE)));
         }
         self.diagonal = diagonal.iter().map(|v| *v as f32).collect();
@@ -322,7 +335,8 @@ impl Descent {
     /// Goes to a share of a step where the objective has fallen enough there, and says so.
     fn tried(&mut self, step: &Step, t: f32, theta: Array2<f32>, answer: Answer) -> bool {
         self.spent.passes += 1.0;
-        let falls = self.falls(step, t, &theta, &answer);
+        let finite = theta.iter().all(|w| w.is_finite());
+        let falls = finite && self.falls(step, t, &theta, &answer);
         if falls {
             self.accept(theta, answer);
         }

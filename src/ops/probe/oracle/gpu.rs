@@ -192,6 +192,13 @@ fn parts(samples: usize) -> usize {
     samples.next_multiple_of(ROWS) / PART
 }
 
+/// Columns that a question may have: a block's results have to fit one binding, and so have all samples' sums.
+pub(super) fn at_once(room: &Room, samples: usize) -> usize {
+    let sums = [LOSSES, OF_PREDICTIONS].map(|which| sizes(room, samples, (1, 1))[which]);
+    let fits = |values: usize| (room.binding / (4 * values as u64)) as usize;
+    room.at_once().min(fits(sums[0])).min(fits(sums[1]))
+}
+
 /// Bytes that losses and gradients of problems of so many columns together, of which the widest problem has `widest`, take on a
 /// device beside the samples: what is under way at once, and targets of so many kinds.
 pub fn oracle_bytes(
@@ -201,11 +208,14 @@ pub fn oracle_bytes(
     binding: u64,
 ) -> u64 {
     let room = Room::of(shape, binding);
-    let most = columns.min(AT_ONCE.max(widest)).min(room.at_once());
+    let most = columns
+        .min(AT_ONCE.max(widest))
+        .min(at_once(&room, shape.0));
     let bench: usize = sizes(&room, shape.0, (most, Tile::padded(most)))
         .iter()
         .sum();
-    let under_way = UNDER_WAY.min(columns.div_ceil(most.max(1)));
+    // Groups of wide problems are not full.
+    let under_way = UNDER_WAY.min((2 * columns).div_ceil(most.max(1)));
     4 * (under_way * bench + 2 * shape.0 * (kinds + 1)) as u64
 }
 
@@ -287,7 +297,7 @@ impl Asked<'_> {
         })
     }
 
-    /// The products of a block, the backward one where it is wanted.
+    /// The two products of a block.
     fn stages<'p>(&'p self, at: usize, block: &'p Block) -> Vec<Stage<'p>> {
         let bench = self.bench;
         let z = bench.at(PREDICTIONS);
@@ -305,10 +315,6 @@ impl Asked<'_> {
                 .map(|stretch| self.losses(stretch, block)),
         );
         let forward = product(bench.at(RIGHT), z, Way::Forward);
-        if self.wanted == Wanted::Loss {
-            let product = forward;
-            return vec![Stage { product, then }];
-        }
         then.push(self.columns(at, block, OF_RESIDUALS));
         let mut backward = product(z, bench.at(PARTIALS), Way::Backward);
         if self.wanted == Wanted::Diagonal {
@@ -366,7 +372,7 @@ impl Asked<'_> {
         let groups = height.div_ceil(RUN) * self.width.div_ceil(STRIP);
         let params = ColumnsParams {
             width: self.width as u32,
-            samples: height as u32,
+            samples: rows.len() as u32,
             sample: rows.start as u32,
             run: (at * self.resident.room.rows.div_ceil(RUN)) as u32,
             groups: groups as u32,
@@ -397,7 +403,6 @@ impl Asked<'_> {
         let (room, samples) = (&self.resident.room, self.resident.slab.samples());
         let sizes = sizes(room, samples, (problems, self.width));
         let checked = self.of_samples.is_some();
-        let derived = self.wanted != Wanted::Loss;
         let some = |which: usize, wanted: bool| {
             let len = if wanted { sizes[which] } else { 0 };
             (self.bench.at(which), len)
@@ -405,18 +410,14 @@ impl Asked<'_> {
         let found = self.resident.gpu.download_each(&[
             some(LOSSES, true),
             some(OF_PREDICTIONS, checked),
-            some(OF_RESIDUALS, derived),
-            some(TOTAL, derived),
-            some(LOST, derived),
+            some(OF_RESIDUALS, true),
+            some(TOTAL, true),
+            some(LOST, true),
         ])?;
         let runs: Vec<Range<usize>> = self.runs();
         let [of_predictions, of_residuals] =
             [1, 2].map(|which| summed(&found[which], &runs, (self.width, weights.ncols())));
-        let shape = if derived {
-            (self.resident.slab.width(), weights.ncols())
-        } else {
-            (0, 0)
-        };
+        let shape = (self.resident.slab.width(), weights.ncols());
         let mut derivative = Array2::zeros(shape);
         let totals = found[3]
             .chunks_exact(self.width)

@@ -2,8 +2,8 @@
 //! predictions (`shaders/probe_loss.wgsl`), Xᵀ·R. Coefficients go there, and sums come back: what has a value for every sample
 //! never leaves the device.
 //!
-//! Column sums of X·W and Xᵀ·R are checked as those of single products ([`super::verify`]); what happens between the two is not,
-//! beside that a certificate, which is native, has to agree with where it led to.
+//! Column sums of X·W and, for gradients, of Xᵀ·R are checked as those of single products ([`super::verify`]); what happens between
+//! the two is not, beside that a certificate, which is native, has to agree with where it led to.
 
 mod gpu;
 
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ndarray::{Array2, ArrayView2, s};
 
-use self::gpu::{Asked, Bench, sizes};
+use self::gpu::{Asked, Bench, at_once, sizes};
 use super::beside::joined;
 use super::gpu::{Resident, Room, padded};
 use super::passes::{AT_ONCE, Columns, Group, Passes};
@@ -32,8 +32,6 @@ pub(super) enum Wanted {
     Gradient,
     /// The loss, and the diagonal of its Hessian (per entry of the coefficients).
     Diagonal,
-    /// The loss alone.
-    Loss,
 }
 
 impl Wanted {
@@ -42,7 +40,6 @@ impl Wanted {
         match self {
             Self::Gradient => 0.0,
             Self::Diagonal => 1.0,
-            Self::Loss => 2.0,
         }
     }
 }
@@ -54,7 +51,7 @@ pub(super) struct Ask<'a> {
     pub targets: &'a Arc<Targets>,
 }
 
-/// The loss, and what beside it was wanted: (d + 1) × columns, the intercepts' first; nothing with [`Wanted::Loss`].
+/// The loss, and what beside it was wanted: (d + 1) × columns, the intercepts' first.
 pub(super) struct Answer {
     pub loss: f64,
     pub derivative: Array2<f64>,
@@ -107,7 +104,7 @@ struct Stretch {
 /// What came back for some problems side by side.
 struct Found {
     weights: Array2<f32>,
-    /// Sums over all samples and, of the derivatives, before weights of mean 1 were divided by N.
+    /// Of all samples, whose weights have the mean 1: not divided by N yet.
     losses: Vec<f64>,
     of_predictions: Vec<[f64; 4]>,
     of_residuals: Vec<[f64; 4]>,
@@ -120,7 +117,7 @@ pub(super) fn is_asked(gpu: &Gpu, (samples, neurons): (usize, usize), columns: u
     let flop = 4.0 * samples as f64 * ((neurons + 1) * columns) as f64;
     let room = Room::of((samples, neurons), gpu.binding_bytes());
     let discrete = gpu.report().kind == AdapterKind::Discrete;
-    discrete && flop >= ASKED_LEAST && Tile::padded(columns) <= room.at_once()
+    discrete && flop >= ASKED_LEAST && Tile::padded(columns) <= at_once(&room, samples)
 }
 
 impl Passes<'_> {
@@ -133,26 +130,46 @@ impl Passes<'_> {
     }
 
     /// Whether a device can tell a problem's loss and gradient: its columns have to fit a binding together.
-    pub(super) fn tells(&self, slab: usize, columns: usize) -> bool {
-        let residents = self.residents.as_ref();
-        residents.is_some_and(|all| Tile::padded(columns) <= all[slab].room.at_once())
+    fn tells(&self, ask: &Ask<'_>) -> bool {
+        let resident = self.residents.as_ref().map(|all| &all[ask.slab]);
+        let fits = |it: &Resident<'_>| at_once(&it.room, it.slab.samples());
+        resident.is_some_and(|it| Tile::padded(ask.theta.ncols()) <= fits(it))
     }
 
-    /// What a device says of each problem where all fit it ([`Passes::tells`]), else what is found natively.
+    /// Loss, and what is wanted beside it, of each problem: of a device that can tell them, else by single products and a native loss.
+    /// How it is found depends on the problem alone.
     pub(super) fn ask(&self, asks: &[Ask<'_>], wanted: Wanted) -> Result<Vec<Answer>> {
-        if asks.is_empty() {
-            return Ok(Vec::new());
+        let all = 0..asks.len();
+        let (told, others): (Vec<usize>, Vec<usize>) = all.partition(|&at| self.tells(&asks[at]));
+        let of =
+            |places: &[usize]| -> Vec<&Ask<'_>> { places.iter().map(|&at| &asks[at]).collect() };
+        let mut answers: Vec<Option<Answer>> = asks.iter().map(|_| None).collect();
+        let found = self.told(&of(&told), wanted)?;
+        let by_products = self.by_products(&of(&others), wanted)?;
+        for (at, answer) in told
+            .into_iter()
+            .zip(found)
+            .chain(others.into_iter().zip(by_products))
+        {
+            answers[at] = Some(answer);
         }
-        let fits = |ask: &Ask<'_>| self.tells(ask.slab, ask.theta.ncols());
-        let Some(residents) = self.residents.as_ref().filter(|_| asks.iter().all(fits)) else {
-            return self.found_natively(asks, wanted);
+        let answered = |answer: Option<Answer>| answer.expect("every problem is of one kind");
+        Ok(answers.into_iter().map(answered).collect())
+    }
+
+    /// What a device tells.
+    fn told(&self, asks: &[&Ask<'_>], wanted: Wanted) -> Result<Vec<Answer>> {
+        let Some(residents) = self.residents.as_ref().filter(|_| !asks.is_empty()) else {
+            return Ok(Vec::new());
         };
-        let most = residents.iter().map(|it| it.room.at_once()).min();
-        let most = most.unwrap_or(AT_ONCE).min(AT_ONCE);
+        let fits = residents
+            .iter()
+            .map(|it| at_once(&it.room, it.slab.samples()));
+        let most = fits.min().unwrap_or(AT_ONCE).min(AT_ONCE);
         let columns: Vec<Columns<'_>> = asks.iter().map(|ask| (ask.slab, ask.theta)).collect();
         let product = |group: &Group| {
             let resident = &residents[group.slab];
-            let asks: Vec<&Ask<'_>> = group.members.iter().map(|&at| &asks[at]).collect();
+            let asks: Vec<&Ask<'_>> = group.members.iter().map(|&at| asks[at]).collect();
             let taken = self.kept.benches().pop();
             let mut bench = taken.unwrap_or_default();
             let found = self.found(resident, (group.slab, &asks), wanted, &mut bench)?;
@@ -168,50 +185,40 @@ impl Passes<'_> {
                     gradient: (wanted == Wanted::Gradient).then(|| found.derivative.view()),
                 })
             })?;
-            let asks = group.members.iter().map(|&at| &asks[at]);
+            let asks = group.members.iter().map(|&at| asks[at]);
             Ok(found.answers(asks, residents[group.slab].slab.samples()))
         };
         self.on_device(&columns, most, product, finish)
     }
 
     /// As many at a time as share a product: what has a value for every sample is not kept of more.
-    fn found_natively(&self, asks: &[Ask<'_>], wanted: Wanted) -> Result<Vec<Answer>> {
+    fn by_products(&self, asks: &[&Ask<'_>], wanted: Wanted) -> Result<Vec<Answer>> {
         let mut answers = Vec::with_capacity(asks.len());
-        let mut first = 0;
-        while first < asks.len() {
-            let (mut end, mut columns) = (first, 0);
-            while end < asks.len() && (end == first || columns + asks[end].theta.ncols() <= AT_ONCE)
-            {
-                columns += asks[end].theta.ncols();
-                end += 1;
-            }
-            let some = &asks[first..end];
-            first = end;
+        let mut rest = asks;
+        while !rest.is_empty() {
+            let mut columns = 0;
+            let fits = |ask: &&&Ask<'_>| {
+                columns += ask.theta.ncols();
+                columns <= AT_ONCE
+            };
+            let (some, others) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            rest = others;
             let thetas: Vec<Columns<'_>> = some.iter().map(|ask| (ask.slab, ask.theta)).collect();
-            let (mut losses, mut residuals) = (Vec::new(), Vec::new());
-            for (ask, mut z) in some.iter().zip(self.forward(&thetas)?) {
+            let (mut losses, mut derived) = (Vec::new(), Vec::new());
+            for (ask, z) in some.iter().zip(self.forward(&thetas)?) {
                 let mut residual = Array2::zeros(z.dim());
                 losses.push(loss::loss(&z, ask.targets, &mut residual));
-                if wanted == Wanted::Diagonal {
-                    z = loss::curvature(&residual, ask.targets);
-                    residual = z;
-                }
-                residuals.push(residual);
+                derived.push(match wanted {
+                    Wanted::Gradient => residual,
+                    Wanted::Diagonal => loss::curvature(&residual, ask.targets),
+                });
             }
+            let each = some.iter().zip(&derived).map(|(ask, of)| (ask.slab, of));
             let derivatives = match wanted {
-                Wanted::Loss => losses.iter().map(|_| Array2::zeros((0, 0))).collect(),
-                Wanted::Gradient => {
-                    let each = some.iter().zip(&residuals);
-                    let columns: Vec<Columns<'_>> = each.map(|(ask, r)| (ask.slab, r)).collect();
-                    self.backward(&columns)?
-                }
-                Wanted::Diagonal => {
-                    let each = some.iter().zip(&residuals);
-                    let squares = |(ask, v): (&Ask<'_>, &Array2<f32>)| {
-                        cpu::squares(self.slab(ask.slab), v.view())
-                    };
-                    each.map(squares).collect::<Result<Vec<_>>>()?
-                }
+                Wanted::Gradient => self.backward(&each.collect::<Vec<Columns<'_>>>())?,
+                Wanted::Diagonal => each
+                    .map(|(slab, v)| cpu::squares(self.slab(slab), v.view()))
+                    .collect::<Result<Vec<_>>>()?,
             };
             let each = losses.into_iter().zip(derivatives);
             answers.extend(each.map(|(loss, derivative)| Answer { loss, derivative }));
@@ -335,13 +342,6 @@ impl Found {
         let answer = |(ask, loss): (&Ask<'_>, &f64)| {
             let columns = first..first + ask.theta.ncols();
             first = columns.end;
-            if self.of_residuals.is_empty() {
-                let derivative = Array2::zeros((0, 0));
-                return Answer {
-                    loss: loss * share,
-                    derivative,
-                };
-            }
             let mut derivative = Array2::zeros(ask.theta.dim());
             let of_neurons = self.derivative.slice(s![.., columns.clone()]);
             derivative.slice_mut(s![1.., ..]).assign(&of_neurons);
