@@ -1,6 +1,7 @@
 //! GPU = CPU = naive f64, one module per operation.
 
 mod ablation;
+mod asked;
 mod correlation;
 mod curvature;
 mod fleet;

@@ -52,8 +52,7 @@ impl Memory {
         let product = vector::dot(&step, &change);
         let curved = weighted(&step, diagonal);
         let size = vector::dot(&curved, &step);
-        // Not so of NaN either.
-        if !(product > LEAST_CURVATURE * size) {
+        if product.is_nan() || product <= LEAST_CURVATURE * size {
             return;
         }
         if self.pairs.len() == PAIRS {
@@ -210,7 +209,7 @@ fn inverted(mut a: Array2<f64>) -> Option<Array2<f64>> {
             inverse.swap((k, column), (pivot, column));
         }
         let by = a[(k, k)];
-        if !(by.abs() > 1e-13) {
+        if by.is_nan() || by.abs() <= 1e-13 {
             return None;
         }
         for row in (0..n).filter(|row| *row != k) {
