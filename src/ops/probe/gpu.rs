@@ -1,8 +1,9 @@
 //! The host side of `shaders/probe.wgsl`: the design stays on the device, each pass sends coefficients or residuals and
 //! fetches logits or gradients.
 //!
-//! What lies between the two products (softmax, line search, working set, drawing of Hessians) runs on the host: it
-//! is element-wise, and both back ends then share one solver. Newton's Hessians and quadratic programmes are
+//! What Newton's method does between the two products (softmax, line search, working set, drawing of Hessians) runs on the host: it
+//! is element-wise, and both back ends then share one solver. Proximal L-BFGS has the device do what is between them
+//! ([`super::oracle`]). Newton's Hessians and quadratic programmes are
 //! [`crate::ops::curvature`]'s and [`crate::ops::quadratic`]'s, on the device where [`super::Curvature`] and [`super::Inner`] say so.
 
 use std::mem::offset_of;
