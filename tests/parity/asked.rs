@@ -204,3 +204,18 @@ fn a_problem_has_the_same_bits_alone_and_beside_others() {
         assert_eq!(alone.certificate.passes, other.certificate.passes, "{at}");
     }
 }
+
+#[test]
+fn a_batch_in_a_thread_of_the_pool_ends() {
+    let Some(gpu) = support::gpu("a_batch_in_a_thread_of_the_pool_ends") else {
+        return;
+    };
+    let backend = Backend::Gpu(gpu);
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1);
+    let pool = one.build().unwrap();
+    let inside = pool.install(|| fits(&backend, Solver::Lbfgs).unwrap());
+    let outside = fits(&backend, Solver::Lbfgs).unwrap();
+    for (inside, outside) in inside.iter().zip(&outside) {
+        assert_eq!(inside.standardised, outside.standardised);
+    }
+}

@@ -97,9 +97,9 @@ impl Method for Lbfgs {
         false
     }
 
-    /// Where a device is asked the processor has time for it.
+    /// Where a device is asked the processor has time for it. A thread of the pool that waited for certificates would be missing there.
     fn certifies_aside(&self, frame: &Frame<'_>) -> bool {
-        frame.passes.residents.is_some()
+        frame.passes.residents.is_some() && rayon::current_thread_index().is_none()
     }
 
     fn enter(
