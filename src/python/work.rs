@@ -1,7 +1,7 @@
 //! A computation beside the interpreter.
 //!
 //! The engine runs on a thread of its own; the caller's waits without the interpreter's lock, looks for Ctrl-C and hands on
-//! progress about twenty times a second. After Ctrl-C, or when the progress callback raises, the exception is raised at once
+//! progress about twenty times a second: every step, and of each how far it is last. After Ctrl-C, or when the progress callback raises, the exception is raised at once
 //! and the computation stops where it next reads rows or tells how far it is; what it borrows it keeps alive until then.
 
 use std::panic::resume_unwind;
@@ -23,7 +23,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     stopped: AtomicBool,
-    reached: Mutex<Option<(String, f64)>>,
+    /// Steps that nobody has heard of, each as far as it is.
+    reached: Mutex<Vec<(String, f64)>>,
 }
 
 /// What a computation that was stopped unwinds with.
@@ -37,7 +38,10 @@ impl Watch {
             resume_unwind(Box::new(Stopped));
         }
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        *reached = Some((step.to_owned(), fraction));
+        match reached.last_mut() {
+            Some((last, so_far)) if last == step => *so_far = fraction,
+            _ => reached.push((step.to_owned(), fraction)),
+        }
     }
 
     /// Fails where the computation was stopped.
@@ -52,10 +56,12 @@ impl Watch {
     /// Hands on what was told since the last time.
     fn hand_on(&self, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = reached.take();
+        let told = std::mem::take(&mut *reached);
         drop(reached); // The callback may take its time.
-        if let (Some(progress), Some(told)) = (progress, told) {
-            progress.call1(told)?;
+        for told in told {
+            if let Some(progress) = progress {
+                progress.call1(told)?;
+            }
         }
         Ok(())
     }
