@@ -3,9 +3,8 @@
 //!
 //! An iteration minimises the quadratic model of the loss plus the penalty, on the entries that are not zero or may not stay so, and
 //! asks for loss and gradient where that leads ([`super::oracle`]): a device that holds the samples and can tell them, else by single
-//! products. That is one pass
-//! and, where the step was too long, another one. The metric is the diagonal of the Hessian, taken at the start and after 20, 60, 140, …
-//! iterations, with what the last ten steps showed.
+//! products. That is one pass and, where the step was too long, another one. The metric is the diagonal of the Hessian, taken at the
+//! start and after 20, 60, 140, … iterations, with what the last ten steps showed.
 
 mod memory;
 mod programme;
