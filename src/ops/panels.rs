@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use ndarray::parallel::prelude::*;
 use ndarray::{ArrayView2, s};
+use rayon::prelude::*;
 
 use super::tiles::Entry;
 
@@ -14,6 +14,9 @@ pub(in crate::ops) struct Panels<T> {
     /// Columns of each matrix.
     pub(super) widths: Vec<usize>,
 }
+
+/// Rows of a panel that a task fills.
+const FILLED: usize = 1024;
 
 pub(super) struct Panel<T> {
     pub(super) values: Vec<T>,
@@ -64,16 +67,22 @@ impl<T: Entry> Panels<T> {
         }
         let filled = |spans: Vec<Span>| {
             let mut values = vec![T::default(); rows * T::WIDTH];
-            for span in &spans {
-                let from = matrices[span.matrix].slice(s![.., span.columns.clone()]);
-                for (to, from) in values.chunks_exact_mut(T::WIDTH).zip(from.rows()) {
-                    let to = &mut to[span.at.clone()];
-                    match from.to_slice() {
-                        Some(from) => to.copy_from_slice(from),
-                        None => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+            let some = values.par_chunks_mut(FILLED * T::WIDTH).enumerate();
+            some.for_each(|(at, values)| {
+                let first = at * FILLED;
+                let these = first..first + values.len() / T::WIDTH;
+                for span in &spans {
+                    let from = &matrices[span.matrix];
+                    let from = from.slice(s![these.clone(), span.columns.clone()]);
+                    for (to, from) in values.chunks_exact_mut(T::WIDTH).zip(from.rows()) {
+                        let to = &mut to[span.at.clone()];
+                        match from.to_slice() {
+                            Some(from) => to.copy_from_slice(from),
+                            None => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+                        }
                     }
                 }
-            }
+            });
             Panel { values, spans }
         };
         Self {
@@ -82,11 +91,15 @@ impl<T: Entry> Panels<T> {
         }
     }
 
-    /// Σ over the rows of each matrix's columns, in f64.
-    pub(in crate::ops) fn sums(&self) -> Vec<Vec<f64>> {
-        let mut sums: Vec<Vec<f64>> = self.widths.iter().map(|width| vec![0.0; *width]).collect();
+    /// Adds the rows of each matrix to the sums of its columns, in f64, one row after another.
+    pub(in crate::ops) fn add_sums(&self, sums: &mut [Vec<f64>]) {
+        let so_far: &[Vec<f64>] = sums;
         let of = |panel: &Panel<T>| {
             let mut sums = vec![0.0; T::WIDTH];
+            for span in &panel.spans {
+                let own = &so_far[span.matrix][span.columns.clone()];
+                sums[span.at.clone()].copy_from_slice(own);
+            }
             for row in panel.values.chunks_exact(T::WIDTH) {
                 for (sum, value) in sums.iter_mut().zip(row) {
                     *sum += (*value).into();
@@ -100,7 +113,6 @@ impl<T: Entry> Panels<T> {
                 sums[span.matrix][span.columns.clone()].copy_from_slice(&found[span.at.clone()]);
             }
         }
-        sums
     }
 
     /// Chunks of `rows` rows of results that have the matrices' columns, each with its part of every result.

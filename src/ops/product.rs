@@ -23,6 +23,9 @@ const TASK_ROWS: usize = 32 * TILE;
 /// Neurons of Xᵀ·R that a task computes at least and at most: the more, the longer the pieces of X's rows that it reads.
 const TASK_NEURONS: (usize, usize) = (4 * TILE, 32 * TILE);
 
+/// Bytes of R whose panels are made at once.
+const PANEL_BYTES: usize = 2 << 20;
+
 /// Columns for which Xᵀ·R adds up rows of X as they lie in memory.
 const FEW: usize = 8;
 /// Bytes of the rows and sums of the neurons that a task adds up then: they stay in a core's nearest cache.
@@ -52,7 +55,7 @@ pub fn backward(x: ArrayView2<'_, f32>, r: ArrayView2<'_, f32>) -> Result<Array2
     let mut g = Array2::zeros((x.ncols(), r.ncols()));
     let x = x.as_standard_layout();
     let out = g.as_slice_mut().expect("it was made here");
-    add_transposed(x.view(), false, &Panels::of(&[r]), 0, &mut [out]);
+    add_transposed(x.view(), false, &Panels::of(&[r]), &mut [out]);
     Ok(g)
 }
 
@@ -118,13 +121,19 @@ fn add_runs<T: Entry>(rows: &[&[T]], panel: &[T], sums: &mut [T]) {
     }
 }
 
+/// Samples of Xᵀ·R whose panels are made at once, of so many columns in all: every task reads them from the caches that the
+/// cores share, and not from memory. Whole runs, so that no sum notices.
+pub(in crate::ops) fn together<T>(columns: usize) -> usize {
+    let rows = PANEL_BYTES / (size_of::<T>() * columns.max(1));
+    rows.next_multiple_of(RUN)
+}
+
 /// Xᵀ·R added to one result a matrix of R: d × n times n × K, summed in registers over runs of samples and in f64 over the
-/// runs; of the squares of X with `square`. R's rows are those of X from `from` on; the rows of X are contiguous.
+/// runs; of the squares of X with `square`. The rows of X are contiguous.
 pub(in crate::ops) fn add_transposed<T: Entry>(
     x: ArrayView2<'_, f32>,
     square: bool,
     r: &Panels<T>,
-    from: usize,
     out: &mut [&mut [f64]],
 ) {
     let neurons = x.ncols();
@@ -142,12 +151,12 @@ pub(in crate::ops) fn add_transposed<T: Entry>(
             let left = task * task_neurons;
             let neurons = left..(left + task_neurons).min(neurons);
             if few {
-                return add_few(x.slice(s![.., neurons]), square, r, from, &mut out);
+                return add_few(x.slice(s![.., neurons]), square, r, &mut out);
             }
             let mut packed = Packed::<T>::new(neurons.len());
             for (run, x) in x.axis_chunks_iter(Axis(0), RUN).enumerate() {
                 let rows = contiguous(&x);
-                let first = (from + run * RUN) * T::WIDTH;
+                let first = run * RUN * T::WIDTH;
                 let samples = first..first + rows.len() * T::WIDTH;
                 packed.fill(&rows, neurons.start, square);
                 strip(&packed, rows.len(), r, &samples, &mut out);
@@ -156,13 +165,7 @@ pub(in crate::ops) fn add_transposed<T: Entry>(
 }
 
 /// The neurons of a task, of few columns: each element in the order that it has of many.
-fn add_few<T: Entry>(
-    x: ArrayView2<'_, f32>,
-    square: bool,
-    r: &Panels<T>,
-    from: usize,
-    out: &mut [&mut [f64]],
-) {
+fn add_few<T: Entry>(x: ArrayView2<'_, f32>, square: bool, r: &Panels<T>, out: &mut [&mut [f64]]) {
     let [panel] = &r.panels[..] else {
         unreachable!("few columns are one panel's");
     };
@@ -172,7 +175,7 @@ fn add_few<T: Entry>(
     for (run, x) in x.axis_chunks_iter(Axis(0), RUN).enumerate() {
         sums.iter_mut().for_each(|sums| sums.fill(T::default()));
         let rows = contiguous(&x);
-        let first = from + run * RUN;
+        let first = run * RUN;
         for (rows, first) in rows.chunks(ROWS).zip((first..).step_by(ROWS)) {
             for (to, row) in squares.iter_mut().zip(rows) {
                 let each = to.iter_mut().zip(*row);
@@ -324,8 +327,9 @@ mod tests {
                 let mut out: Vec<&mut [f64]> =
                     g.iter_mut().map(|g| g.as_slice_mut().unwrap()).collect();
                 let panels = Panels::of(&of_r);
-                let totals = panels.sums();
-                add_transposed(x, square, &panels, 0, &mut out);
+                let mut totals: Vec<_> = r.iter().map(|r| vec![0.0; r.ncols()]).collect();
+                panels.add_sums(&mut totals);
+                add_transposed(x, square, &panels, &mut out);
                 let activations = x.mapv(|x| f64::from(if square { x * x } else { x }));
                 for (place, r) in r.iter().enumerate() {
                     assert!(apart(&activations.t().dot(&wide(r)), &g[place]) < 1e-3);
@@ -351,7 +355,7 @@ mod tests {
             let mut g: Vec<_> = r.iter().map(|r| Array2::zeros((77, r.ncols()))).collect();
             let mut out: Vec<&mut [f64]> =
                 g.iter_mut().map(|g| g.as_slice_mut().unwrap()).collect();
-            add_transposed(x.view(), square, &Panels::of(r), 0, &mut out);
+            add_transposed(x.view(), square, &Panels::of(r), &mut out);
             g
         }
         fn agree<T: Entry>(many: &Array2<T>) {

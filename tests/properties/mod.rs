@@ -2,6 +2,7 @@
 
 mod analysis;
 mod certainty;
+mod certificate;
 mod choices;
 mod comparison;
 mod dissection;

@@ -172,6 +172,10 @@ impl Frame<'_> {
         let mut course = Course::new(problems.len());
         let mut queue = VecDeque::from(problems);
         let aside = method.certifies_aside(self);
+        // In threads of their own: what goes on meanwhile would wait behind a certificate's long products.
+        let own = aside
+            .then(|| rayon::ThreadPoolBuilder::new().build().ok())
+            .flatten();
         thread::scope(|scope| {
             let mut judging: Option<thread::ScopedJoinHandle<'_, Result<Judged<M::State>>>> = None;
             loop {
@@ -192,7 +196,10 @@ impl Frame<'_> {
                     if judging.is_none() && !course.waiting.is_empty() {
                         let due = std::mem::take(&mut course.waiting);
                         course.aside = due.len();
-                        judging = Some(scope.spawn(|| self.judge(due)));
+                        judging = Some(scope.spawn(|| match &own {
+                            Some(own) => own.install(|| self.judge(due)),
+                            None => self.judge(due),
+                        }));
                     }
                 } else {
                     let judged = self.judge(std::mem::take(&mut course.active))?;
@@ -273,8 +280,9 @@ impl Frame<'_> {
                 false => Verdict::Open(None),
             })
             .collect();
-        for (p, (objective, certificate)) in due.into_iter().zip(certified) {
+        for (p, certified) in due.into_iter().zip(certified) {
             let state = &active[p].1;
+            let certificate = certified.certificate;
             verdicts[p] = if !self.is_spent(state) && state.is_for_another(Some(&certificate)) {
                 Verdict::Unfinished
             } else if certificate.converged || self.is_spent(state) || state.is_stalled() {
@@ -282,8 +290,7 @@ impl Frame<'_> {
                 Verdict::Solved(Box::new(problem.fit(
                     &self.slabs[problem.slab],
                     state.theta(),
-                    objective,
-                    certificate,
+                    &certified,
                     state.spent().trace.clone(),
                 )))
             } else {

@@ -8,9 +8,12 @@
 //! ((1−a)·Y + a·Π, a·ρ) scales V by a and so reaches that region. Any feasible point bounds the optimum from below.
 //!
 //! Π is the probe's own probabilities at the intercepts that make the class shares exact, found by Newton's method
-//! ([`super::dual::softmax`]). Rounding of its exponentials costs no more than tightness: every row that sums to 1 will do, and
-//! what the shares miss is measured and added to the gap.
-//! Scaling rows and columns in turn (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point
+//! ([`super::dual::softmax`]), and ρ its own errors where the intercept centres them. Those intercepts are the best ones for its
+//! weights, and nothing is penalised less: it is the probe with them, in f64, that is certified and handed out, and −V is its
+//! gradient.
+//!
+//! Rounding of exponentials costs no more than tightness: every row that sums to 1 will do, and what the shares miss is measured and
+//! added to the gap. Scaling rows and columns in turn (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point
 //! that misses the shares proves nothing.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
@@ -31,8 +34,8 @@ pub(super) const GAP_FLOOR: f64 = 1e-12;
 pub(super) const COLUMNS: usize = 32;
 /// Samples whose losses are summed together; the sums are then added in order, so threads do not change a bit.
 const ROWS: usize = 256;
-/// Passes that a certificate costs: one forward GEMM and two backward ones.
-const PASSES: f64 = 1.5;
+/// Passes that a certificate costs: a forward GEMM and a backward one.
+const PASSES: f64 = 1.0;
 
 /// Coefficients of a problem, to be certified.
 pub(super) struct Point<'a> {
@@ -64,7 +67,26 @@ struct Unfolded<'a> {
     penalty: Penalty,
 }
 
-/// Objective and certificate of every point.
+/// What was found of a point: its weights with these intercepts, one for each class that occurs.
+#[derive(Clone)]
+pub(super) struct Certified {
+    pub intercepts: Vec<f64>,
+    pub objective: f64,
+    pub certificate: Certificate,
+}
+
+/// What its predictions tell of a point.
+struct Evaluated {
+    intercepts: Vec<f64>,
+    /// What the dual bound may miss.
+    slack: f64,
+    /// With these intercepts.
+    loss: f64,
+    /// And of the dual point.
+    residual: Array2<f64>,
+}
+
+/// Intercepts, objective and certificate of every point.
 ///
 /// # Errors
 /// When an unpenalised problem's classes are separable: it has no optimum.
@@ -72,8 +94,8 @@ pub(super) fn certify(
     slabs: &[Slab<'_>],
     points: &[Point<'_>],
     rule: &Rule,
-) -> Result<Vec<(f64, Certificate)>> {
-    let mut out: Vec<Option<(f64, Certificate)>> = vec![None; points.len()];
+) -> Result<Vec<Certified>> {
+    let mut out: Vec<Option<Certified>> = vec![None; points.len()];
     for (place, slab) in slabs.iter().enumerate() {
         let members: Vec<usize> = (0..points.len())
             .filter(|&p| points[p].problem.slab == place)
@@ -116,56 +138,41 @@ fn unfolded<'a>(point: &'a Point<'a>) -> Unfolded<'a> {
     }
 }
 
-fn certify_group(
-    slab: &Slab<'_>,
-    points: &[Unfolded<'_>],
-    rule: &Rule,
-) -> Result<Vec<(f64, Certificate)>> {
+fn certify_group(slab: &Slab<'_>, points: &[Unfolded<'_>], rule: &Rule) -> Result<Vec<Certified>> {
     let thetas: Vec<Array2<f64>> = points.iter().map(|p| p.theta.mapv(f64::from)).collect();
     let predictions = cpu::forward(slab, &views(&thetas))?;
-    let (mut evaluated, mut residuals) = (Vec::new(), Vec::new());
     let each = points.par_iter().zip(predictions);
-    let found: Vec<_> = each
+    let evaluated: Vec<Evaluated> = each
         .map(|(point, z)| evaluate(z, point))
         .collect::<Result<_>>()?;
-    for (loss, slack, residual, dual) in found {
-        evaluated.push((loss, slack));
-        residuals.push(residual);
-        residuals.push(dual);
-    }
-    let gradients = cpu::backward(slab, &views(&residuals))?;
-    let mut certified = Vec::new();
-    for (place, point) in points.iter().enumerate() {
-        let gradient = &gradients[2 * place];
-        let dual = &residuals[2 * place + 1];
-        let v = &gradients[2 * place + 1]; // −V, of which only the size counts
-        let (loss, slack) = evaluated[place];
-        let objective = loss + point.penalty.value(&point.theta);
-        certified.push((
-            objective,
-            certificate(point, objective, gradient, dual, v, slack, rule),
-        ));
-    }
-    Ok(certified)
+    let residuals: Vec<_> = evaluated
+        .iter()
+        .map(|found| found.residual.view())
+        .collect();
+    let gradients = cpu::backward(slab, &residuals)?;
+    let each = points.iter().zip(evaluated).zip(&gradients);
+    let certified =
+        each.map(|((point, found), gradient)| certificate(point, found, gradient, rule));
+    Ok(certified.collect())
 }
 
+/// The certificate, by the gradient, which is −V: only its size counts.
 fn certificate(
     point: &Unfolded<'_>,
-    objective: f64,
+    found: Evaluated,
     gradient: &Array2<f64>,
-    dual_residual: &Array2<f64>,
-    v: &Array2<f64>,
-    slack: f64,
     rule: &Rule,
-) -> Certificate {
+) -> Certified {
     let problem = point.point.problem;
-    let (value, shrink) = dual::value(dual_residual, v, &point.penalty, &problem.targets);
-    let gap = match objective - value + slack {
+    let objective = found.loss + point.penalty.value(&point.theta);
+    let residual = &found.residual;
+    let (value, shrink) = dual::value(residual, gradient, &point.penalty, &problem.targets);
+    let gap = match objective - value + found.slack {
         gap if gap.is_nan() => f64::INFINITY,
         gap => gap.max(GAP_FLOOR * objective),
     };
     let kkt = kkt::kkt(gradient, &point.theta, &point.penalty);
-    let (certified_zeros, certified_nonzeros) = gap_safe(point, v, shrink, gap);
+    let (certified_zeros, certified_nonzeros) = gap_safe(point, gradient, shrink, gap);
     let mut certificate = Certificate {
         kkt,
         kkt_relative: kkt / problem.lambda_max.max(point.penalty.l1),
@@ -181,30 +188,43 @@ fn certificate(
     // Comparisons with NaN could call anything an optimum.
     certificate.converged = objective.is_finite()
         && (rule.met(&certificate, point.penalty.l1) || objective <= problem.goal);
-    certificate
+    Certified {
+        intercepts: found.intercepts,
+        objective,
+        certificate,
+    }
 }
 
-/// Loss, what the dual bound may miss, and the residuals Ω(P − Y) of the point and of its dual, from predictions; they are
-/// made in place where that can be.
-fn evaluate(
-    mut z: Array2<f64>,
-    point: &Unfolded<'_>,
-) -> Result<(f64, f64, Array2<f64>, Array2<f64>)> {
+/// What predictions tell of a point; they are made a residual in place.
+fn evaluate(mut z: Array2<f64>, point: &Unfolded<'_>) -> Result<Evaluated> {
     let targets = &point.point.problem.targets;
+    let mut intercepts: Vec<f64> = point.theta.row(0).iter().map(|b| f64::from(*b)).collect();
     if targets.loss == Loss::Squared {
-        let loss = squared(&mut z, targets);
-        let dual = dual::centred(&z, targets);
-        return Ok((loss, 0.0, z, dual));
+        let mean = mean_error(&z, targets);
+        intercepts[0] -= mean;
+        return Ok(Evaluated {
+            intercepts,
+            loss: squared(&mut z, mean, targets),
+            slack: 0.0,
+            residual: z,
+        });
     }
     refuse_separable(&z, targets, &point.penalty)?;
     let loss = softmax::exponentials(&mut z, targets);
     let (factors, missed) = softmax::factors(&z, targets);
-    let mut dual = z.clone();
-    for (p, factors) in [(&mut dual, Some(&factors[..])), (&mut z, None)] {
-        softmax::normalise(p, factors);
-        softmax::minus_labels(p, targets);
-    }
-    Ok((loss, missed * intercept_range(&point.theta), z, dual))
+    let loss = loss + softmax::change(&z, &factors, targets);
+    softmax::normalise(&mut z, Some(&factors));
+    softmax::minus_labels(&mut z, targets);
+    let moves: Vec<f64> = factors.iter().map(|f| f.ln()).collect();
+    let mean = moves.iter().sum::<f64>() / moves.len() as f64; // the softmax does not see it
+    let each = intercepts.iter_mut().zip(moves);
+    each.for_each(|(b, by)| *b += by - mean);
+    Ok(Evaluated {
+        slack: missed * intercept_range(&intercepts),
+        intercepts,
+        loss,
+        residual: z,
+    })
 }
 
 /// Without a penalty, classes that the probe tells apart without error have no optimum: any multiple of it is better.
@@ -236,12 +256,24 @@ fn views(matrices: &[Array2<f64>]) -> Vec<ArrayView2<'_, f64>> {
     matrices.iter().map(|m| m.view()).collect()
 }
 
-/// Half the weighted squared error and its derivative Ω(Z − Y), in place.
-fn squared(z: &mut Array2<f64>, targets: &Targets) -> f64 {
+/// The weighted mean of Z − Y: what the intercept is too large by.
+fn mean_error(z: &Array2<f64>, targets: &Targets) -> f64 {
+    let of_run = |(run, z): (usize, ArrayView2<'_, f64>)| -> f64 {
+        let each = (run * ROWS..).zip(z);
+        each.map(|(i, z)| targets.omega[i] * (z - f64::from(targets.values[i])))
+            .sum()
+    };
+    let runs = z.axis_chunks_iter(Axis(0), ROWS).into_par_iter();
+    let sums: Vec<f64> = runs.enumerate().map(of_run).collect();
+    sums.iter().sum()
+}
+
+/// Half the weighted squared error and its derivative Ω(Z − Y) where predictions are less by `mean`, in place.
+fn squared(z: &mut Array2<f64>, mean: f64, targets: &Targets) -> f64 {
     let of_run = |(run, mut z): (usize, ArrayViewMut2<'_, f64>)| {
         let mut loss = 0.0;
         for (i, z) in (run * ROWS..).zip(&mut z) {
-            let error = *z - f64::from(targets.values[i]);
+            let error = *z - f64::from(targets.values[i]) - mean;
             loss += 0.5 * targets.omega[i] * error * error;
             *z = targets.omega[i] * error;
         }
@@ -253,13 +285,9 @@ fn squared(z: &mut Array2<f64>, targets: &Targets) -> f64 {
 }
 
 /// What a missed class share can cost the dual bound: twice the range of the intercepts a unit.
-pub(super) fn intercept_range<T: Copy>(theta: &Array2<T>) -> f64
-where
-    f64: From<T>,
-{
-    let row = theta.row(0).mapv(f64::from);
-    let least = row.fold(f64::INFINITY, |a, b| a.min(*b));
-    let most = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+pub(super) fn intercept_range(intercepts: &[f64]) -> f64 {
+    let least = intercepts.iter().fold(f64::INFINITY, |a, b| a.min(*b));
+    let most = intercepts.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
     2.0 * (most - least)
 }
 

@@ -50,26 +50,31 @@ fn transposed<T: Entry>(
     square: bool,
     residuals: &[ArrayView2<'_, T>],
 ) -> Result<Vec<Array2<f64>>> {
-    let panels = Panels::of(residuals);
-    let with_sums = |(r, sums): (&ArrayView2<'_, T>, Vec<f64>)| {
-        let mut gradient = Array2::zeros((slab.width() + 1, r.ncols()));
-        gradient.row_mut(0).assign(&ArrayView1::from(&sums));
-        gradient
-    };
-    let mut gradients: Vec<Array2<f64>> =
-        residuals.iter().zip(panels.sums()).map(with_sums).collect();
+    let zeros = |r: &ArrayView2<'_, T>| Array2::zeros((slab.width() + 1, r.ncols()));
+    let mut gradients: Vec<Array2<f64>> = residuals.iter().map(zeros).collect();
+    let mut sums: Vec<Vec<f64>> = residuals.iter().map(|r| vec![0.0; r.ncols()]).collect();
+    let together = product::together::<T>(sums.iter().map(Vec::len).sum());
     let mut scratch = Vec::new();
-    for rows in slab.blocks() {
-        let from = rows.start;
-        let x = slab.block(rows, &mut scratch)?;
-        let mut out: Vec<&mut [f64]> = gradients
-            .iter_mut()
-            .map(|g| {
-                let columns = g.ncols();
-                &mut whole(g)[columns..]
-            })
-            .collect();
-        product::add_transposed(x, square, &panels, from, &mut out);
+    for block in slab.blocks() {
+        let x = slab.block(block.clone(), &mut scratch)?;
+        for from in block.clone().step_by(together) {
+            let rows = from..block.end.min(from + together);
+            let some = residuals.iter().map(|r| r.slice(s![rows.clone(), ..]));
+            let panels = Panels::of(&some.collect::<Vec<_>>());
+            panels.add_sums(&mut sums);
+            let x = x.slice(s![rows.start - block.start..rows.end - block.start, ..]);
+            let mut out: Vec<&mut [f64]> = gradients
+                .iter_mut()
+                .map(|g| {
+                    let columns = g.ncols();
+                    &mut whole(g)[columns..]
+                })
+                .collect();
+            product::add_transposed(x, square, &panels, &mut out);
+        }
+    }
+    for (gradient, sums) in gradients.iter_mut().zip(sums) {
+        gradient.row_mut(0).assign(&ArrayView1::from(&sums));
     }
     Ok(gradients)
 }

@@ -11,7 +11,7 @@
 //! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e | 136e |
 //! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e | 4e |
 //! | quadratic programmes on the device | see [`quadratic::bytes`] | | | |
-//! | a certificate (one problem, or narrow ones together) | 32m and the panels' filling, 68e | the same | the same | the same |
+//! | a certificate (one problem, or narrow ones together) | 8m, panels of some samples, 60e | the same | the same | the same |
 //! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; thrice those on a device | the same | the same | the same |
 //!
 //! The phases of a round follow one another, so their largest counts; certificates of proximal L-BFGS on a device are made beside them. n is not known before: the bound is taken.
@@ -24,7 +24,7 @@ use super::passes::{AT_ONCE, UNDER_WAY};
 use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
 use crate::gpu::Gpu;
 use crate::ops::curvature::{GATHERED, GATHERED_SAMPLES};
-use crate::ops::{Backend, Fleet, quadratic};
+use crate::ops::{Backend, Fleet, product, quadratic};
 
 /// Bytes of a block of samples on its way to a device, and of the copies of samples that are made for some sets of neurons at once.
 pub const TRANSFER: u64 = 256 << 20;
@@ -346,13 +346,15 @@ impl Shape {
         4 * (width * (GATHERED / width).clamp(least, most).min(self.samples)) as u64
     }
 
-    /// A certificate, alone or, in a batch of so many columns, together with others: two residuals in f64, and both again
-    /// in panels.
+    /// A certificate, alone or, in a batch of so many columns, together with others: a residual in f64,
+    /// and some samples of it again in panels.
     fn certificate(&self, batch: usize) -> u64 {
         let together = self.certified.max(COLUMNS.min(batch));
         let (m, e) = (self.samples * together, self.rows * together);
-        let panels = 8 * (self.samples + self.rows) * (2 * together).next_multiple_of(PANEL / 2);
-        (16 * m + 52 * e + panels) as u64
+        let columns = together.next_multiple_of(PANEL / 2);
+        let samples = product::together::<f64>(together).min(self.samples);
+        let panels = 8 * (samples + self.rows) * columns;
+        (8 * m + 44 * e + panels) as u64
     }
 
     fn pass_flop(&self) -> f64 {

@@ -184,11 +184,11 @@ impl<'a> Slab<'a> {
         penalty_rows(scale, &sd)
     }
 
-    /// Coefficients (d + 1) × |classes| on standardised activations, intercept first → C × D standardised, C × D raw and
-    /// C biases; a class that is not in `classes` gets [`ABSENT_CLASS_BIAS`].
+    /// Weights d × |classes| on standardised activations, and intercepts → C × D standardised, C × D raw and C biases; a class that
+    /// is not in `classes` gets [`ABSENT_CLASS_BIAS`].
     pub(super) fn expand(
         &self,
-        theta: ArrayView2<'_, f32>,
+        (of_neurons, intercepts): (ArrayView2<'_, f32>, &[f64]),
         classes: &[u32],
         all_classes: usize,
     ) -> (Array2<f32>, Array2<f32>, Array1<f32>) {
@@ -197,10 +197,10 @@ impl<'a> Slab<'a> {
         let mut bias = Array1::from_elem(all_classes, ABSENT_CLASS_BIAS);
         for (from, &class) in classes.iter().enumerate() {
             let class = class as usize;
-            let mut b = f64::from(theta[(0, from)]);
+            let mut b = intercepts[from];
             for (row, &position) in self.positions.iter().enumerate() {
                 let column = self.design.columns()[position];
-                let w = theta[(row + 1, from)];
+                let w = of_neurons[(row, from)];
                 let w_raw = f64::from(w) / self.design.sd()[position];
                 standardised[(class, column)] = w;
                 raw[(class, column)] = w_raw as f32;

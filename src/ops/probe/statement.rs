@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
+use super::certificate::Certified;
 use super::oracle::Ask;
 use super::passes::{AT_ONCE, Passes};
 use super::slab::Slab;
 use super::targets::{Penalty, Targets};
-use super::{Certificate, Fit, PenaltyScale, Problem, Step};
+use super::{Fit, PenaltyScale, Problem, Step};
 use crate::error::Result;
 
 /// What one problem is: fixed during a solve.
@@ -186,27 +187,27 @@ impl Statement {
         self.norms.as_ref().map_or(1.0, |norms| norms[row])
     }
 
-    /// The fit at these coefficients.
+    /// The fit at these coefficients, with the intercepts that they were certified with.
     pub(super) fn fit(
         &self,
         slab: &Slab<'_>,
         theta: &Array2<f32>,
-        objective: f64,
-        certificate: Certificate,
+        certified: &Certified,
         trace: Vec<Step>,
     ) -> Fit {
         let targets = &self.targets;
         let full = targets.unfold(theta);
+        let coefficients = (full.slice(s![1.., ..]), &certified.intercepts[..]);
         let (standardised, weights, bias) =
-            slab.expand(full.view(), &targets.classes, targets.all_classes);
+            slab.expand(coefficients, &targets.classes, targets.all_classes);
         Fit {
             l1: self.penalty.l1,
             l2: self.l2,
             standardised,
             weights,
             bias,
-            objective,
-            certificate,
+            objective: certified.objective,
+            certificate: certified.certificate,
             trace,
         }
     }

@@ -164,6 +164,30 @@ pub(in super::super) fn factors(e: &Array2<f64>, targets: &Targets) -> (Vec<f64>
     (powers(&best), if missed <= good { 0.0 } else { missed })
 }
 
+/// What the loss changes where exponentials E get factors f: `Σᵢ ωᵢ ln(Σ_k E_ik·f_k / Σ_k E_ik)` less `Σ_c share_c ln f_c`.
+pub(in super::super) fn change(e: &Array2<f64>, factors: &[f64], targets: &Targets) -> f64 {
+    let c = factors.len();
+    let part = part(e.nrows(), c);
+    let e = e.as_slice().expect("exponentials are contiguous");
+    let of_parts: Vec<f64> = e
+        .par_chunks(part * c)
+        .zip(targets.omega.par_chunks(part))
+        .map(|(e, omega)| rows_change(e, factors, omega))
+        .collect();
+    let own = targets.share.iter().zip(factors);
+    of_parts.iter().sum::<f64>() - own.map(|(share, f)| share * f.ln()).sum::<f64>()
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+fma", "x86_64+avx2+fma"))]
+fn rows_change(e: &[f64], factors: &[f64], omega: &[f64]) -> f64 {
+    let rows = e.chunks_exact(factors.len()).zip(omega);
+    rows.map(|(e, omega)| {
+        let (moved, total) = (vector::product(e, factors), vector::sum(e));
+        omega * ((moved - total) / total).ln_1p()
+    })
+    .sum()
+}
+
 /// Probabilities at logits whose intercepts are moved as [`factors`] finds, and what the shares still miss.
 pub(in super::super) fn feasible(z: &Array2<f64>, targets: &Targets) -> (Array2<f64>, f64) {
     let mut e = z.clone();

@@ -403,7 +403,7 @@ impl<'a> Solver<'a> {
         let v = self.sample.z.t().dot(&dual);
         let (value, _) = dual::value(&dual, &v, full, self.targets);
         let objective = self.objective(&self.theta);
-        let gap = objective - value + missed * intercept_range(&theta);
+        let gap = objective - value + missed * intercept_range(&theta.row(0).to_vec());
         let gap = gap.max(GAP_FLOOR * objective);
         let kkt = self.kkt(&self.programme());
         let passes = self.steps as f64;
