@@ -4,7 +4,7 @@ use super::Options;
 use super::repeat::{Effort, clocked, median, timing};
 use super::results::{EndToEnd, Row, Times, Timing};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, MatrixUnits, TimeSource, Wake};
+use crate::gpu::{Gpu, MatrixUnits, Metered, TimeSource, Wake};
 use crate::ops::Backend;
 
 /// Whether an answer is right, and its times only if it is: an error that is not at most the tolerance (or is no number)
@@ -56,6 +56,9 @@ pub(super) struct Ceilings {
 /// Runs a workload: makes its input and hands what is to be measured to the measure.
 type Run = Box<dyn Fn(&Bench<'_>) -> Result<Outcome>>;
 
+/// Measures what it is given, for as long as what that needs is there.
+pub(super) type Session<'s, T> = &'s mut dyn FnMut(&dyn Fn() -> Result<T>) -> Result<()>;
+
 /// A workload that waits to be run.
 pub(super) struct Workload {
     pub(super) name: String,
@@ -82,6 +85,8 @@ pub(super) struct Measured {
     timing: Timing,
     end_to_end: Option<EndToEnd>,
     cpu_median_s: Option<f64>,
+    /// Whether the roofs are of what it ran on, and of its arithmetic.
+    has_roofs: bool,
 }
 
 impl<'a> Bench<'a> {
@@ -125,7 +130,65 @@ impl<'a> Bench<'a> {
             timing: timing(clock, &kernels),
             end_to_end: Some(end_to_end),
             cpu_median_s: Some(self.natively(work)?),
+            has_roofs: true,
         };
+        Ok((answer, measured))
+    }
+
+    /// As [`Bench::measure`], of something that needs more to be there than it takes to measure: `session` sees to that on a back
+    /// end, and hands over what is to be measured. What is there before is in none of the times.
+    pub(super) fn measure_within<T>(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        session: &dyn Fn(&Backend, Session<'_, T>) -> Result<()>,
+    ) -> Result<(T, Measured)> {
+        let mut answer = None;
+        let mut whole = Vec::new();
+        session(self.backend, &mut |work| {
+            answer = Some(work()?);
+            whole = self.effort().repeat(|| Ok(clocked(work)?.0))?;
+            Ok(())
+        })?;
+        let answer = answer.expect("a session measures what it has");
+        let Some(gpu) = self.backend.gpu() else {
+            return Ok((answer, Measured::of(timing(TimeSource::Wall, &whole))));
+        };
+        let metered = gpu.metered_awake(self.wake.clone())?;
+        let mut kernels = None;
+        session(&Backend::Gpu(metered.clone()), &mut |work| {
+            work()?; // cold: it does not count
+            let one = || metered_once(&metered, wanted, work);
+            kernels = Some(self.seconds_of(&metered, one)?);
+            Ok(())
+        })?;
+        let (clock, kernels, left) = kernels.expect("a session measures what it has");
+        let mut natively = 0.0;
+        session(&Backend::Cpu, &mut |work| {
+            natively = self.natively(&|_: &Backend| work())?;
+            Ok(())
+        })?;
+        let measured = Measured {
+            timing: timing(clock, &kernels),
+            end_to_end: Some(EndToEnd {
+                with_upload_s: median(&whole),
+                without_upload_s: median(&left),
+            }),
+            cpu_median_s: Some(natively),
+            has_roofs: true,
+        };
+        Ok((answer, measured))
+    }
+
+    /// As [`Bench::measure_whole`], of something that the processor does in f64, whatever the device: there is nothing beside it, and
+    /// no roof is of that.
+    pub(super) fn measure_natively<T>(
+        &self,
+        work: &dyn Fn() -> Result<T>,
+    ) -> Result<(T, Measured)> {
+        let answer = work()?;
+        let seconds = self.effort().repeat(|| Ok(clocked(work)?.0))?;
+        let mut measured = Measured::of(timing(TimeSource::Wall, &seconds));
+        measured.has_roofs = false;
         Ok((answer, measured))
     }
 
@@ -160,18 +223,27 @@ impl<'a> Bench<'a> {
         wanted: &dyn Fn(&str) -> bool,
         work: &dyn Fn(&Backend) -> Result<T>,
     ) -> Result<(TimeSource, Vec<f64>, Vec<f64>)> {
-        let mut clock = TimeSource::Wall;
-        let one = || {
+        let each = || {
             let metered = gpu.metered_awake(self.wake.clone())?;
             let backend = Backend::Gpu(metered.clone());
-            let (whole, _) = clocked(|| work(&backend))?;
-            let seen = metered.metering()?;
-            clock = seen.source;
-            let kernels = seen.seconds(wanted);
-            let others = seen.upload_seconds + seen.waking_seconds;
-            Ok((kernels, (whole - others).max(kernels)))
+            metered_once(&metered, wanted, &|| work(&backend))
         };
-        let (kernels, left): (Vec<f64>, Vec<f64>) = self.effort().repeat(one)?.into_iter().unzip();
+        self.seconds_of(gpu, each)
+    }
+
+    /// Seconds of the wanted kernels, and of the whole call less its uploads, of as many calls as there is time for.
+    fn seconds_of(
+        &self,
+        gpu: &Gpu,
+        mut one: impl FnMut() -> Result<(TimeSource, f64, f64)>,
+    ) -> Result<(TimeSource, Vec<f64>, Vec<f64>)> {
+        let mut clock = TimeSource::Wall;
+        let found = self.effort().repeat(|| {
+            let (source, kernels, left) = one()?;
+            clock = source;
+            Ok((kernels, left))
+        })?;
+        let (kernels, left): (Vec<f64>, Vec<f64>) = found.into_iter().unzip();
         if kernels.iter().all(|seconds| *seconds <= 0.0) {
             return Err(gpu.error(
                 "measure kernels",
@@ -182,12 +254,28 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// Seconds of one call on a metered device: of the wanted kernels, and of the whole less its uploads.
+fn metered_once<T>(
+    metered: &Gpu,
+    wanted: &dyn Fn(&str) -> bool,
+    work: &dyn Fn() -> Result<T>,
+) -> Result<(TimeSource, f64, f64)> {
+    let before = metered.metering()?;
+    let (whole, _) = clocked(work)?;
+    let seen = metered.metering()?;
+    let kernels = seen.seconds(wanted) - before.seconds(wanted);
+    let others = |seen: &Metered| seen.upload_seconds + seen.waking_seconds;
+    let left = whole - (others(&seen) - others(&before));
+    Ok((seen.source, kernels, left.max(kernels)))
+}
+
 impl Measured {
     fn of(timing: Timing) -> Self {
         Self {
             timing,
             end_to_end: None,
             cpu_median_s: None,
+            has_roofs: true,
         }
     }
 }
@@ -242,7 +330,13 @@ impl Outcome {
             timing,
             end_to_end,
             cpu_median_s,
+            has_roofs,
         } = self.measured;
+        let roofs = if has_roofs {
+            roofs
+        } else {
+            Ceilings::default()
+        };
         let seconds = |work: Option<f64>, roof: Option<f64>| Some(work? / roof?);
         let arithmetic = match self.units {
             None => ("roof.f32", roofs.flop),

@@ -7,20 +7,22 @@
 //! | `repeat` | repetitions, median and MAD; the only place that decides how often something runs |
 //! | `measure` | one workload on one device: kernels, end to end, natively beside it, and its gate |
 //! | `roofs` | arithmetic, memory, transfers, launches |
-//! | `correlations`, `pairs`, `precisions`, `products`, `probes`, `sweeps`, `studies` | the workloads, by family |
+//! | `correlations`, `pairs`, `precisions`, `products`, `given`, `probes`, `sweeps`, `studies` | the workloads, by family |
 //! | `inputs` | synthetic data, seeded |
 //! | `wake` | work that keeps a GPU's clock up before its kernels are timed |
 //! | `system` | the machine |
 //!
 //! A row counts only if its answer is right, else it shows no time ([`gate`]). A sample of the answer is compared with a
 //! reference in f64, by the operation's tolerance or by one that the workload states: of moments and of r some neurons, of the
-//! pairs some neurons' edges and partners and all bins, of products and Hessians some elements, of the inner solver every entry's
-//! residual,
-//! of sweeps one ordering, of ablations some masks. The study is gated by its own certificates of optimality alone. The seconds
-//! of a row come from `repeat` or from a [metered](crate::gpu::Gpu::metered) device, and from nowhere else.
+//! pairs some neurons' edges and partners and all bins, of products and Hessians some elements, of losses two probes' and some
+//! derivatives of each, of certificates objective and KKT residual, and that the gap is no smaller than two points show it to be, of the
+//! inner solver every entry's residual, of sweeps one ordering, of ablations some masks. The study is gated by its own certificates
+//! of optimality alone. The seconds of a row come from `repeat` or from a [metered](crate::gpu::Gpu::metered) device, and from nowhere
+//! else.
 
 pub mod comparison;
 mod correlations;
+mod given;
 mod inputs;
 mod measure;
 mod pairs;
@@ -202,6 +204,7 @@ fn chosen(backend: &Backend, options: &Options) -> Result<Vec<Workload>> {
     }
     let families = [
         products::workloads,
+        given::workloads,
         probes::workloads,
         sweeps::workloads,
         studies::workloads,

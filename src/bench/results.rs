@@ -139,8 +139,9 @@ pub struct Row {
     /// Largest error against a reference in f64, over a sample of the answer (of the study the largest duality gap that its own
     /// certificates state); null where there is no answer, or the error is no finite number.
     pub error: Option<f64>,
-    /// What is allowed of it: the operation's own tolerance; of products 1e-5 of the sizes of an element's terms, of sweeps and
-    /// ablations no count, of the study the gap that its probes are asked for.
+    /// What is allowed of it: the operation's own tolerance; of products 1e-5 of the sizes of an element's terms, of losses and their
+    /// gradients 2e-5, of certificates 1e-10 of the objective and of λ1, of sweeps and ablations no count, of the study the gap that
+    /// its probes are asked for.
     pub tolerance: f64,
     /// Why there is no answer, or none with a finite error.
     pub problem: Option<String>,
@@ -151,7 +152,8 @@ pub struct Row {
 /// How fast a workload is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Times {
-    /// On a GPU the kernels alone, one after the other; natively, and where there is no kernel of its own, the whole call.
+    /// On a GPU the kernels alone, one after the other; natively, also beside a GPU, and where there is no kernel of its own, the
+    /// whole call.
     pub timing: Timing,
     /// Useful FLOP; null where they are not counted.
     pub flop: Option<f64>,
@@ -162,13 +164,13 @@ pub struct Times {
     /// 10⁹ bytes a second, by the median.
     pub gbps: Option<f64>,
     /// The roof that binds, the one that takes longer at its best: `roof.f32` (`roof.matrix.f16`,
-    /// `roof.matrix.f32` of what runs on matrix units) or `roof.memory`.
+    /// `roof.matrix.f32` of what runs on matrix units) or `roof.memory`; null of certificates, which are native and f64.
     pub bound_by: Option<String>,
     /// Seconds at that roof ÷ median seconds. Over 1 where caches serve what the roof takes from memory.
     pub share_of_roof: Option<f64>,
     /// The whole call on a GPU.
     pub end_to_end: Option<EndToEnd>,
-    /// Median seconds of the same call natively, beside a GPU: of three, after one that does not count.
+    /// Median seconds of the same call natively, beside a GPU: of three, after one that does not count. Null of what is native anyway.
     pub cpu_median_s: Option<f64>,
     /// `cpu_median_s` ÷ end to end with upload.
     pub speed_up_over_cpu: Option<f64>,
@@ -177,7 +179,7 @@ pub struct Times {
 /// The whole call on a GPU, by the host's clock, download included.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EndToEnd {
-    /// From host memory: median seconds.
+    /// From host memory: median seconds. Of losses the samples are on the device already, and coefficients come from there.
     pub with_upload_s: f64,
     /// Less the uploads, which are waited for one by one then: median seconds.
     pub without_upload_s: f64,

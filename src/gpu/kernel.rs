@@ -1,7 +1,11 @@
 //! Kernels: a WGSL entry point with its bindings, compiled once per device, dispatched with a folded grid.
+//!
+//! Entry points of one text share a module, since parsing it is most of what precedes the driver's part. That part the driver keeps in a
+//! cache of its own from one process to the next; a pipeline cache of wgpu's beside it gained nothing where it was measured
+//! (`benches/results/2026-11-27_pipelines-llvmpipe.json`), and `unsafe` code would have to trust the file that its data are in.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::buffer::Slot;
 use super::device::Gpu;
@@ -102,6 +106,35 @@ impl Kernel {
     pub fn text<'a>(&self, constants: &[(&'a str, f64)]) -> (String, Vec<(&'a str, f64)>) {
         prepared(self.source, constants)
     }
+
+    /// Bytes of the parameters of a dispatch.
+    fn immediate_size(&self) -> u32 {
+        let params = self.bindings.iter().filter(|b| b.access == Access::Params);
+        let layouts = params.filter_map(|binding| binding.layout);
+        layouts.map(|layout| layout.size as u32).sum()
+    }
+
+    /// The buffers of group 0.
+    fn layout(&self) -> Vec<wgpu::BindGroupLayoutEntry> {
+        let read_only = |binding: &Binding| match binding.access {
+            Access::Read => Some(true),
+            Access::ReadWrite => Some(false),
+            Access::Params => None,
+        };
+        (0..)
+            .zip(self.bindings.iter().filter_map(read_only))
+            .map(|(binding, read_only)| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect()
+    }
 }
 
 /// One dispatch of a kernel.
@@ -122,17 +155,27 @@ type Recorded<'a> = (wgpu::ComputePipeline, &'a Dispatch<'a>, (u32, u32));
 
 type Key = (&'static str, &'static str, Vec<(&'static str, u64)>);
 
-/// Compiled pipelines of one device.
+/// Compiled pipelines of one device, and the modules that they are of.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    made: Mutex<HashMap<Key, wgpu::ComputePipeline>>,
+    made: Mutex<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    pipelines: HashMap<Key, wgpu::ComputePipeline>,
+    /// By their text as it is compiled: entry points share one that is parsed and validated.
+    modules: HashMap<String, wgpu::ShaderModule>,
 }
 
 impl Pipelines {
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.len()
+        self.made().pipelines.len()
     }
 }
 
@@ -261,16 +304,12 @@ impl Gpu {
                 .map(|&(name, value)| (name, value.to_bits()))
                 .collect(),
         );
-        let mut made = self
-            .pipelines
-            .made
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = made.get(&key) {
+        let mut made = self.pipelines.made();
+        if let Some(pipeline) = made.pipelines.get(&key) {
             return Ok(pipeline.clone());
         }
-        let pipeline = self.compile(kernel, constants)?;
-        made.insert(key, pipeline.clone());
+        let pipeline = self.compile(kernel, constants, &mut made.modules)?;
+        made.pipelines.insert(key, pipeline.clone());
         Ok(pipeline)
     }
 
@@ -278,6 +317,7 @@ impl Gpu {
         &self,
         kernel: &Kernel,
         constants: &[(&'static str, f64)],
+        modules: &mut HashMap<String, wgpu::ShaderModule>,
     ) -> Result<wgpu::ComputePipeline> {
         let operation = format!("compile {}.wgsl, {}", kernel.shader, kernel.entry);
         let source = self
@@ -285,50 +325,30 @@ impl Gpu {
             .get(kernel.shader)
             .map_or(kernel.source, String::as_str);
         let (source, constants) = prepared(source, constants);
-        let (params, buffers): (Vec<&Binding>, Vec<&Binding>) = kernel
-            .bindings
-            .iter()
-            .partition(|binding| binding.access == Access::Params);
-        let immediate_size = params.iter().filter_map(|binding| binding.layout);
-        let immediate_size = immediate_size.map(|layout| layout.size as u32).sum();
-        let entries: Vec<_> = (0..)
-            .zip(buffers)
-            .map(|(binding, described)| wgpu::BindGroupLayoutEntry {
-                binding,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: match described.access {
-                        Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                        Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-                        Access::Params => unreachable!("parameters are no buffer"),
-                    },
-                    has_dynamic_offset: false,
-                    min_binding_size: None,
-                },
-                count: None,
-            })
-            .collect();
-        self.scoped(&operation, || {
-            let module = self
-                .device
-                .create_shader_module(wgpu::ShaderModuleDescriptor {
-                    label: Some(kernel.shader),
-                    source: wgpu::ShaderSource::Wgsl(source.into()),
-                });
+        let known = modules.get(&source).cloned();
+        let (module, pipeline) = self.scoped(&operation, || {
+            let module = known.unwrap_or_else(|| {
+                self.device
+                    .create_shader_module(wgpu::ShaderModuleDescriptor {
+                        label: Some(kernel.shader),
+                        source: wgpu::ShaderSource::Wgsl(source.as_str().into()),
+                    })
+            });
             let group = self
                 .device
                 .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                     label: Some(kernel.entry),
-                    entries: &entries,
+                    entries: &kernel.layout(),
                 });
             let layout = self
                 .device
                 .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                     label: Some(kernel.entry),
                     bind_group_layouts: &[Some(&group)],
-                    immediate_size,
+                    immediate_size: kernel.immediate_size(),
                 });
-            self.device
+            let pipeline = self
+                .device
                 .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                     label: Some(kernel.entry),
                     layout: Some(&layout),
@@ -339,7 +359,76 @@ impl Gpu {
                         ..Default::default()
                     },
                     cache: None,
-                })
-        })
+                });
+            (module, pipeline)
+        })?;
+        modules.insert(source, module);
+        Ok(pipeline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::gpu::device::{enumerate, open};
+
+    const SOURCE: &str = "const K: u32 = 1u;
+override N: u32 = 1u;
+@group(0) @binding(0) var<storage, read_write> values: array<u32>;
+@compute @workgroup_size(1) fn one() { values[0] = K; }
+@compute @workgroup_size(1) fn two() { values[1] = 10u * K + N; }
+";
+
+    const BINDINGS: &[Binding] = &[Binding::read_write("values")];
+
+    fn kernel(entry: &'static str) -> Kernel {
+        Kernel {
+            shader: "pair",
+            source: SOURCE,
+            entry,
+            bindings: BINDINGS,
+        }
+    }
+
+    #[test]
+    fn entry_points_of_one_text_share_a_module_and_no_others_do() {
+        let Some((adapter, report)) = enumerate().into_iter().next() else {
+            let required = std::env::var_os("NEUROSIEVE_REQUIRE_GPU").is_some();
+            assert!(!required, "there is no adapter");
+            let said = writeln!(std::io::stderr(), "SKIPPED: there is no adapter");
+            return said.unwrap();
+        };
+        let gpu = open(&adapter, &report).unwrap();
+        let values = gpu.zeros::<u32>("values", 2).unwrap();
+        let run = |gpu: &Gpu, constants: &'static [(&'static str, f64)]| {
+            let [one, two] = ["one", "two"].map(kernel);
+            let each = [(&one, &constants[..1]), (&two, constants)];
+            let dispatches = each.map(|(kernel, constants)| Dispatch {
+                kernel,
+                constants,
+                slots: vec![values.all()],
+                groups: 1,
+            });
+            gpu.submit("test", &dispatches)?;
+            gpu.download(&values)
+        };
+        let counts = |gpu: &Gpu| {
+            let made = gpu.pipelines.made();
+            (made.pipelines.len(), made.modules.len())
+        };
+        assert_eq!(run(&gpu, &[("K", 3.0), ("N", 4.0)]).unwrap(), [3, 34]);
+        assert_eq!(counts(&gpu), (2, 1));
+        // Another override is another pipeline of the same text, and another constant is another text.
+        assert_eq!(run(&gpu, &[("K", 3.0), ("N", 5.0)]).unwrap(), [3, 35]);
+        assert_eq!(counts(&gpu), (3, 1));
+        assert_eq!(run(&gpu, &[("K", 2.0), ("N", 5.0)]).unwrap(), [2, 25]);
+        assert_eq!(counts(&gpu), (5, 2));
+        // A text that does not compile leaves nothing.
+        let broken = gpu.with_shader("pair", SOURCE.replace("10u", "10.0"));
+        assert!(run(&broken, &[("K", 3.0), ("N", 4.0)]).is_err());
+        assert_eq!(counts(&broken), (0, 0));
+        assert_eq!(counts(&gpu), (5, 2));
     }
 }

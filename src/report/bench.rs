@@ -292,8 +292,9 @@ fn notes(results: &BenchResults) -> Vec<String> {
     let mut notes = Vec::new();
     if results.system.adapter.is_some() {
         notes.push(
-            "Medians are of the kernels alone (clock gpu: timestamps of the device), but of a study they are of all of it. \
-             End to end is the whole call from host memory and back; speed-up is of that over the CPU path."
+            "Medians are of the kernels alone (clock gpu: timestamps of the device), but of a study, and of certificates, which \
+             are native, they are of all of it. End to end is the whole call from host memory and back (of losses with samples \
+             that are there); speed-up is of that over the CPU path."
                 .to_owned(),
         );
     }

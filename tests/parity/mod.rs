@@ -6,6 +6,7 @@ mod correlation;
 mod curvature;
 mod fleet;
 mod garbage;
+mod given;
 mod losses;
 mod memory;
 mod moments;

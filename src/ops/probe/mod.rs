@@ -59,6 +59,7 @@ mod dual;
 pub mod exact;
 mod fista;
 mod fit;
+mod given;
 mod gpu;
 mod hessian;
 mod iterate;
@@ -81,6 +82,7 @@ mod verify;
 
 pub use design::Design;
 pub use fit::{Certificate, Fit, Step};
+pub use given::{Asking, Given, LossAt};
 pub use gpu::{KERNELS, device_bytes};
 pub use oracle::{KERNELS as KERNELS_OF_LOSS, oracle_bytes};
 pub use plan::{Plan, TRANSFER, in_flight_bytes, plan};
