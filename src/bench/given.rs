@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::labels::Labels;
 use crate::ops::Backend;
 use crate::ops::moments::{Moments, moments, standardise};
-use crate::ops::probe::{self, Certificate, Design, Given, LossAt, Params, Problem};
+use crate::ops::probe::{self, Certified, Design, Given, LossAt, Params, Problem};
 
 const CLASSES: usize = 16;
 
@@ -123,7 +123,9 @@ fn of_losses(bench: &Bench<'_>, probes: usize) -> Result<Outcome> {
     let (found, measured) = bench.measure_within(&ours, &session)?;
     let mut error = 0.0;
     for probe in sampled(probes, 2) {
-        let exact = Exact::new(&input, &coefficients[probe]);
+        let theta = &coefficients[probe];
+        let intercepts = theta.row(0).mapv(f64::from).to_vec();
+        let exact = Exact::new(&input, theta, &intercepts);
         error = worse(error, (found[probe].loss - exact.loss).abs() / exact.loss);
         for row in sampled(input.z.ncols() + 1, SAMPLED) {
             let values = exact.derivative(&input, row);
@@ -173,8 +175,8 @@ fn of_certificates(bench: &Bench<'_>) -> Result<Outcome> {
         .zip(found.iter().zip(&of_far));
     for ((problem, theta), (near, far)) in each {
         error = worse(error, off(&input, problem, theta, near));
-        let short = far.0 - near.0 - far.1.duality_gap;
-        error = worse(error, short.max(0.0) / near.0);
+        let short = far.objective - near.objective - far.certificate.duality_gap;
+        error = worse(error, short.max(0.0) / near.objective);
         // Where `short` is no number, neither is this.
         error = worse(error, 0.0 * short);
     }
@@ -183,7 +185,7 @@ fn of_certificates(bench: &Bench<'_>) -> Result<Outcome> {
                    known of them, as a share of the objective",
         error,
         tolerance: TOLERANCE_OF_CERTIFICATES,
-        flop: Some(input.flop(3, PENALTIES.len())),
+        flop: Some(input.flop(2, PENALTIES.len())),
         bytes: Some(input.bytes(PENALTIES.len())),
         units: None,
         measured,
@@ -209,13 +211,8 @@ fn standardised(fit: &probe::Fit, moments: &Moments) -> Array2<f32> {
 }
 
 /// How far objective and KKT residual are from f64 by their definitions.
-fn off(
-    input: &Input,
-    problem: &Problem<'_>,
-    theta: &Array2<f32>,
-    (objective, certificate): &(f64, Certificate),
-) -> f64 {
-    let exact = Exact::new(input, theta);
+fn off(input: &Input, problem: &Problem<'_>, theta: &Array2<f32>, found: &Certified) -> f64 {
+    let exact = Exact::new(input, theta, &found.intercepts);
     let weights = || theta.iter().skip(CLASSES).map(|w| f64::from(*w));
     let ones: f64 = weights().map(f64::abs).sum();
     let squares: f64 = weights().map(|w| w * w).sum();
@@ -232,8 +229,8 @@ fn off(
     let rows: Vec<f64> = (0..theta.nrows()).into_par_iter().map(of_row).collect();
     let kkt = rows.into_iter().fold(0.0, worse);
     worse(
-        (objective - expected).abs() / expected,
-        (certificate.kkt - kkt).abs() / problem.l1,
+        (found.objective - expected).abs() / expected,
+        (found.certificate.kkt - kkt).abs() / problem.l1,
     )
 }
 
@@ -245,7 +242,7 @@ struct Exact {
 }
 
 impl Exact {
-    fn new(input: &Input, theta: &Array2<f32>) -> Self {
+    fn new(input: &Input, theta: &Array2<f32>, intercepts: &[f64]) -> Self {
         let samples = input.z.nrows();
         let omega = (samples as f64).recip();
         let taken: Vec<Vec<(usize, f64)>> = theta
@@ -258,7 +255,7 @@ impl Exact {
         for (sample, (z, &own)) in input.z.rows().into_iter().zip(input.y.ids()).enumerate() {
             let logits = (0..CLASSES).map(|class| {
                 let terms = taken[class].iter().map(|(j, w)| w * f64::from(z[*j]));
-                f64::from(theta[(0, class)]) + terms.sum::<f64>()
+                intercepts[class] + terms.sum::<f64>()
             });
             let logits: Array1<f64> = logits.collect();
             let most = logits.fold(f64::NEG_INFINITY, |a, b| a.max(*b));

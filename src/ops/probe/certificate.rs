@@ -67,11 +67,15 @@ struct Unfolded<'a> {
     penalty: Penalty,
 }
 
-/// What was found of a point: its weights with these intercepts, one for each class that occurs.
-#[derive(Clone)]
-pub(super) struct Certified {
+/// What is found of given weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Certified {
+    /// The best intercepts for them on standardised activations: one for each class that occurs, ascending, whose sum is that of the
+    /// given ones (0 of two classes, which have one column), or one for values.
     pub intercepts: Vec<f64>,
+    /// Loss and penalty with these intercepts.
     pub objective: f64,
+    /// How near the optimum that is.
     pub certificate: Certificate,
 }
 

@@ -3,13 +3,13 @@
 
 use ndarray::Array2;
 
-use super::certificate::{self, Point};
+use super::certificate::{self, Certified, Point};
 use super::oracle::{Ask, Wanted};
 use super::passes::Passes;
 use super::slab::{self, Slab};
 use super::statement::{self, Spent, Statement};
 use super::stop::Rule;
-use super::{Certificate, Design, Params, Problem, check};
+use super::{Design, Params, Problem, check};
 use crate::error::{Error, Result};
 use crate::ops::Backend;
 
@@ -67,12 +67,13 @@ impl<'a> Given<'a> {
         })
     }
 
-    /// Objective and certificate of each problem, natively in f64. No passes are counted, and only this one's work.
+    /// Objective and certificate of each problem's weights, with the intercepts that are best for them, natively in f64. No passes are
+    /// counted, and only this one's work.
     ///
     /// # Errors
     /// When there are not as many coefficients as problems, those of one are not finite or of another shape, the samples cannot be
     /// read, or the classes of a problem without a penalty are separable.
-    pub fn certificates(&self, coefficients: &[Array2<f32>]) -> Result<Vec<(f64, Certificate)>> {
+    pub fn certificates(&self, coefficients: &[Array2<f32>]) -> Result<Vec<Certified>> {
         self.checked(coefficients)?;
         let spent = Spent::default();
         let each = self.statements.iter().zip(coefficients);

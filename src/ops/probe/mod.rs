@@ -80,6 +80,7 @@ mod targets;
 mod tile;
 mod verify;
 
+pub use certificate::Certified;
 pub use design::Design;
 pub use fit::{Certificate, Fit, Step};
 pub use given::{Asking, Given, LossAt};
