@@ -16,8 +16,8 @@ use rayon::prelude::*;
 use self::memory::{Memory, PAIRS};
 use self::programme::Programme;
 use super::batch::{Active, Frame, Method, State};
-use super::oracle::{Answer, Ask, Wanted};
-use super::passes::Passes;
+use super::oracle::{ASKING, Answer, Ask, Wanted};
+use super::passes::{Passes, at_once};
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
@@ -380,10 +380,26 @@ impl Descent {
     }
 }
 
-/// One step of every active problem.
+/// One step of every active problem. Where a device is asked, those whose questions share a product go together, and several such groups
+/// at once: while the device works on the questions of one, programmes are solved and answers taken of others.
 fn step(passes: &Passes<'_>, active: &mut [Active<Descent>]) -> Result<()> {
-    let mut all: Vec<&mut Descent> = active.iter_mut().map(|(_, state)| state).collect();
-    step_together(passes, &mut all)
+    let asks: Vec<Ask<'_>> = active
+        .iter()
+        .map(|(_, state)| state.problem.ask(&state.theta))
+        .collect();
+    let (questions, others) = passes.questions(&asks);
+    let mut states: Vec<Option<&mut Descent>> =
+        active.iter_mut().map(|(_, state)| Some(state)).collect();
+    let mut taken = |members: Vec<usize>| -> Vec<&mut Descent> {
+        let taken = |member: usize| states[member].take().expect("it is in one group");
+        members.into_iter().map(taken).collect()
+    };
+    let groups: Vec<Vec<&mut Descent>> = questions.into_iter().map(&mut taken).collect();
+    let mut others = taken(others);
+    at_once(ASKING, groups, |mut group| {
+        step_together(passes, &mut group)
+    })?;
+    step_together(passes, &mut others)
 }
 
 /// One step of some problems.

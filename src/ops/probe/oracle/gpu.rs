@@ -5,11 +5,11 @@ use std::mem::offset_of;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Stretch, Wanted};
+use super::{ASKING, Stretch, Wanted};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot};
 use crate::ops::probe::gpu::{Block, Product, ROWS, Resident, Room, SLICES};
-use crate::ops::probe::passes::{AT_ONCE, UNDER_WAY};
+use crate::ops::probe::passes::AT_ONCE;
 use crate::ops::probe::tile::{Tile, Way};
 
 /// Samples of a workgroup of `loss`, whose losses are added there.
@@ -222,7 +222,7 @@ pub fn oracle_bytes(
         .iter()
         .sum();
     // Groups of wide problems are not full.
-    let under_way = UNDER_WAY.min((2 * columns).div_ceil(most.max(1)));
+    let under_way = ASKING.min((2 * columns).div_ceil(most.max(1)));
     4 * (under_way * bench + 2 * shape.0 * (kinds + 1)) as u64
 }
 

@@ -26,6 +26,9 @@ use crate::gpu::{AdapterKind, Buffer, Gpu};
 
 pub use self::gpu::{KERNELS, oracle_bytes};
 
+/// Groups of problems that make up their questions, wait for answers or take them, at once.
+pub(super) const ASKING: usize = 4;
+
 /// What is asked at some coefficients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -127,6 +130,26 @@ impl Passes<'_> {
         resident.is_some_and(|it| Tile::padded(ask.theta.ncols()) <= fits(it))
     }
 
+    /// Which questions a device is asked together, and those that it is not asked.
+    pub(super) fn questions(&self, asks: &[Ask<'_>]) -> (Vec<Vec<usize>>, Vec<usize>) {
+        let all = 0..asks.len();
+        let (told, others): (Vec<usize>, Vec<usize>) = all.partition(|&at| self.tells(&asks[at]));
+        let columns: Vec<Columns<'_>> = told
+            .iter()
+            .map(|&at| (asks[at].slab, asks[at].theta))
+            .collect();
+        let groups = self.groups(&columns, self.asked_together());
+        let members = |group: Group| group.members.into_iter().map(|at| told[at]).collect();
+        (groups.into_iter().map(members).collect(), others)
+    }
+
+    /// Columns of a question at most, of several problems.
+    fn asked_together(&self) -> usize {
+        let residents = self.residents.iter().flatten();
+        let fits = residents.map(|it| at_once(&it.room, it.slab.samples()));
+        fits.min().unwrap_or(AT_ONCE).min(AT_ONCE)
+    }
+
     /// Loss, and what is wanted beside it, of each problem: of a device that can tell them, else by single products and a native loss.
     /// How it is found depends on the problem alone.
     pub(super) fn ask(&self, asks: &[Ask<'_>], wanted: Wanted) -> Result<Vec<Answer>> {
@@ -153,10 +176,6 @@ impl Passes<'_> {
         let Some(residents) = self.residents.as_ref().filter(|_| !asks.is_empty()) else {
             return Ok(Vec::new());
         };
-        let fits = residents
-            .iter()
-            .map(|it| at_once(&it.room, it.slab.samples()));
-        let most = fits.min().unwrap_or(AT_ONCE).min(AT_ONCE);
         let columns: Vec<Columns<'_>> = asks.iter().map(|ask| (ask.slab, ask.theta)).collect();
         let of = |group: &Group| -> Vec<&Ask<'_>> {
             let members = group.members.iter();
@@ -192,7 +211,7 @@ impl Passes<'_> {
             self.kept.benches().push(bench);
             Ok(answers)
         };
-        self.on_device(&columns, most, product, finish)
+        self.on_device(&columns, self.asked_together(), product, finish)
     }
 
     /// As many at a time as share a product: what has a value for every sample is not kept of more.
