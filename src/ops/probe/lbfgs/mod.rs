@@ -43,8 +43,8 @@ const NOISE: f64 = 1e-9;
 const FALLEN: f64 = 1e-6;
 /// Iterations without a better KKT residual or a lower objective before a problem is given up as not converged.
 const PATIENCE: usize = 60;
-/// A decade of the gap takes at least about this share of the iterations so far: when to look again.
-const WAIT: f64 = 0.125;
+/// Iterations between two certificates at least.
+const LEAST_WAIT: usize = 3;
 
 /// The method.
 pub(super) struct Lbfgs;
@@ -158,16 +158,9 @@ impl State for Descent {
         self.looks_done(rule)
     }
 
-    /// A gap far too large is not looked at again soon.
     fn postpone(&mut self, certificate: &Certificate, rule: &Rule) {
-        let by_gap = rule.gap > 0.0 && certificate.relative_gap.is_finite();
-        let wait = if by_gap && self.problem.goal == f64::NEG_INFINITY {
-            let decades = (certificate.relative_gap / rule.gap).log10();
-            decades * self.iterations as f64 * WAIT
-        } else {
-            0.0
-        };
-        self.next_check = self.iterations + wait.clamp(3.0, 50.0) as usize;
+        let wait = rule.wait(certificate, self.problem.goal, self.iterations);
+        self.next_check = self.iterations + wait.max(LEAST_WAIT);
     }
 
     fn is_stalled(&self) -> bool {
