@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use ndarray::{Array2, ArrayView1, s};
 
+use super::slopes;
 use crate::ops::vector;
 
 /// Pairs that are remembered.
@@ -59,25 +60,20 @@ impl Memory {
         }
         self.pairs.push_back(Pair { step, change });
         let k = self.pairs.len();
-        let last = &self.pairs[k - 1];
-        for (all, of) in [(&mut self.curved, true), (&mut self.crossed, false)] {
+        let grown = |all: &Array2<f64>| {
             let mut larger = Array2::zeros((k, k));
             larger.slice_mut(s![..k - 1, ..k - 1]).assign(all);
-            for (other, pair) in self.pairs.iter().enumerate() {
-                let (to, from) = match of {
-                    true => {
-                        let both = vector::dot(&curved, &pair.step);
-                        (both, both)
-                    }
-                    false => (
-                        vector::dot(&last.step, &pair.change),
-                        vector::dot(&pair.step, &last.change),
-                    ),
-                };
-                larger[(k - 1, other)] = to;
-                larger[(other, k - 1)] = from;
-            }
-            *all = larger;
+            larger
+        };
+        (self.curved, self.crossed) = (grown(&self.curved), grown(&self.crossed));
+        let last = &self.pairs[k - 1];
+        for (other, pair) in self.pairs.iter().enumerate() {
+            let of_last = (&curved[..], &last.step[..], &last.change[..]);
+            let [both, to, from] = slopes::products((&pair.step, &pair.change), of_last);
+            self.curved[(k - 1, other)] = both;
+            self.curved[(other, k - 1)] = both;
+            self.crossed[(other, k - 1)] = from;
+            self.crossed[(k - 1, other)] = to;
         }
         self.rescale();
     }
@@ -106,8 +102,8 @@ impl Memory {
         *self = Self::new();
     }
 
-    /// The metric on some entries, ascending.
-    pub(super) fn metric(&self, diagonal: &[f32], set: &[usize]) -> Metric {
+    /// The metric on some entries, ascending, in the room of another one.
+    pub(super) fn metric_in(&self, room: Vec<Lanes>, diagonal: &[f32], set: &[usize]) -> Metric {
         let k = self.pairs.len();
         let scale = self.scale;
         let mut middle = Array2::zeros((2 * k, 2 * k));
@@ -124,8 +120,8 @@ impl Memory {
         let mut of_set: Vec<f32> = set.iter().map(|&at| diagonal[at]).collect();
         of_set.iter_mut().for_each(|d| *d *= scale as f32);
         let (inverse, rows) = match inverted(middle) {
-            Some(inverse) => (inverse, self.rows(&of_set, set)),
-            None => (Array2::zeros((0, 0)), Vec::new()),
+            Some(inverse) => (inverse, self.rows(room, &of_set, set)),
+            None => (Array2::zeros((0, 0)), room),
         };
         Metric {
             diagonal: of_set,
@@ -135,8 +131,9 @@ impl Memory {
     }
 
     /// U on some entries, as [`Metric`] has it.
-    fn rows(&self, diagonal: &[f32], set: &[usize]) -> Vec<Lanes> {
-        let mut rows = Vec::with_capacity(2 * self.pairs.len() * set.len().div_ceil(LANES));
+    fn rows(&self, mut rows: Vec<Lanes>, diagonal: &[f32], set: &[usize]) -> Vec<Lanes> {
+        rows.clear();
+        rows.reserve(2 * self.pairs.len() * set.len().div_ceil(LANES));
         for (set, diagonal) in set.chunks(LANES).zip(diagonal.chunks(LANES)) {
             let d = block(diagonal, 0.0);
             let steps = self.pairs.iter().map(|pair| chosen(&pair.step, set));
@@ -234,6 +231,13 @@ fn inverted(mut a: Array2<f64>) -> Option<Array2<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Memory {
+        /// The metric in room of its own.
+        pub(in super::super) fn metric(&self, diagonal: &[f32], set: &[usize]) -> Metric {
+            self.metric_in(Vec::new(), diagonal, set)
+        }
+    }
 
     impl Metric {
         /// B·v into `out`, as a programme's sweeps have it.

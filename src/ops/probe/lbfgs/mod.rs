@@ -10,10 +10,12 @@ mod memory;
 mod programme;
 mod slopes;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use self::memory::{Memory, PAIRS};
+use self::memory::{Lanes, Memory, PAIRS};
 use self::programme::Programme;
 use super::batch::{Active, Frame, Method, State};
 use super::oracle::{ASKING, Answer, Ask, Wanted};
@@ -47,7 +49,21 @@ const PATIENCE: usize = 60;
 const LEAST_WAIT: usize = 3;
 
 /// The method.
-pub(super) struct Lbfgs;
+#[derive(Default)]
+pub(super) struct Lbfgs {
+    rooms: Rooms,
+}
+
+/// What programmes' metrics lay in, for the next ones: what is large and not needed any more goes back to the system, and is slow to come
+/// by again.
+#[derive(Default)]
+struct Rooms(Mutex<Vec<Vec<Lanes>>>);
+
+impl Rooms {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<Lanes>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Where a problem stands.
 pub(super) struct Descent {
@@ -132,7 +148,7 @@ impl Method for Lbfgs {
     }
 
     fn advance(&mut self, frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
-        step(frame.passes, active)
+        step(frame.passes, &self.rooms, active)
     }
 }
 
@@ -257,7 +273,7 @@ impl Descent {
 
     /// The programme of the step, and the entries that it is about: those that are not zero, or may not stay so. Their places are those in
     /// the rows' order.
-    fn programme(&self) -> (Vec<usize>, Programme) {
+    fn programme(&self, room: Vec<Lanes>) -> (Vec<usize>, Programme) {
         let (known, penalty) = (self.known(), &self.penalty);
         let mut set = Vec::new();
         let [mut g, mut w, mut l1, mut mu, mut scale] = [const { Vec::new() }; 5];
@@ -288,7 +304,7 @@ impl Descent {
             );
         }
         let programme = Programme {
-            metric: self.memory.metric(&self.diagonal, &set),
+            metric: self.memory.metric_in(room, &self.diagonal, &set),
             g,
             w,
             l1,
@@ -300,9 +316,11 @@ impl Descent {
     }
 
     /// Where the quadratic model says to go.
-    fn towards(&mut self) -> Step {
-        let (set, programme) = self.programme();
+    fn towards(&mut self, rooms: &Rooms) -> Step {
+        let room = rooms.lock().pop().unwrap_or_default();
+        let (set, programme) = self.programme(room);
         let (u, products) = programme.solved(&mut self.factor);
+        rooms.lock().push(programme.metric.rows);
         let mut target = self.theta.clone();
         let values = target.as_slice_mut().expect("it is contiguous");
         set.iter().zip(u).for_each(|(&at, u)| values[at] = u);
@@ -375,7 +393,7 @@ impl Descent {
 
 /// One step of every active problem. Where a device is asked, those whose questions share a product go together, and several such groups
 /// at once: while the device works on the questions of one, programmes are solved and answers taken of others.
-fn step(passes: &Passes<'_>, active: &mut [Active<Descent>]) -> Result<()> {
+fn step(passes: &Passes<'_>, rooms: &Rooms, active: &mut [Active<Descent>]) -> Result<()> {
     let asks: Vec<Ask<'_>> = active
         .iter()
         .map(|(_, state)| state.problem.ask(&state.theta))
@@ -390,19 +408,19 @@ fn step(passes: &Passes<'_>, active: &mut [Active<Descent>]) -> Result<()> {
     let groups: Vec<Vec<&mut Descent>> = questions.into_iter().map(&mut taken).collect();
     let mut others = taken(others);
     at_once(ASKING, groups, |mut group| {
-        step_together(passes, &mut group)
+        step_together(passes, rooms, &mut group)
     })?;
-    step_together(passes, &mut others)
+    step_together(passes, rooms, &mut others)
 }
 
 /// One step of some problems.
-fn step_together(passes: &Passes<'_>, group: &mut [&mut Descent]) -> Result<()> {
+fn step_together(passes: &Passes<'_>, rooms: &Rooms, group: &mut [&mut Descent]) -> Result<()> {
     renew(passes, group)?;
     let each = group.par_iter_mut();
     let steps: Vec<Step> = each
         .map(|state| {
             state.iterations += 1;
-            state.towards()
+            state.towards(rooms)
         })
         .collect();
     let mut open: Vec<usize> = (0..group.len()).collect();
