@@ -315,8 +315,19 @@ impl Descent {
         (set, programme)
     }
 
-    /// Where the quadratic model says to go.
+    /// Where the quadratic model says to go. Where it has no minimum, what was remembered contradicts itself by roundings, and the
+    /// diagonal alone says it.
     fn towards(&mut self, rooms: &Rooms) -> Step {
+        let step = self.proposed(rooms);
+        if step.tangent.is_finite() && step.promised.is_finite() {
+            return step;
+        }
+        self.memory.forget();
+        self.factor = 1.0;
+        self.proposed(rooms)
+    }
+
+    fn proposed(&mut self, rooms: &Rooms) -> Step {
         let room = rooms.lock().pop().unwrap_or_default();
         let (set, programme) = self.programme(room);
         let (u, products) = programme.solved(&mut self.factor);
