@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::sync::PoisonError;
+use std::sync::mpsc::Receiver;
+use std::sync::{MutexGuard, PoisonError};
 
 use bytemuck::Pod;
 
@@ -18,6 +19,8 @@ pub(super) const ANSWER: std::time::Duration = std::time::Duration::from_secs(30
 /// Downloads go through staging buffers of at most this many bytes, of which so many are kept for the next ones.
 const STAGING_BYTES: usize = 64 << 20;
 const KEPT: usize = 3;
+
+const READ: &str = "read a buffer";
 
 /// Buffers of the ring for large uploads, and bytes of each.
 const RING: (usize, usize) = (3, 16 << 20);
@@ -40,6 +43,17 @@ pub struct Slot<'a>(Bound<'a>);
 enum Bound<'a> {
     Buffer(wgpu::BufferBinding<'a>),
     Params(Vec<u8>),
+}
+
+/// Values on their way to the host.
+#[derive(Debug)]
+#[must_use = "they are to be read"]
+pub struct Reading {
+    staging: wgpu::Buffer,
+    /// Bytes of each part.
+    parts: Vec<usize>,
+    submission: wgpu::SubmissionIndex,
+    mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
 
 /// Where bytes come from, from which place on, and where they go.
@@ -98,6 +112,11 @@ fn buffer_bytes<T>(len: usize) -> u64 {
     (len as u64 * size_of::<T>() as u64)
         .next_multiple_of(4)
         .max(16)
+}
+
+/// Bytes as copies take them: whole words.
+fn padded(bytes: usize) -> u64 {
+    (bytes as u64).next_multiple_of(4)
 }
 
 impl Gpu {
@@ -230,17 +249,55 @@ impl Gpu {
         Ok(out)
     }
 
+    /// Begins to copy the first values of several buffers to the host, behind what was submitted so far and before what is submitted
+    /// later, by whichever thread. `None` where they are more than come together.
+    ///
+    /// # Errors
+    /// As [`Gpu::download_range`].
+    pub fn reading<T: Pod>(&self, parts: &[(&Buffer<T>, usize)]) -> Result<Option<Reading>> {
+        let all: usize = parts.iter().map(|(_, len)| len * size_of::<T>()).sum();
+        if all == 0 || all > STAGING_BYTES || parts.iter().any(|(buffer, len)| *len > buffer.len) {
+            return Ok(None);
+        }
+        let each = parts.iter();
+        let parts = each.map(|(buffer, len)| (&buffer.raw, 0, len * size_of::<T>()));
+        self.begun(&parts.collect::<Vec<_>>()).map(Some)
+    }
+
+    /// Waits for what [`Gpu::reading`] began, and for nothing that was submitted later. Each part's values come into a vector of its
+    /// own, whose room is used again; this thread alone copies them, as those of the pool may be busy for long.
+    ///
+    /// # Errors
+    /// As [`Gpu::download`].
+    pub fn read<T: Pod>(&self, reading: Reading, out: &mut Vec<Vec<T>>) -> Result<()> {
+        out.resize_with(reading.parts.len(), Vec::new);
+        let mut bytes: Vec<&mut [u8]> = Vec::with_capacity(out.len());
+        for (out, part) in out.iter_mut().zip(&reading.parts) {
+            out.resize(part / size_of::<T>(), T::zeroed());
+            bytes.push(bytemuck::cast_slice_mut(out));
+        }
+        self.landed(reading, bytes, <[u8]>::copy_from_slice)
+    }
+
     /// Copies bytes of buffers to the host, through a staging buffer.
     fn fetch(&self, parts: &mut [Fetched<'_>]) -> Result<()> {
-        const READ: &str = "read a buffer";
-        let padded = |bytes: &[u8]| (bytes.len() as u64).next_multiple_of(4);
-        let bytes: u64 = parts.iter().map(|(_, _, out)| padded(out)).sum();
-        if bytes == 0 {
+        if parts.iter().all(|(_, _, out)| out.is_empty()) {
             return self.wait(READ);
         }
-        let kept = || self.readback.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = parts.iter();
+        let from: Vec<_> = each
+            .map(|(from, at, out)| (*from, *at, out.len()))
+            .collect();
+        let reading = self.begun(&from)?;
+        let out = parts.iter_mut().map(|(_, _, out)| &mut **out);
+        self.landed(reading, out.collect(), collect)
+    }
+
+    /// Submits copies of bytes of buffers, each from a place on, to a staging buffer.
+    fn begun(&self, parts: &[(&wgpu::Buffer, u64, usize)]) -> Result<Reading> {
+        let bytes = parts.iter().map(|(_, _, bytes)| padded(*bytes)).sum();
+        let last = self.kept_staging().pop();
         // One that is too small is replaced.
-        let last = kept().pop();
         let staging = match last.filter(|last| last.size() >= bytes) {
             Some(kept) => kept,
             None => self.scoped(READ, || {
@@ -252,45 +309,70 @@ impl Gpu {
                 })
             })?,
         };
-        let (sender, receiver) = std::sync::mpsc::channel();
-        self.scoped(READ, || {
+        let (sender, mapped) = std::sync::mpsc::channel();
+        let submission = self.scoped(READ, || {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             let mut at = 0;
-            for (from, offset, out) in parts.iter() {
-                let bytes = padded(out);
-                encoder.copy_buffer_to_buffer(from, *offset, &staging, at, bytes);
-                at += bytes;
+            for (from, offset, bytes) in parts {
+                encoder.copy_buffer_to_buffer(from, *offset, &staging, at, padded(*bytes));
+                at += padded(*bytes);
             }
-            self.queue.submit([encoder.finish()]);
+            let submission = self.queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, ..bytes, move |mapped| {
                 // The receiver is gone only when this function has already returned an error.
                 let _ = sender.send(mapped);
             });
+            submission
         })?;
-        self.wait(READ)?;
+        Ok(Reading {
+            staging,
+            parts: parts.iter().map(|(_, _, bytes)| *bytes).collect(),
+            submission,
+            mapped,
+        })
+    }
+
+    /// Waits for bytes that were sent for, and lets `copy` copy each part to where it goes.
+    fn landed(
+        &self,
+        reading: Reading,
+        out: Vec<&mut [u8]>,
+        copy: impl Fn(&mut [u8], &[u8]),
+    ) -> Result<()> {
+        self.wait_for(READ, reading.submission)?;
         // Another thread that polls the same device may have taken our callback from wgpu and not yet have called it.
-        match receiver.recv_timeout(ANSWER) {
+        match reading.mapped.recv_timeout(ANSWER) {
             Ok(Ok(())) => {}
             Ok(Err(problem)) => return Err(self.error(READ, problem.to_string())),
             Err(_) => return Err(self.error(READ, "the device never answered".into())),
         }
+        let staging = reading.staging;
+        let bytes = reading
+            .parts
+            .iter()
+            .map(|bytes| padded(*bytes))
+            .sum::<u64>();
         let view = staging
             .get_mapped_range(..bytes)
             .map_err(|problem| self.error(READ, problem.to_string()))?;
         let mut at = 0;
-        for (_, _, out) in parts {
-            collect(out, &view[at..at + out.len()]);
-            at += padded(out) as usize;
+        for out in out {
+            copy(out, &view[at..at + out.len()]);
+            at += padded(out.len()) as usize;
             self.corrupt_on_purpose(out);
         }
         drop(view);
         staging.unmap();
-        let mut kept = kept();
+        let mut kept = self.kept_staging();
         if kept.len() < KEPT {
             kept.push(staging);
         }
         drop(kept);
         self.healthy(READ)
+    }
+
+    fn kept_staging(&self) -> MutexGuard<'_, Vec<wgpu::Buffer>> {
+        self.readback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn filled<T: Pod>(

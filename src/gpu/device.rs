@@ -332,12 +332,27 @@ impl Gpu {
     pub fn destroy(&self) {
         self.device.destroy();
         // The loss is reported from inside a poll.
-        drop(self.poll());
+        drop(self.poll(None));
     }
 
-    /// Waits for everything submitted. A device that is lost while it is waited for makes wgpu panic: that is a loss, too.
-    pub(super) fn poll(&self) -> std::result::Result<(), String> {
-        let wait = || self.device.poll(wgpu::PollType::wait_indefinitely());
+    /// Waits for a submission, or for everything submitted. A device that is lost while it is waited for makes wgpu panic: that is a
+    /// loss, too.
+    pub(super) fn poll(
+        &self,
+        submission: Option<wgpu::SubmissionIndex>,
+    ) -> std::result::Result<(), String> {
+        let wait = || {
+            let all = || self.device.poll(wgpu::PollType::wait_indefinitely());
+            let Some(submission) = submission.clone() else {
+                return all();
+            };
+            let one = self.device.poll(wgpu::PollType::Wait {
+                submission_index: Some(submission),
+                timeout: None,
+            });
+            // A device that is gone knows nothing of what came last, and says that it is gone where it is asked for everything.
+            one.or_else(|_| all())
+        };
         match catch_unwind(AssertUnwindSafe(wait)) {
             Ok(done) => done.map(drop).map_err(|problem| problem.to_string()),
             Err(panic) => {

@@ -254,7 +254,20 @@ impl Gpu {
     /// # Errors
     /// When the device was lost, or reported an error that no call returned.
     pub fn wait(&self, operation: &str) -> Result<()> {
-        self.scoped(operation, || self.poll())?
+        self.waited(operation, None)
+    }
+
+    /// Blocks until a submission and all before it are done, whatever was submitted later; a metered handle waits for everything.
+    pub(super) fn wait_for(
+        &self,
+        operation: &str,
+        submission: wgpu::SubmissionIndex,
+    ) -> Result<()> {
+        self.waited(operation, Some(submission).filter(|_| self.meter.is_none()))
+    }
+
+    fn waited(&self, operation: &str, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        self.scoped(operation, || self.poll(submission))?
             .map_err(|problem| self.error(operation, problem))?;
         if let Some(meter) = &self.meter {
             meter.is_done();

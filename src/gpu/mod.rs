@@ -35,7 +35,7 @@ mod tuning;
 mod validation;
 
 pub use budget::{Pace, blocks};
-pub use buffer::{Buffer, Slot};
+pub use buffer::{Buffer, Reading, Slot};
 pub use choice::{Choice, choose};
 pub use device::{AdapterKind, AdapterReport, Gpu, Limits, adapters};
 pub use kernel::{Access, Binding, Dispatch, Kernel, Layout};

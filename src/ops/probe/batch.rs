@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::thread;
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use super::certificate::{self, Point};
 use super::passes::Passes;
@@ -214,12 +215,19 @@ impl Frame<'_> {
     }
 
     /// Those that a certificate is due for wait for it.
-    fn set_aside<S: State>(&self, course: &mut Course<S>) {
-        let all = std::mem::take(&mut course.active);
-        let each = all.into_iter();
-        let (due, others) = each.partition(|(_, s)| self.is_gone(s) || self.is_due(s));
-        course.active = others;
-        course.waiting.extend::<Vec<_>>(due);
+    fn set_aside<S: State + Send>(&self, course: &mut Course<S>) {
+        let each = course.active.par_iter_mut();
+        let due: Vec<bool> = each
+            .map(|(_, s)| self.is_gone(s) || self.is_due(s))
+            .collect();
+        let all = std::mem::take(&mut course.active).into_iter().zip(due);
+        for (active, is_due) in all {
+            let to = match is_due {
+                true => &mut course.waiting,
+                false => &mut course.active,
+            };
+            to.push(active);
+        }
     }
 
     /// Whether it has had all the passes that it may take.

@@ -228,7 +228,7 @@ fn solve(
             Route::Newton => frame.run(&mut Newton { inner }, rest, &mut report)?,
             Route::Smooth => frame.run(&mut Smooth, rest, &mut report)?,
             Route::Fista => frame.run(&mut Fista::default(), rest, &mut report)?,
-            Route::Lbfgs => frame.run(&mut Lbfgs, rest, &mut report)?,
+            Route::Lbfgs => frame.run(&mut Lbfgs::default(), rest, &mut report)?,
         };
         let mut unfinished = Vec::new();
         for (place, outcome) in outcomes {

@@ -1,6 +1,5 @@
 //! The two GEMMs of a pass over X, for the whole batch at once, on either back end.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -184,30 +183,9 @@ impl<'a> Passes<'a> {
         finish: impl Fn(&Group, P) -> Result<Vec<T>> + Sync,
     ) -> Result<Vec<T>> {
         let groups = self.groups(columns, most);
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(groups.iter().map(|_| None).collect::<Vec<_>>());
-        let work = || {
-            while let Some((at, group)) = taken(&next, &groups) {
-                let found = product(group);
-                let found = found.and_then(|found| finish(group, found));
-                let failed = found.is_err();
-                done.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(found);
-                if failed {
-                    next.store(groups.len(), Ordering::Relaxed);
-                }
-            }
-        };
-        // What fills and checks products runs in the pool: a thread of it that waited for them would be missing there.
-        let alone = rayon::current_thread_index().is_some();
-        let at_once = if alone { 1 } else { UNDER_WAY };
-        thread::scope(|scope| {
-            let others = at_once.min(groups.len()).saturating_sub(1);
-            (0..others).for_each(|_| drop(scope.spawn(work)));
-            work();
-        });
-        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Where one failed, some were not begun.
-        let results = done.into_iter().flatten().collect::<Result<Vec<_>>>()?;
+        let results = at_once(UNDER_WAY, groups.iter().collect(), |group| {
+            product(group).and_then(|found| finish(group, found))
+        })?;
         Ok(self.in_order(columns, most, results))
     }
 
@@ -224,7 +202,7 @@ impl<'a> Passes<'a> {
     }
 
     /// The members of each slab, in order, in groups of at most so many columns or of one member.
-    fn groups(&self, columns: &[Columns<'_>], most: usize) -> Vec<Group> {
+    pub(super) fn groups(&self, columns: &[Columns<'_>], most: usize) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         for slab in 0..self.slabs.len() {
             let mut room = 0;
@@ -247,10 +225,38 @@ impl<'a> Passes<'a> {
     }
 }
 
-/// The next group that nobody has taken, and its place.
-fn taken<'g>(next: &AtomicUsize, groups: &'g [Group]) -> Option<(usize, &'g Group)> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    Some((at, groups.get(at)?))
+/// Does the work that has to wait for a device, so much of it at once, by threads of its own; the results come in order. Where one fails,
+/// no other is begun.
+pub(super) fn at_once<W: Send, T: Send>(
+    most: usize,
+    works: Vec<W>,
+    work: impl Fn(W) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    // What goes there and comes back is made and gone through in the pool, too: a thread of it that waited for that would be missing there.
+    let alone = rayon::current_thread_index().is_some();
+    let threads = if alone { 1 } else { most.min(works.len()) };
+    let done = Mutex::new(works.iter().map(|_| None).collect::<Vec<_>>());
+    let next = Mutex::new(works.into_iter().enumerate());
+    let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
+    let worker = || {
+        loop {
+            let taken = lock().next();
+            let Some((at, one)) = taken else {
+                return;
+            };
+            let found = work(one);
+            if found.is_err() {
+                lock().by_ref().for_each(drop);
+            }
+            done.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(found);
+        }
+    };
+    thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(worker)));
+        worker();
+    });
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.into_iter().flatten().collect()
 }
 
 /// Problems that one product serves: their slab, and their places.

@@ -163,11 +163,11 @@ fn batch(
     let read =
         4 * (threads * ((1 << 16) + design.neurons()) + design.block_rows(rows) * rows) as u64;
     let block = if design.is_streamed() { read } else { 0 };
-    let solving = (pass + block).max(step);
-    // Proximal L-BFGS goes on beside certificates where it asks a device.
+    // Proximal L-BFGS goes on beside certificates where it asks a device, and solves programmes of some problems beside the questions of
+    // others.
     let phases = match products > 1 && shapes.iter().any(|shape| shape.lbfgs) {
-        true => solving + certificate + block,
-        false => solving.max(certificate + block),
+        true => pass + step + certificate + 2 * block,
+        false => (pass + block).max(step).max(certificate + block),
     };
     kept + sum(Shape::held) + phases + threads as u64 * PANELS + LEAST
 }

@@ -31,8 +31,8 @@ const WOLFE: (f64, f64) = (0.3, 1e-4);
 const TRIALS: usize = 12;
 /// Iterations without a better KKT residual before a problem is given up as not converged.
 const PATIENCE: usize = 60;
-/// A decade of the gap takes at least about this share of the iterations so far: when to look again.
-const WAIT: f64 = 0.125;
+/// Iterations between two certificates at least.
+const LEAST_WAIT: usize = 5;
 /// Entries of a gradient that a thread goes through.
 const ENTRIES: usize = 4096;
 /// f32 predictions make a step's change of the objective uncertain by about this share of the loss.
@@ -117,16 +117,9 @@ impl State for Descent {
         self.looks_done(rule)
     }
 
-    /// A gap far too large is not looked at again soon, unless something else than the gap may be what ends it.
     fn postpone(&mut self, certificate: &Certificate, rule: &Rule) {
-        let by_gap = rule.gap > 0.0 && certificate.relative_gap.is_finite();
-        let wait = if by_gap && self.problem.goal == f64::NEG_INFINITY {
-            let decades = (certificate.relative_gap / rule.gap).log10();
-            decades * self.iterations as f64 * WAIT
-        } else {
-            0.0
-        };
-        self.next_check = self.iterations + wait.clamp(5.0, 50.0) as usize;
+        let wait = rule.wait(certificate, self.problem.goal, self.iterations);
+        self.next_check = self.iterations + wait.max(LEAST_WAIT);
     }
 
     fn is_stalled(&self) -> bool {

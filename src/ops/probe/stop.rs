@@ -2,6 +2,11 @@
 
 use super::Certificate;
 
+/// A decade of the gap takes at least about this share of the iterations so far, and a certificate is not put off for longer than so
+/// many.
+const WAIT: f64 = 0.125;
+const LONGEST_WAIT: f64 = 50.0;
+
 /// When a fit is good enough.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stop {
@@ -79,6 +84,17 @@ impl Rule {
         let by_kkt = kkt_relative <= self.kkt && (l1 == 0.0 || kkt <= self.kkt_of_l1 * l1);
         let unbounded = gap == f64::INFINITY;
         gap <= self.gap || by_kkt || (unbounded && kkt_relative <= self.unpenalised)
+    }
+
+    /// Iterations after which it is worth while to certify again what was found wanting after so many: a gap far too large is not looked at
+    /// again soon, unless something else than the gap may be what ends it.
+    pub(super) fn wait(&self, certificate: &Certificate, goal: f64, iterations: usize) -> usize {
+        let by_gap = self.gap > 0.0 && certificate.relative_gap.is_finite();
+        if !by_gap || goal > f64::NEG_INFINITY {
+            return 0;
+        }
+        let decades = (certificate.relative_gap / self.gap).log10();
+        (decades * iterations as f64 * WAIT).clamp(0.0, LONGEST_WAIT) as usize
     }
 
     /// KKT residual below which a step's quadratic programme need not be solved.

@@ -150,39 +150,35 @@ impl Sums {
             .collect()
     }
 
-    /// What is wrong with X·W and Xᵀ·R of which only sums are known.
-    pub(super) fn of_oracle(&self, seen: &Seen<'_>) -> Option<String> {
-        let columns = seen.weights.ncols();
-        let [mut expected, mut sizes] = [vec![0.0; columns], vec![0.0; columns]];
+    /// What is wrong with X·W of which only sums are known ([`super::oracle`]): `found` of each column, the first of them the sum.
+    pub(super) fn of_predictions(
+        &self,
+        w: ArrayView2<'_, f32>,
+        found: &[[f64; 4]],
+    ) -> Option<String> {
+        let [mut expected, mut sizes] = [vec![0.0; w.ncols()], vec![0.0; w.ncols()]];
         let of_neurons = self.columns[0].iter().zip(&self.columns[1]);
-        for (w, (sum, size)) in seen.weights.rows().into_iter().zip(of_neurons) {
+        for (w, (sum, size)) in w.rows().into_iter().zip(of_neurons) {
             let w = w.to_slice().expect("rows are contiguous");
             weighed(w, (*sum, *size), (&mut expected, &mut sizes));
         }
-        let each = seen.of_predictions.iter().zip(expected.iter().zip(sizes));
-        for (column, (found, (expected, size))) in each.enumerate() {
-            if !near(found[0], *expected, ALLOWED * size) {
-                return Some(off("column", column, "logits", found[0], *expected));
-            }
+        let mut each = found.iter().zip(expected.iter().zip(sizes)).enumerate();
+        each.find_map(|(column, ([found, ..], (expected, size)))| {
+            let right = near(*found, *expected, ALLOWED * size);
+            (!right).then(|| off("column", column, "logits", *found, *expected))
+        })
+    }
+
+    /// What looks at the rows of Xᵀ·R, where of each column of R sums are known: its sum, that weighed by the sums of X's rows and that of
+    /// sizes, and the largest size.
+    pub(super) fn watch<'s>(&'s self, of_residuals: &'s [[f64; 4]]) -> Watch<'s> {
+        Watch {
+            bounds: &self.columns[1],
+            of_residuals,
+            largest: of_residuals.iter().map(|of| 1.01 * of[3]).collect(),
+            sums: vec![0.0; of_residuals.len()],
+            wild: false,
         }
-        let gradient = seen.gradient?;
-        let sums = gradient.sum_axis(Axis(0));
-        for (column, (sum, found)) in sums.iter().zip(seen.of_residuals).enumerate() {
-            let [_, expected, size, _] = *found;
-            if !near(*sum, expected, ALLOWED * size) {
-                return Some(off("column", column, "gradients", *sum, expected));
-            }
-        }
-        let rows = gradient
-            .axis_iter(Axis(0))
-            .into_par_iter()
-            .zip(&self.columns[1]);
-        let wild = |(row, bound): (ArrayView1<'_, f64>, &f64)| {
-            let mut each = row.iter().zip(seen.of_residuals);
-            each.any(|(g, of_column)| !near(*g, 0.0, 1.01 * bound * of_column[3]))
-        };
-        let wild = rows.map(wild).any(|wild| wild);
-        wild.then(|| "a gradient is larger than its terms can be".to_owned())
     }
 
     /// What is wrong with Xᵀ·R, d × K, of residuals side by side.
@@ -221,14 +217,33 @@ impl Sums {
     }
 }
 
-/// What a device says of problems side by side beside their losses ([`super::oracle`]): of each column of X·W and of R the sum, the sum
-/// weighed by the sums of X's rows, that of sizes, and the largest size.
-pub(super) struct Seen<'a> {
-    pub weights: ArrayView2<'a, f32>,
-    pub of_predictions: &'a [[f64; 4]],
-    pub of_residuals: &'a [[f64; 4]],
-    /// Xᵀ·R, where it was wanted.
-    pub gradient: Option<ArrayView2<'a, f64>>,
+/// Looks at a gradient's rows as they pass by.
+pub(super) struct Watch<'s> {
+    bounds: &'s [f64],
+    of_residuals: &'s [[f64; 4]],
+    /// 1.01 times what no size of a column of R exceeds.
+    largest: Vec<f64>,
+    sums: Vec<f64>,
+    wild: bool,
+}
+
+impl Watch<'_> {
+    /// Takes the next row.
+    pub(super) fn take(&mut self, row: usize, g: &[f64]) {
+        self.wild |= passed(g, self.bounds[row], (&self.largest, &mut self.sums));
+    }
+
+    /// What is wrong with the rows, all of which have been seen.
+    pub(super) fn wrong(self) -> Option<String> {
+        for (column, (sum, found)) in self.sums.iter().zip(self.of_residuals).enumerate() {
+            let [_, expected, size, _] = *found;
+            if !near(*sum, expected, ALLOWED * size) {
+                return Some(off("column", column, "gradients", *sum, expected));
+            }
+        }
+        self.wild
+            .then(|| "a gradient is larger than its terms can be".to_owned())
+    }
 }
 
 /// Sums over the rows of a matrix, some of each column, to which `add` adds a row at a time: rows in runs, in their order.
@@ -276,6 +291,18 @@ fn weighed(values: &[f32], (weight, size): (f64, f64), (sums, sizes): (&mut [f64
         *sum += value * weight;
         *of_size += value.abs() * size;
     }
+}
+
+/// Adds a row to sums; whether one of its values is larger than the bound times what its column has at most.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn passed(row: &[f64], bound: f64, (largest, sums): (&[f64], &mut [f64])) -> bool {
+    let mut possible = true;
+    for ((sum, value), largest) in sums.iter_mut().zip(row).zip(largest) {
+        *sum += value;
+        // Not so of NaN either.
+        possible &= value.abs() <= bound * largest + NOTHING;
+    }
+    !possible
 }
 
 /// The value, or its size.

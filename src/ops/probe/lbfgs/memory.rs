@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use ndarray::{Array2, ArrayView1, s};
 
+use super::slopes;
 use crate::ops::vector;
 
 /// Pairs that are remembered.
@@ -14,9 +15,6 @@ pub(super) const PAIRS: usize = 10;
 
 /// A pair tells nothing where the gradient changes along it by less than this share of what the diagonal says.
 const LEAST_CURVATURE: f64 = 1e-8;
-
-/// Entries that are gone through together: they stay in a core's nearest cache while all rows pass by.
-const NEAREST: usize = 2048;
 
 /// D as a multiple of H at least and at most: what one step shows need not hold elsewhere, and a metric that says too little makes
 /// steps too long.
@@ -62,25 +60,20 @@ impl Memory {
         }
         self.pairs.push_back(Pair { step, change });
         let k = self.pairs.len();
-        let last = &self.pairs[k - 1];
-        for (all, of) in [(&mut self.curved, true), (&mut self.crossed, false)] {
+        let grown = |all: &Array2<f64>| {
             let mut larger = Array2::zeros((k, k));
             larger.slice_mut(s![..k - 1, ..k - 1]).assign(all);
-            for (other, pair) in self.pairs.iter().enumerate() {
-                let (to, from) = match of {
-                    true => {
-                        let both = vector::dot(&curved, &pair.step);
-                        (both, both)
-                    }
-                    false => (
-                        vector::dot(&last.step, &pair.change),
-                        vector::dot(&pair.step, &last.change),
-                    ),
-                };
-                larger[(k - 1, other)] = to;
-                larger[(other, k - 1)] = from;
-            }
-            *all = larger;
+            larger
+        };
+        (self.curved, self.crossed) = (grown(&self.curved), grown(&self.crossed));
+        let last = &self.pairs[k - 1];
+        for (other, pair) in self.pairs.iter().enumerate() {
+            let of_last = (&curved[..], &last.step[..], &last.change[..]);
+            let [both, to, from] = slopes::products((&pair.step, &pair.change), of_last);
+            self.curved[(k - 1, other)] = both;
+            self.curved[(other, k - 1)] = both;
+            self.crossed[(other, k - 1)] = from;
+            self.crossed[(k - 1, other)] = to;
         }
         self.rescale();
     }
@@ -109,8 +102,8 @@ impl Memory {
         *self = Self::new();
     }
 
-    /// The metric on some entries, ascending.
-    pub(super) fn metric(&self, diagonal: &[f32], set: &[usize]) -> Metric {
+    /// The metric on some entries, ascending, in the room of another one.
+    pub(super) fn metric_in(&self, room: Vec<Lanes>, diagonal: &[f32], set: &[usize]) -> Metric {
         let k = self.pairs.len();
         let scale = self.scale;
         let mut middle = Array2::zeros((2 * k, 2 * k));
@@ -124,25 +117,45 @@ impl Memory {
             }
             middle[(k + i, k + i)] = -self.crossed[(i, i)];
         }
-        let of_set = |values: &[f32]| -> Vec<f32> { set.iter().map(|&at| values[at]).collect() };
-        let mut diagonal = of_set(diagonal);
-        diagonal.iter_mut().for_each(|d| *d *= scale as f32);
+        let mut of_set: Vec<f32> = set.iter().map(|&at| diagonal[at]).collect();
+        of_set.iter_mut().for_each(|d| *d *= scale as f32);
         let (inverse, rows) = match inverted(middle) {
-            Some(inverse) => {
-                let steps = self
-                    .pairs
-                    .iter()
-                    .map(|pair| weighted(&of_set(&pair.step), &diagonal));
-                let changes = self.pairs.iter().map(|pair| of_set(&pair.change));
-                (inverse, steps.chain(changes).collect())
-            }
-            None => (Array2::zeros((0, 0)), Vec::new()),
+            Some(inverse) => (inverse, self.rows(room, &of_set, set)),
+            None => (Array2::zeros((0, 0)), room),
         };
         Metric {
-            diagonal,
+            diagonal: of_set,
             rows,
             inverse,
         }
+    }
+
+    /// U on some entries, as [`Metric`] has it.
+    fn rows(&self, mut rows: Vec<Lanes>, diagonal: &[f32], set: &[usize]) -> Vec<Lanes> {
+        rows.clear();
+        rows.reserve(2 * self.pairs.len() * set.len().div_ceil(LANES));
+        for (set, diagonal) in set.chunks(LANES).zip(diagonal.chunks(LANES)) {
+            let d = block(diagonal, 0.0);
+            let steps = self.pairs.iter().map(|pair| chosen(&pair.step, set));
+            rows.extend(steps.map(|step| -> Lanes { std::array::from_fn(|k| d[k] * step[k]) }));
+            rows.extend(self.pairs.iter().map(|pair| chosen(&pair.change, set)));
+        }
+        rows
+    }
+}
+
+/// At most a block of values, and what stands behind them.
+pub(super) fn block(values: &[f32], behind: f32) -> Lanes {
+    let some = || std::array::from_fn(|k| values.get(k).copied().unwrap_or(behind));
+    values.first_chunk().copied().unwrap_or_else(some)
+}
+
+/// A block of the values at some places, which ascend; zeros behind them.
+fn chosen(values: &[f32], set: &[usize]) -> Lanes {
+    match set.first_chunk::<LANES>() {
+        Some(set) if set[LANES - 1] - set[0] == LANES - 1 => block(&values[set[0]..], 0.0),
+        Some(set) => set.map(|at| values[at]),
+        None => std::array::from_fn(|k| set.get(k).map_or(0.0, |&at| values[at])),
     }
 }
 
@@ -151,44 +164,33 @@ fn weighted(values: &[f32], weights: &[f32]) -> Vec<f32> {
     values.iter().zip(weights).map(|(v, w)| v * w).collect()
 }
 
+/// Entries that are gone through together, in whole vector registers.
+pub(super) const LANES: usize = 16;
+pub(super) type Lanes = [f32; LANES];
+
 /// The metric on a set of entries.
 pub(super) struct Metric {
     /// D.
     pub diagonal: Vec<f32>,
-    /// U.
-    rows: Vec<Vec<f32>>,
+    /// U, block by block of entries, in each row by row: who goes through it once sees all rows of an entry together. Zeros behind
+    /// the last entry.
+    pub rows: Vec<Lanes>,
     /// M⁻¹.
     inverse: Array2<f64>,
 }
 
 impl Metric {
-    /// B·v into `out`.
-    pub(super) fn times(&self, v: &[f32], out: &mut [f32]) {
-        let mut products = vec![0.0; self.rows.len()];
-        let runs = || {
-            (0..v.len())
-                .step_by(NEAREST)
-                .map(|from| from..v.len().min(from + NEAREST))
-        };
-        for run in runs() {
-            for (product, row) in products.iter_mut().zip(&self.rows) {
-                *product += vector::dot(&row[run.clone()], &v[run.clone()]);
-            }
-        }
+    /// Rows of U.
+    pub(super) fn rank(&self) -> usize {
+        self.inverse.nrows()
+    }
+
+    /// M⁻¹ times what U has of a vector.
+    pub(super) fn weighed(&self, products: &[f64]) -> Vec<f64> {
         let weight = |weights: ArrayView1<'_, f64>| -> f64 {
-            weights.iter().zip(&products).map(|(w, p)| w * p).sum()
+            weights.iter().zip(products).map(|(w, p)| w * p).sum()
         };
-        let weights: Vec<f64> = self.inverse.rows().into_iter().map(weight).collect();
-        for run in runs() {
-            let out = &mut out[run.clone()];
-            let each = v[run.clone()].iter().zip(&self.diagonal[run.clone()]);
-            out.iter_mut()
-                .zip(each)
-                .for_each(|(out, (v, d))| *out = d * v);
-            for (row, weight) in self.rows.iter().zip(&weights) {
-                vector::add_scaled(out, -weight as f32, &row[run.clone()]);
-            }
-        }
+        self.inverse.rows().into_iter().map(weight).collect()
     }
 }
 
@@ -229,6 +231,20 @@ fn inverted(mut a: Array2<f64>) -> Option<Array2<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Memory {
+        /// The metric in room of its own.
+        pub(in super::super) fn metric(&self, diagonal: &[f32], set: &[usize]) -> Metric {
+            self.metric_in(Vec::new(), diagonal, set)
+        }
+    }
+
+    impl Metric {
+        /// B·v into `out`, as a programme's sweeps have it.
+        pub(in super::super) fn times(&self, v: &[f32], out: &mut [f32]) {
+            super::super::programme::times(self, v, out);
+        }
+    }
 
     fn noise(n: usize, seed: usize) -> Vec<f32> {
         (0..n)

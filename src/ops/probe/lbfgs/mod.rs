@@ -8,15 +8,18 @@
 
 mod memory;
 mod programme;
+mod slopes;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use self::memory::{Memory, PAIRS};
+use self::memory::{Lanes, Memory, PAIRS};
 use self::programme::Programme;
 use super::batch::{Active, Frame, Method, State};
-use super::oracle::{Answer, Ask, Wanted};
-use super::passes::Passes;
+use super::oracle::{ASKING, Answer, Ask, Wanted};
+use super::passes::{Passes, at_once};
 use super::statement::{Spent, Statement};
 use super::stop::Rule;
 use super::targets::Penalty;
@@ -42,11 +45,25 @@ const NOISE: f64 = 1e-9;
 const FALLEN: f64 = 1e-6;
 /// Iterations without a better KKT residual or a lower objective before a problem is given up as not converged.
 const PATIENCE: usize = 60;
-/// A decade of the gap takes at least about this share of the iterations so far: when to look again.
-const WAIT: f64 = 0.125;
+/// Iterations between two certificates at least.
+const LEAST_WAIT: usize = 3;
 
 /// The method.
-pub(super) struct Lbfgs;
+#[derive(Default)]
+pub(super) struct Lbfgs {
+    rooms: Rooms,
+}
+
+/// What programmes' metrics lay in, for the next ones: what is large and not needed any more goes back to the system, and is slow to come
+/// by again.
+#[derive(Default)]
+struct Rooms(Mutex<Vec<Vec<Lanes>>>);
+
+impl Rooms {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<Lanes>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Where a problem stands.
 pub(super) struct Descent {
@@ -73,19 +90,25 @@ pub(super) struct Descent {
     stalled: usize,
 }
 
-/// Loss, its gradient, and the KKT residual.
+/// Loss, its gradient, the penalty, and the KKT residual.
 struct Known {
     loss: f64,
     gradient: Array2<f64>,
+    penalty: f64,
     kkt: f64,
+}
+
+impl Known {
+    fn objective(&self) -> f64 {
+        self.loss + self.penalty
+    }
 }
 
 /// Where a step may lead.
 struct Step {
     target: Array2<f32>,
-    /// The gradient along the whole step, the penalty before it and at its end.
+    /// The gradient along the whole step, and the penalty at its end.
     tangent: f64,
-    before: f64,
     promised: f64,
 }
 
@@ -116,15 +139,16 @@ impl Method for Lbfgs {
         let mut new: Vec<&mut Descent> = new.filter(|state| state.known.is_none()).collect();
         let asks: Vec<Ask<'_>> = new.iter().map(|s| s.problem.ask(&s.theta)).collect();
         let answers = frame.passes.ask(&asks, Wanted::Gradient)?;
-        for (state, answer) in new.iter_mut().zip(answers) {
+        new.par_iter_mut().zip(answers).for_each(|(state, answer)| {
             state.spent.passes += 1.0;
-            state.take(answer);
-        }
+            let penalty = state.penalty.value(&state.theta);
+            state.take(answer, penalty);
+        });
         Ok(())
     }
 
     fn advance(&mut self, frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
-        step(frame, active)
+        step(frame.passes, &self.rooms, active)
     }
 }
 
@@ -150,16 +174,9 @@ impl State for Descent {
         self.looks_done(rule)
     }
 
-    /// A gap far too large is not looked at again soon.
     fn postpone(&mut self, certificate: &Certificate, rule: &Rule) {
-        let by_gap = rule.gap > 0.0 && certificate.relative_gap.is_finite();
-        let wait = if by_gap && self.problem.goal == f64::NEG_INFINITY {
-            let decades = (certificate.relative_gap / rule.gap).log10();
-            decades * self.iterations as f64 * WAIT
-        } else {
-            0.0
-        };
-        self.next_check = self.iterations + wait.clamp(3.0, 50.0) as usize;
+        let wait = rule.wait(certificate, self.problem.goal, self.iterations);
+        self.next_check = self.iterations + wait.max(LEAST_WAIT);
     }
 
     fn is_stalled(&self) -> bool {
@@ -192,13 +209,13 @@ impl Descent {
         self.known.as_ref().expect("it was measured")
     }
 
-    /// Takes loss and gradient at the current point.
-    fn take(&mut self, answer: Answer) {
+    /// Takes loss, gradient and penalty at the current point.
+    fn take(&mut self, answer: Answer, penalty: f64) {
         self.spent.depth += 1;
         self.penalty.touch(&self.theta);
         let (loss, gradient) = (answer.loss, answer.derivative);
         let kkt = kkt::kkt(&gradient, &self.theta, &self.penalty);
-        let objective = loss + self.penalty.value(&self.theta);
+        let objective = loss + penalty;
         self.spent.note(&self.problem, kkt, objective);
         self.stalled += 1;
         if objective < (1.0 - FALLEN) * self.lowest {
@@ -213,6 +230,7 @@ impl Descent {
         self.known = Some(Known {
             loss,
             gradient,
+            penalty,
             kkt,
         });
     }
@@ -223,7 +241,7 @@ impl Descent {
             return false;
         }
         let known = self.known();
-        let objective = known.loss + self.penalty.value(&self.theta);
+        let objective = known.objective();
         if objective <= self.problem.goal {
             return true;
         }
@@ -253,104 +271,126 @@ impl Descent {
         self.spent.flop += self.problem.pass_flop();
     }
 
-    /// Entries that are not zero, or may not stay so: their places in the rows' order.
-    fn open(&self) -> Vec<usize> {
-        let gradient = &self.known().gradient;
-        let each = self.theta.indexed_iter().zip(gradient).enumerate();
-        each.filter(|(_, (((row, _), w), g))| {
-            **w != 0.0 || *row == 0 || g.abs() >= OPEN * self.penalty.l1_row(*row)
-        })
-        .map(|(at, _)| at)
-        .collect()
-    }
-
-    /// Where the quadratic model says to go.
-    fn towards(&mut self) -> Step {
-        let set = self.open();
-        let columns = self.theta.ncols();
-        let rows: Vec<usize> = set.iter().map(|at| at / columns).collect();
-        let known = self.known();
-        let gradient = known.gradient.as_slice().expect("it is contiguous");
-        let theta = self.theta.as_slice().expect("it is contiguous");
-        let penalty = &self.penalty;
-        let of_rows = |value: &dyn Fn(usize) -> f64| -> Vec<f32> {
-            rows.iter().map(|&row| value(row) as f32).collect()
-        };
+    /// The programme of the step, and the entries that it is about: those that are not zero, or may not stay so. Their places are those in
+    /// the rows' order.
+    fn programme(&self, room: Vec<Lanes>) -> (Vec<usize>, Programme) {
+        let (known, penalty) = (self.known(), &self.penalty);
+        let mut set = Vec::new();
+        let [mut g, mut w, mut l1, mut mu, mut scale] = [const { Vec::new() }; 5];
+        let rows = self.theta.rows().into_iter().zip(known.gradient.rows());
+        for (row, (weights, gradients)) in rows.enumerate() {
+            let least = if row == 0 {
+                0.0
+            } else {
+                OPEN * penalty.l1_row(row)
+            };
+            let first = row * weights.len();
+            for (at, (weight, gradient)) in (first..).zip(weights.iter().zip(gradients)) {
+                if *weight != 0.0 || gradient.abs() >= least {
+                    set.push(at);
+                    g.push(*gradient as f32);
+                    w.push(*weight);
+                }
+            }
+            l1.resize(set.len(), penalty.l1_row(row) as f32);
+            mu.resize(set.len(), penalty.mu_row(row) as f32);
+            scale.resize(
+                set.len(),
+                if row == 0 {
+                    1.0
+                } else {
+                    penalty.rows[row] as f32
+                },
+            );
+        }
         let programme = Programme {
-            metric: self.memory.metric(&self.diagonal, &set),
-            g: set.iter().map(|&at| gradient[at] as f32).collect(),
-            w: set.iter().map(|&at| theta[at]).collect(),
-            l1: of_rows(&|row| penalty.l1_row(row)),
-            mu: of_rows(&|row| penalty.mu_row(row)),
-            scale: of_rows(&|row| if row == 0 { 1.0 } else { penalty.rows[row] }),
+            metric: self.memory.metric_in(room, &self.diagonal, &set),
+            g,
+            w,
+            l1,
+            mu,
+            scale,
             tolerance: (FORCING * known.kkt) as f32,
         };
-        let mut factor = self.factor;
-        let (u, products) = programme.solved(&mut factor);
+        (set, programme)
+    }
+
+    /// Where the quadratic model says to go. Where it has no minimum, what was remembered contradicts itself by roundings, and the
+    /// diagonal alone says it.
+    fn towards(&mut self, rooms: &Rooms) -> Step {
+        let step = self.proposed(rooms);
+        if step.tangent.is_finite() && step.promised.is_finite() {
+            return step;
+        }
+        self.memory.forget();
+        self.factor = 1.0;
+        self.proposed(rooms)
+    }
+
+    fn proposed(&mut self, rooms: &Rooms) -> Step {
+        let room = rooms.lock().pop().unwrap_or_default();
+        let (set, programme) = self.programme(room);
+        let (u, products) = programme.solved(&mut self.factor);
+        rooms.lock().push(programme.metric.rows);
         let mut target = self.theta.clone();
         let values = target.as_slice_mut().expect("it is contiguous");
         set.iter().zip(u).for_each(|(&at, u)| values[at] = u);
-        kkt::recentre(&mut target, penalty);
-        let along = known.gradient.iter().zip(&target).zip(&self.theta);
-        let step = Step {
-            tangent: along
-                .map(|((g, to), from)| g * (f64::from(*to) - f64::from(*from)))
-                .sum(),
-            before: penalty.value(&self.theta),
-            promised: penalty.value(&target),
-            target,
-        };
-        self.factor = factor;
+        kkt::recentre(&mut target, &self.penalty);
         self.spent.flop += (products * set.len() * 8 * PAIRS) as f64;
-        step
+        Step {
+            tangent: slopes::along(&self.known().gradient, &target, &self.theta),
+            promised: self.penalty.value(&target),
+            target,
+        }
     }
 
     /// The point at a share of a step.
     fn at(&self, step: &Step, t: f32) -> Array2<f32> {
-        if t == 1.0 {
-            return step.target.clone();
-        }
         &self.theta + &((&step.target - &self.theta) * t)
     }
 
-    /// Whether the objective has fallen enough at a share of a step. Where losses are too near to be told apart, the gradients at both
-    /// ends tell: of a convex loss the change lies between the two slopes, and of a quadratic one in the middle.
-    fn falls(&self, step: &Step, t: f32, theta: &Array2<f32>, answer: &Answer) -> bool {
+    /// Whether the objective has fallen enough at a share of a step, where the penalty is so much. Where losses are too near to be told
+    /// apart, the gradients at both ends tell: of a convex loss the change lies between the two slopes, and of a quadratic one in the
+    /// middle.
+    fn falls(&self, step: &Step, t: f32, penalty: f64, answer: &Answer) -> bool {
         let known = self.known();
         let t = f64::from(t);
-        let slope = step.tangent + step.promised - step.before;
-        let penalty = self.penalty.value(theta) - step.before;
+        let slope = step.tangent + step.promised - known.penalty;
+        let penalty = penalty - known.penalty;
         let enough = ARMIJO * t * slope.min(0.0);
-        let there = answer.derivative.iter().zip(&step.target).zip(&self.theta);
-        let there: f64 = there
-            .map(|((g, to), from)| g * (f64::from(*to) - f64::from(*from)))
-            .sum();
         let by_losses = answer.loss - known.loss + penalty;
-        let by_slopes = 0.5 * t * (step.tangent + there) + penalty;
+        if by_losses <= enough {
+            return true;
+        }
         let near = (answer.loss - known.loss).abs() <= 1e3 * NOISE * known.loss;
-        by_losses <= enough || (near && by_slopes <= enough + NOISE * known.loss)
+        let there = || slopes::along(&answer.derivative, &step.target, &self.theta);
+        near && 0.5 * t * (step.tangent + there()) + penalty <= enough + NOISE * known.loss
     }
 
     /// Goes to a share of a step where the objective has fallen enough there, and says so.
-    fn tried(&mut self, step: &Step, t: f32, theta: Array2<f32>, answer: Answer) -> bool {
+    fn tried(&mut self, step: &Step, t: f32, theta: &Array2<f32>, answer: Answer) -> bool {
         self.spent.passes += 1.0;
+        let penalty = if t == 1.0 {
+            step.promised
+        } else {
+            self.penalty.value(theta)
+        };
         let finite = theta.iter().all(|w| w.is_finite());
-        let falls = finite && self.falls(step, t, &theta, &answer);
+        let falls = finite && self.falls(step, t, penalty, &answer);
         if falls {
-            self.accept(theta, answer);
+            self.accept(theta, answer, penalty);
         }
         falls
     }
 
     /// Goes where a step has led.
-    fn accept(&mut self, theta: Array2<f32>, answer: Answer) {
+    fn accept(&mut self, theta: &Array2<f32>, answer: Answer, penalty: f64) {
         let known = self.known.take().expect("it was measured");
-        let step = theta.iter().zip(&self.theta).map(|(to, from)| to - from);
-        let change = answer.derivative.iter().zip(&known.gradient);
-        let change = change.map(|(to, from)| (to - from) as f32).collect();
-        self.memory.push(step.collect(), change, &self.diagonal);
-        self.theta = theta;
-        self.take(answer);
+        let step = slopes::apart(theta, &self.theta);
+        let change = slopes::apart(&answer.derivative, &known.gradient);
+        self.memory.push(step, change, &self.diagonal);
+        self.theta.assign(theta);
+        self.take(answer, penalty);
     }
 
     /// No step made the objective fall: what was remembered is of no use here.
@@ -362,50 +402,81 @@ impl Descent {
     }
 }
 
-/// One step of every active problem.
-fn step(frame: &Frame<'_>, active: &mut [Active<Descent>]) -> Result<()> {
-    renew(frame.passes, active)?;
-    let steps: Vec<Step> = active
-        .par_iter_mut()
-        .map(|(_, state)| {
+/// One step of every active problem. Where a device is asked, those whose questions share a product go together, and several such groups
+/// at once: while the device works on the questions of one, programmes are solved and answers taken of others.
+fn step(passes: &Passes<'_>, rooms: &Rooms, active: &mut [Active<Descent>]) -> Result<()> {
+    let asks: Vec<Ask<'_>> = active
+        .iter()
+        .map(|(_, state)| state.problem.ask(&state.theta))
+        .collect();
+    let (questions, others) = passes.questions(&asks);
+    let mut states: Vec<Option<&mut Descent>> =
+        active.iter_mut().map(|(_, state)| Some(state)).collect();
+    let mut taken = |members: Vec<usize>| -> Vec<&mut Descent> {
+        let taken = |member: usize| states[member].take().expect("it is in one group");
+        members.into_iter().map(taken).collect()
+    };
+    let groups: Vec<Vec<&mut Descent>> = questions.into_iter().map(&mut taken).collect();
+    let mut others = taken(others);
+    at_once(ASKING, groups, |mut group| {
+        step_together(passes, rooms, &mut group)
+    })?;
+    step_together(passes, rooms, &mut others)
+}
+
+/// One step of some problems.
+fn step_together(passes: &Passes<'_>, rooms: &Rooms, group: &mut [&mut Descent]) -> Result<()> {
+    renew(passes, group)?;
+    let each = group.par_iter_mut();
+    let steps: Vec<Step> = each
+        .map(|state| {
             state.iterations += 1;
-            state.towards()
+            state.towards(rooms)
         })
         .collect();
-    let mut open: Vec<usize> = (0..active.len()).collect();
+    let mut open: Vec<usize> = (0..group.len()).collect();
     let mut t = 1.0;
     while !open.is_empty() && t >= SHORTEST {
-        let trials = open.par_iter().map(|&p| active[p].1.at(&steps[p], t));
-        let trials: Vec<Array2<f32>> = trials.collect();
+        let shorter: Vec<Array2<f32>> = match t < 1.0 {
+            true => open
+                .par_iter()
+                .map(|&p| group[p].at(&steps[p], t))
+                .collect(),
+            false => Vec::new(),
+        };
+        let whole = open.iter().map(|&p| &steps[p].target);
+        let trials: Vec<&Array2<f32>> = match t < 1.0 {
+            true => shorter.iter().collect(),
+            false => whole.collect(),
+        };
         let asks = open.iter().zip(&trials);
         let asks: Vec<Ask<'_>> = asks
-            .map(|(&p, theta)| active[p].1.problem.ask(theta))
+            .map(|(&p, theta)| group[p].problem.ask(theta))
             .collect();
-        let answers = frame.passes.ask(&asks, Wanted::Gradient)?;
-        let mut told: Vec<Option<(Array2<f32>, Answer)>> = active.iter().map(|_| None).collect();
+        let answers = passes.ask(&asks, Wanted::Gradient)?;
+        let mut told: Vec<Option<(&Array2<f32>, Answer)>> = group.iter().map(|_| None).collect();
         for ((&p, theta), answer) in open.iter().zip(trials).zip(answers) {
             told[p] = Some((theta, answer));
         }
-        let each = active.par_iter_mut().zip(&steps).zip(told);
-        let falls = each.map(|(((_, state), step), told)| {
+        let each = group.par_iter_mut().zip(&steps).zip(told);
+        let falls = each.map(|((state, step), told)| {
             told.is_none_or(|(theta, answer)| state.tried(step, t, theta, answer))
         });
         let falls: Vec<bool> = falls.collect();
         open.retain(|&p| !falls[p]);
         t *= 0.5;
     }
-    open.into_iter().for_each(|p| active[p].1.stay());
+    open.into_iter().for_each(|p| group[p].stay());
     Ok(())
 }
 
 /// Takes the diagonals that are due.
-fn renew(passes: &Passes<'_>, active: &mut [Active<Descent>]) -> Result<()> {
-    let due = active.iter_mut().map(|(_, state)| state);
-    let mut due: Vec<&mut Descent> = due.filter(|s| s.iterations >= s.renewal).collect();
+fn renew(passes: &Passes<'_>, group: &mut [&mut Descent]) -> Result<()> {
+    let due = group.iter_mut().filter(|s| s.iterations >= s.renewal);
+    let mut due: Vec<&mut Descent> = due.map(|state| &mut **state).collect();
     let asks: Vec<Ask<'_>> = due.iter().map(|s| s.problem.ask(&s.theta)).collect();
     let answers = passes.ask(&asks, Wanted::Diagonal)?;
-    for (state, answer) in due.iter_mut().zip(answers) {
-        state.renew(answer.derivative);
-    }
+    let each = due.par_iter_mut().zip(answers);
+    each.for_each(|(state, answer)| state.renew(answer.derivative));
     Ok(())
 }

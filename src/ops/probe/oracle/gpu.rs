@@ -1,16 +1,15 @@
 //! The host side of `shaders/probe_loss.wgsl`: what a question takes on a device, and its way there and back.
 
+use std::cell::RefCell;
 use std::mem::offset_of;
-use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
-use ndarray::Array2;
 
-use super::{Found, Stretch, Wanted};
+use super::{ASKING, Stretch, Wanted};
 use crate::error::Result;
 use crate::gpu::{Binding, Buffer, Dispatch, Gpu, Kernel, Layout, Slot};
 use crate::ops::probe::gpu::{Block, Product, ROWS, Resident, Room, SLICES};
-use crate::ops::probe::passes::{AT_ONCE, UNDER_WAY};
+use crate::ops::probe::passes::AT_ONCE;
 use crate::ops::probe::tile::{Tile, Way};
 
 /// Samples of a workgroup of `loss`, whose losses are added there.
@@ -147,11 +146,19 @@ pub const KERNELS: &[Kernel] = &[
     },
 ];
 
-/// Buffers of one question, as large as was needed so far.
+/// What one question needs, as large as was needed so far: buffers on the device, and room on the host for what goes there and comes
+/// back.
 #[derive(Default)]
 pub(super) struct Bench {
     buffers: [Option<Buffer<f32>>; BUFFERS],
+    /// Coefficients side by side with their padding, row by row.
+    pub(super) weights: Vec<f32>,
+    /// As [`RETURNED`] says.
+    pub(super) returned: Vec<Vec<f32>>,
 }
+
+/// What comes back of a question, in this order.
+const RETURNED: [usize; 5] = [LOSSES, OF_PREDICTIONS, OF_RESIDUALS, TOTAL, LOST];
 
 /// What the buffers hold: coefficients, intercepts, predictions and then residuals of a block, its partial gradients, the sum of all
 /// blocks' and what it lost, losses, and sums of the columns of predictions and of residuals.
@@ -188,7 +195,7 @@ pub(super) fn sizes(
 }
 
 /// Sums of losses of a problem.
-fn parts(samples: usize) -> usize {
+pub(super) fn parts(samples: usize) -> usize {
     samples.next_multiple_of(ROWS) / PART
 }
 
@@ -215,7 +222,7 @@ pub fn oracle_bytes(
         .iter()
         .sum();
     // Groups of wide problems are not full.
-    let under_way = UNDER_WAY.min((2 * columns).div_ceil(most.max(1)));
+    let under_way = ASKING.min((2 * columns).div_ceil(most.max(1)));
     4 * (under_way * bench + 2 * shape.0 * (kinds + 1)) as u64
 }
 
@@ -268,8 +275,9 @@ const CHECKED: &[(&str, f64)] = &[("CHECKED", 1.0)];
 const UNCHECKED: &[(&str, f64)] = &[("CHECKED", 0.0)];
 
 impl Asked<'_> {
-    /// All of it, in submissions of bounded time.
-    pub(super) fn submitted(&self) -> Result<()> {
+    /// Computes all of it, of so many problems, in submissions of bounded time, and fetches what came of it into `returned`. The way back
+    /// begins with the last submission: behind it there may be other questions.
+    pub(super) fn answered(&self, problems: usize, returned: &mut Vec<Vec<f32>>) -> Result<()> {
         let each = self.resident.blocks.iter().enumerate();
         let stages: Vec<Stage<'_>> = each
             .flat_map(|(at, block)| self.stages(at, block))
@@ -280,6 +288,8 @@ impl Asked<'_> {
             .map(|stage| stage.product.each)
             .fold(0.0, f64::max);
         let gpu = self.resident.gpu;
+        let parts = self.parts(problems);
+        let reading = RefCell::new(None);
         gpu.paced("loss", (groups, work), |some| {
             let mut begin = 0;
             let mut dispatches = Vec::new();
@@ -293,7 +303,27 @@ impl Asked<'_> {
                 }
                 begin = end;
             }
-            gpu.submit("loss", &dispatches)
+            gpu.submit("loss", &dispatches)?;
+            if some.end == groups {
+                reading.replace(gpu.reading(&parts)?);
+            }
+            Ok(())
+        })?;
+        match reading.into_inner() {
+            Some(reading) => gpu.read(reading, returned)?,
+            None => *returned = gpu.download_each(&parts)?,
+        }
+        Ok(())
+    }
+
+    /// What comes back, and how many values of it.
+    fn parts(&self, problems: usize) -> [(&Buffer<f32>, usize); RETURNED.len()] {
+        let (room, samples) = (&self.resident.room, self.resident.slab.samples());
+        let sizes = sizes(room, samples, (problems, self.width));
+        let checked = self.of_samples.is_some();
+        RETURNED.map(|which| {
+            let wanted = checked || which != OF_PREDICTIONS;
+            (self.bench.at(which), if wanted { sizes[which] } else { 0 })
         })
     }
 
@@ -397,75 +427,14 @@ impl Asked<'_> {
             groups,
         }
     }
-
-    /// What came of it, of so many problems.
-    pub(super) fn fetched(&self, weights: Array2<f32>, problems: usize) -> Result<Found> {
-        let (room, samples) = (&self.resident.room, self.resident.slab.samples());
-        let sizes = sizes(room, samples, (problems, self.width));
-        let checked = self.of_samples.is_some();
-        let some = |which: usize, wanted: bool| {
-            let len = if wanted { sizes[which] } else { 0 };
-            (self.bench.at(which), len)
-        };
-        let found = self.resident.gpu.download_each(&[
-            some(LOSSES, true),
-            some(OF_PREDICTIONS, checked),
-            some(OF_RESIDUALS, true),
-            some(TOTAL, true),
-            some(LOST, true),
-        ])?;
-        let runs: Vec<Range<usize>> = self.runs();
-        let [of_predictions, of_residuals] =
-            [1, 2].map(|which| summed(&found[which], &runs, (self.width, weights.ncols())));
-        let shape = (self.resident.slab.width(), weights.ncols());
-        let mut derivative = Array2::zeros(shape);
-        let totals = found[3]
-            .chunks_exact(self.width)
-            .zip(found[4].chunks_exact(self.width));
-        for (mut row, (total, lost)) in derivative.rows_mut().into_iter().zip(totals) {
-            let each = row.iter_mut().zip(total.iter().zip(lost));
-            each.for_each(|(to, (total, lost))| *to = f64::from(*total) + f64::from(*lost));
-        }
-        let losses = found[0].chunks_exact(parts(samples));
-        let losses = losses.map(|parts| parts.iter().map(|loss| f64::from(*loss)).sum());
-        Ok(Found {
-            weights,
-            losses: losses.collect(),
-            of_predictions,
-            of_residuals,
-            derivative,
-        })
-    }
-
-    /// The runs of each block.
-    fn runs(&self) -> Vec<Range<usize>> {
-        let apart = self.resident.room.rows.div_ceil(RUN);
-        let each = self.resident.blocks.iter().enumerate();
-        each.map(|(at, (rows, _))| {
-            let first = at * apart;
-            first..first + rows.len().next_multiple_of(ROWS).div_ceil(RUN)
-        })
-        .collect()
-    }
 }
 
-/// Sums of each column over runs, and the largest of what is fourth; nothing where there are none.
-fn summed(sums: &[f32], runs: &[Range<usize>], (width, columns): (usize, usize)) -> Vec<[f64; 4]> {
-    if sums.is_empty() {
-        return Vec::new();
-    }
-    let mut all = vec![[0.0; 4]; columns];
-    for run in runs.iter().cloned().flatten() {
-        let values = &sums[4 * run * width..];
-        for (all, values) in all.iter_mut().zip(values.chunks_exact(4)) {
-            let [sum, weighed, sizes, largest] = std::array::from_fn(|k| f64::from(values[k]));
-            *all = [
-                all[0] + sum,
-                all[1] + weighed,
-                all[2] + sizes,
-                all[3].max(largest),
-            ];
-        }
-    }
-    all
+/// The runs of samples whose sums each block has, among all.
+pub(super) fn runs(resident: &Resident<'_>) -> impl Iterator<Item = usize> {
+    let apart = resident.room.rows.div_ceil(RUN);
+    let each = resident.blocks.iter().enumerate();
+    each.flat_map(move |(at, (rows, _))| {
+        let first = at * apart;
+        first..first + rows.len().next_multiple_of(ROWS).div_ceil(RUN)
+    })
 }

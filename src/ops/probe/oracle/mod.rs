@@ -5,25 +5,29 @@
 //! Column sums of X·W and, for gradients, of Xᵀ·R are checked as those of single products ([`super::verify`]); what happens between
 //! the two is not, beside that a certificate, which is native, has to agree with where it led to.
 
+mod answers;
 mod gpu;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::Array2;
 
+use self::answers::{Found, side_by_side};
 use self::gpu::{Asked, Bench, at_once, sizes};
-use super::beside::joined;
-use super::gpu::{Resident, Room, padded};
+use super::gpu::{Resident, Room};
 use super::passes::{AT_ONCE, Columns, Group, Passes};
 use super::statement::Statement;
 use super::targets::{Loss, Targets};
 use super::tile::Tile;
-use super::verify::Seen;
+use super::verify::Watch;
 use super::{ASKED_LEAST, cpu, loss};
 use crate::error::Result;
 use crate::gpu::{AdapterKind, Buffer, Gpu};
 
 pub use self::gpu::{KERNELS, oracle_bytes};
+
+/// Groups of problems that make up their questions, wait for answers or take them, at once.
+pub(super) const ASKING: usize = 4;
 
 /// What is asked at some coefficients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,16 +105,6 @@ struct Stretch {
     constants: [(&'static str, f64); 2],
 }
 
-/// What came back for some problems side by side.
-struct Found {
-    weights: Array2<f32>,
-    /// Of all samples, whose weights have the mean 1: not divided by N yet.
-    losses: Vec<f64>,
-    of_predictions: Vec<[f64; 4]>,
-    of_residuals: Vec<[f64; 4]>,
-    derivative: Array2<f64>,
-}
-
 /// Whether a device is to be asked for loss and gradient of a problem on so many samples and neurons: it has its own memory, there is
 /// enough to do, and the columns fit a binding together.
 pub(super) fn is_asked(gpu: &Gpu, (samples, neurons): (usize, usize), columns: usize) -> bool {
@@ -134,6 +128,26 @@ impl Passes<'_> {
         let resident = self.residents.as_ref().map(|all| &all[ask.slab]);
         let fits = |it: &Resident<'_>| at_once(&it.room, it.slab.samples());
         resident.is_some_and(|it| Tile::padded(ask.theta.ncols()) <= fits(it))
+    }
+
+    /// Which questions a device is asked together, and those that it is not asked.
+    pub(super) fn questions(&self, asks: &[Ask<'_>]) -> (Vec<Vec<usize>>, Vec<usize>) {
+        let all = 0..asks.len();
+        let (told, others): (Vec<usize>, Vec<usize>) = all.partition(|&at| self.tells(&asks[at]));
+        let columns: Vec<Columns<'_>> = told
+            .iter()
+            .map(|&at| (asks[at].slab, asks[at].theta))
+            .collect();
+        let groups = self.groups(&columns, self.asked_together());
+        let members = |group: Group| group.members.into_iter().map(|at| told[at]).collect();
+        (groups.into_iter().map(members).collect(), others)
+    }
+
+    /// Columns of a question at most, of several problems.
+    fn asked_together(&self) -> usize {
+        let residents = self.residents.iter().flatten();
+        let fits = residents.map(|it| at_once(&it.room, it.slab.samples()));
+        fits.min().unwrap_or(AT_ONCE).min(AT_ONCE)
     }
 
     /// Loss, and what is wanted beside it, of each problem: of a device that can tell them, else by single products and a native loss.
@@ -162,33 +176,42 @@ impl Passes<'_> {
         let Some(residents) = self.residents.as_ref().filter(|_| !asks.is_empty()) else {
             return Ok(Vec::new());
         };
-        let fits = residents
-            .iter()
-            .map(|it| at_once(&it.room, it.slab.samples()));
-        let most = fits.min().unwrap_or(AT_ONCE).min(AT_ONCE);
         let columns: Vec<Columns<'_>> = asks.iter().map(|ask| (ask.slab, ask.theta)).collect();
+        let of = |group: &Group| -> Vec<&Ask<'_>> {
+            let members = group.members.iter();
+            members.map(|&at| asks[at]).collect()
+        };
         let product = |group: &Group| {
-            let resident = &residents[group.slab];
-            let asks: Vec<&Ask<'_>> = group.members.iter().map(|&at| asks[at]).collect();
             let taken = self.kept.benches().pop();
             let mut bench = taken.unwrap_or_default();
-            let found = self.found(resident, (group.slab, &asks), wanted, &mut bench)?;
-            self.kept.benches().push(bench);
-            Ok(found)
+            self.computed(
+                &residents[group.slab],
+                group.slab,
+                &of(group),
+                wanted,
+                &mut bench,
+            )?;
+            Ok(bench)
         };
-        let finish = |group: &Group, found: Found| {
+        let finish = |group: &Group, bench: Bench| {
+            let asks = of(group);
+            let found = Found::new(&residents[group.slab], &asks, &bench);
+            let sums = self.sums.get(group.slab);
+            let sums = sums.filter(|_| wanted == Wanted::Gradient);
+            let mut watch = sums.map(|sums| sums.watch(&found.of_residuals));
+            let answers = found.answers(|row, values| {
+                if let Some(watch) = &mut watch {
+                    watch.take(row, values);
+                }
+            });
             self.trusted(group.slab, |sums| {
-                sums.of_oracle(&Seen {
-                    weights: found.weights.view(),
-                    of_predictions: &found.of_predictions,
-                    of_residuals: &found.of_residuals,
-                    gradient: (wanted == Wanted::Gradient).then(|| found.derivative.view()),
-                })
+                let wrong = sums.of_predictions(found.weights, &found.of_predictions);
+                wrong.or_else(|| watch.and_then(Watch::wrong))
             })?;
-            let asks = group.members.iter().map(|&at| asks[at]);
-            Ok(found.answers(asks, residents[group.slab].slab.samples()))
+            self.kept.benches().push(bench);
+            Ok(answers)
         };
-        self.on_device(&columns, most, product, finish)
+        self.on_device(&columns, self.asked_together(), product, finish)
     }
 
     /// As many at a time as share a product: what has a value for every sample is not kept of more.
@@ -226,37 +249,31 @@ impl Passes<'_> {
         Ok(answers)
     }
 
-    /// Computes and fetches what is asked of problems that see one slab.
-    fn found(
+    /// Computes what is asked of problems that see one slab, and fetches it to where the bench has room for it.
+    fn computed(
         &self,
         resident: &Resident<'_>,
-        (slab, asks): (usize, &[&Ask<'_>]),
+        slab: usize,
+        asks: &[&Ask<'_>],
         wanted: Wanted,
         bench: &mut Bench,
-    ) -> Result<Found> {
+    ) -> Result<()> {
         let (gpu, room) = (resident.gpu, &resident.room);
-        let thetas: Vec<ArrayView2<'_, f32>> = asks
-            .iter()
-            .map(|ask| ask.theta.slice(s![1.., ..]))
-            .collect();
-        let weights = joined(&thetas);
-        let width = Tile::padded(weights.ncols());
         let samples = resident.slab.samples();
+        let width = Tile::padded(asks.iter().map(|ask| ask.theta.ncols()).sum());
         bench.fit(gpu, sizes(room, samples, (asks.len(), width)))?;
+        side_by_side(asks, (room.neurons, width), &mut bench.weights);
         let mut intercepts: Vec<f32> = asks
             .iter()
             .flat_map(|ask| ask.theta.row(0))
             .copied()
             .collect();
         intercepts.resize(width, 0.0);
-        gpu.write(
-            bench.right(),
-            0,
-            &padded(weights.view(), room.neurons, width),
-        )?;
+        gpu.write(bench.right(), 0, &bench.weights)?;
         gpu.write(bench.intercepts(), 0, &intercepts)?;
         let of_samples = self.of_samples(gpu, slab)?;
         let stretches = self.kept.stretches(gpu, asks, wanted)?;
+        let mut returned = std::mem::take(&mut bench.returned);
         let asked = Asked {
             resident,
             bench,
@@ -265,8 +282,9 @@ impl Passes<'_> {
             stretches: &stretches,
             of_samples: of_samples.as_deref(),
         };
-        asked.submitted()?;
-        asked.fetched(weights, asks.len())
+        asked.answered(asks.len(), &mut returned)?;
+        bench.returned = returned;
+        Ok(())
     }
 
     /// Sums of a slab's samples on the device, where its products are checked.
@@ -331,33 +349,5 @@ impl Kept {
             column += classes;
         }
         Ok(stretches)
-    }
-}
-
-impl Found {
-    /// The answers to the questions, whose weights add up to 1.
-    fn answers<'a>(&self, asks: impl Iterator<Item = &'a Ask<'a>>, samples: usize) -> Vec<Answer> {
-        let share = (samples as f64).recip();
-        let mut first = 0;
-        let answer = |(ask, loss): (&Ask<'_>, &f64)| {
-            let columns = first..first + ask.theta.ncols();
-            first = columns.end;
-            let mut derivative = Array2::zeros(ask.theta.dim());
-            let of_neurons = self.derivative.slice(s![.., columns.clone()]);
-            derivative.slice_mut(s![1.., ..]).assign(&of_neurons);
-            for (sum, of_column) in derivative
-                .row_mut(0)
-                .iter_mut()
-                .zip(&self.of_residuals[columns])
-            {
-                *sum = of_column[0];
-            }
-            derivative *= share;
-            Answer {
-                loss: loss * share,
-                derivative,
-            }
-        };
-        asks.zip(&self.losses).map(answer).collect()
     }
 }
