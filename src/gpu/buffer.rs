@@ -18,7 +18,7 @@ pub(super) const ANSWER: std::time::Duration = std::time::Duration::from_secs(30
 
 /// Downloads go through staging buffers of at most this many bytes, of which so many are kept for the next ones.
 const STAGING_BYTES: usize = 64 << 20;
-const KEPT: usize = 3;
+const KEPT: usize = 4;
 
 const READ: &str = "read a buffer";
 

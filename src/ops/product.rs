@@ -125,7 +125,7 @@ fn add_runs<T: Entry>(rows: &[&[T]], panel: &[T], sums: &mut [T]) {
 /// cores share, and not from memory. Whole runs, so that no sum notices.
 pub(in crate::ops) fn together<T>(columns: usize) -> usize {
     let rows = PANEL_BYTES / (size_of::<T>() * columns.max(1));
-    rows.next_multiple_of(RUN)
+    rows.max(1).next_multiple_of(RUN)
 }
 
 /// Xᵀ·R added to one result a matrix of R: d × n times n × K, summed in registers over runs of samples and in f64 over the

@@ -201,6 +201,29 @@ fn certificates_of_a_fit_s_coefficients_are_the_fit_s() {
 }
 
 #[test]
+fn a_certificate_finds_the_intercepts_wherever_they_are_given() {
+    let study = Study::new();
+    let given = study.given();
+    let right = study.coefficients();
+    let found = given.certificates(&right).unwrap();
+    for by in [-30.0, -5.0, -2.0, 2.0, 5.0, 30.0] {
+        let mut off = right.clone();
+        off.iter_mut().for_each(|theta| theta[(0, 0)] += by);
+        for (at, (off, right)) in given
+            .certificates(&off)
+            .unwrap()
+            .iter()
+            .zip(&found)
+            .enumerate()
+        {
+            let apart = (off.objective - right.objective).abs();
+            assert!(apart < 1e-10 * right.objective, "{at}, {by}: {apart:e}");
+            assert!(off.objective.is_finite() && off.certificate.duality_gap >= 0.0);
+        }
+    }
+}
+
+#[test]
 fn coefficients_that_do_not_fit_are_refused() {
     let study = Study::new();
     let given = study.given();

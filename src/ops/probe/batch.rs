@@ -174,9 +174,9 @@ impl Frame<'_> {
         let mut queue = VecDeque::from(problems);
         let aside = method.certifies_aside(self);
         // In threads of their own: what goes on meanwhile would wait behind a certificate's long products.
-        let own = aside
-            .then(|| rayon::ThreadPoolBuilder::new().build().ok())
-            .flatten();
+        let threads = rayon::current_num_threads();
+        let own = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let own = aside.then(|| own.build().ok()).flatten();
         thread::scope(|scope| {
             let mut judging: Option<thread::ScopedJoinHandle<'_, Result<Judged<M::State>>>> = None;
             loop {

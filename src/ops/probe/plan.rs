@@ -8,18 +8,18 @@
 //! | every problem | 4e of its start, 16N of its targets, then 8·C·D of its fit | the same | the same | the same |
 //! | a problem in flight, all the time | 8m (predictions, residual), 77e (coefficients, gradients, pairs), 4n² (Hessian) | 8m, 176e | 8m, 20e | 104e |
 //! | a problem in flight, in a pass | 4m, 16e | 4m, 16e | 12m, 12e | 16e; 8m of as many as share a product, where no device tells |
-//! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e | 136e |
+//! | as many as there are threads, once each | 4n² (H's blocks, or the face's copy), 4m, 48e, and their gathered samples | 8m, 24e | 8m, 16e | 96e, and 80e all the time |
 //! | a problem in flight, in a step | 40n (its quadratic programme and its solution), 4e | 4e | 4e | 4e |
 //! | quadratic programmes on the device | see [`quadratic::bytes`] | | | |
 //! | a certificate (one problem, or narrow ones together) | 8m, panels of some samples, 60e | the same | the same | the same |
-//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; thrice those on a device | the same | the same | the same |
+//! | a pass | a stream's block, and panels of up to 512 columns of what is multiplied; thrice those on a device | the same | the same | the same; 48 bytes an entry of as many on a device |
 //!
 //! The phases of a round follow one another, so their largest counts; certificates of proximal L-BFGS on a device are made beside them. n is not known before: the bound is taken.
 
 use std::ops::Range;
 
 use super::certificate::COLUMNS;
-use super::oracle::is_asked;
+use super::oracle::{ASKING, is_asked};
 use super::passes::{AT_ONCE, UNDER_WAY};
 use super::{Design, Neurons, Params, Problem, Response, Solver, WORKING_SET_MAX};
 use crate::gpu::Gpu;
@@ -156,8 +156,8 @@ fn batch(
     let device = binding.map_or(0, |binding| quadratic::bytes(&programmes, binding));
     let step = sum(|s| 4 * s.entries() + 40 * s.programme() as u64)
         + (steps + threads as u64 * gathered).max(device);
-    let columns: usize = shapes.iter().map(|s| s.certified).sum();
-    let certificate = shapes.iter().map(|s| s.certificate(columns)).max();
+    let certified: usize = shapes.iter().map(|s| s.certified).sum();
+    let certificate = shapes.iter().map(|s| s.certificate(certified)).max();
     let certificate = certificate.unwrap_or(0);
     let rows = largest(|s| s.rows as u64) as usize;
     let read =
@@ -165,11 +165,14 @@ fn batch(
     let block = if design.is_streamed() { read } else { 0 };
     // Proximal L-BFGS goes on beside certificates where it asks a device, and solves programmes of some problems beside the questions of
     // others.
-    let phases = match products > 1 && shapes.iter().any(|shape| shape.lbfgs) {
-        true => pass + step + certificate + 2 * block,
+    let beside = products > 1 && shapes.iter().any(|shape| shape.lbfgs);
+    let questions = 12 * (ASKING * rows * columns) as u64;
+    let phases = match beside {
+        true => pass + questions + step + certificate + 2 * block,
         false => (pass + block).max(step).max(certificate + block),
     };
-    kept + sum(Shape::held) + phases + threads as u64 * PANELS + LEAST
+    let of_threads = largest(Shape::room) + if beside { 2 * PANELS } else { PANELS };
+    kept + sum(Shape::held) + phases + threads as u64 * of_threads + LEAST
 }
 
 /// Bytes that one problem on all of so many neurons takes at most in flight, by Newton's method: samples, neurons, classes that
@@ -327,8 +330,13 @@ impl Shape {
             self.hessian() + 4 * m + 48 * e,
             8 * m + 24 * e,
             8 * m + 16 * e,
-            136 * e,
+            96 * e,
         )
+    }
+
+    /// What a thread keeps from one step to the next.
+    fn room(&self) -> u64 {
+        if self.lbfgs { 80 * self.entries() } else { 0 }
     }
 
     /// In flight, all in all: by this the largest are found.

@@ -18,13 +18,16 @@ const ROWS: usize = 128;
 const PARTS: usize = 64;
 
 /// Newton steps for the intercepts; about five are needed from a solver's.
-const INTERCEPT_STEPS: usize = 50;
+const INTERCEPT_STEPS: usize = 100;
 /// Class shares count as exact when they are off by no more.
 const SHARE_ERROR: f64 = 1e-15;
 /// A step that leaves more than this of what the shares missed is the last one with its curvature.
 const SLOW: f64 = 0.1;
 /// Intercepts are moved apart by less: every row keeps a probability that f64 can tell from 0.
 const FARTHEST: f64 = 600.0;
+/// And by no more in a step. A softmax's curvature changes by a factor of e^r at most where logits move apart by r, and so no step in
+/// Newton's direction makes the loss larger as long as `e^r − 1 − r < r²`, which holds up to 1.79.
+const STEP: f64 = 1.5;
 
 /// Samples of a part: as many as leave its sums, C × C at most, smaller than what they are of.
 fn part(samples: usize, classes: usize) -> usize {
@@ -155,7 +158,9 @@ pub(in super::super) fn factors(e: &Array2<f64>, targets: &Targets) -> (Vec<f64>
         own = curvature.is_none();
         let h = curvature.get_or_insert_with(|| curved(e, &powers(&best.1), targets));
         let step = newton_step(h.clone(), &best.2);
-        shift = best.1.iter().zip(step).map(|(s, step)| s - step).collect();
+        let share = (STEP / range(&step)).min(1.0);
+        let moved = best.1.iter().zip(step);
+        shift = moved.map(|(s, step)| s - share * step).collect();
         if shift.iter().any(|s| s.is_nan()) || range(&shift) >= FARTHEST {
             break;
         }
@@ -183,7 +188,14 @@ fn rows_change(e: &[f64], factors: &[f64], omega: &[f64]) -> f64 {
     let rows = e.chunks_exact(factors.len()).zip(omega);
     rows.map(|(e, omega)| {
         let (moved, total) = (vector::product(e, factors), vector::sum(e));
-        omega * ((moved - total) / total).ln_1p()
+        // Near 1 and far from it without what a difference would lose.
+        let ratio = moved / total;
+        omega
+            * if ratio < 0.5 {
+                ratio.ln()
+            } else {
+                ((moved - total) / total).ln_1p()
+            }
     })
     .sum()
 }
@@ -363,6 +375,49 @@ mod tests {
                     assert!((shift(i, class) - shift(0, class)).abs() < 1e-12);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn intercepts_that_are_far_off_are_found_as_well() {
+        let (right, targets) = problem(0.0);
+        let found = |by: f64, class: usize| {
+            let mut e = right.clone();
+            e.column_mut(class).mapv_inplace(|z| z + by);
+            let loss = exponentials(&mut e, &targets);
+            let (factors, missed) = factors(&e, &targets);
+            let moved = loss + change(&e, &factors, &targets);
+            assert!(missed < 1e-13, "{by}: {missed}");
+            assert!(moved <= loss, "{by}: {moved} {loss}");
+            moved
+        };
+        let best = found(0.0, 0);
+        for by in [-60.0, -30.0, -5.0, -2.0, 2.0, 5.0, 30.0, 60.0] {
+            for class in [0, 1, targets.share.len() - 1] {
+                let off = (found(by, class) - best).abs();
+                assert!(off < 1e-12 * best, "{by}, {class}: {off:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_loss_is_that_of_moved_logits() {
+        let (z, targets) = problem(0.1);
+        let mut e = z.clone();
+        let loss = exponentials(&mut e, &targets);
+        for by in [1e-9, 0.1, 1.0, 10.0, 25.0, 40.0, 60.0] {
+            let shift: Vec<f64> = (0..targets.share.len())
+                .map(|class| by * (class as f64 * 0.618).sin())
+                .collect();
+            let mut moved = z.clone();
+            let rows = moved.rows_mut().into_iter();
+            rows.for_each(|mut row| row.iter_mut().zip(&shift).for_each(|(z, s)| *z += s));
+            let expected = exponentials(&mut moved, &targets);
+            let found = loss + change(&e, &powers(&shift), &targets);
+            assert!(
+                (found - expected).abs() < 1e-13 * expected,
+                "{by}: {found} {expected}"
+            );
         }
     }
 
