@@ -121,8 +121,8 @@ fn add_runs<T: Entry>(rows: &[&[T]], panel: &[T], sums: &mut [T]) {
     }
 }
 
-/// Samples of Xᵀ·R whose panels are made at once, of so many columns in all: every task reads them from the caches that the
-/// cores share, and not from memory. Whole runs, so that no sum notices.
+/// Samples of Xᵀ·R whose panels are made at once, of so many columns in all: panels of all samples would take as much as R again, and
+/// every task would read them from memory. Whole runs, so that no sum notices.
 pub(in crate::ops) fn together<T>(columns: usize) -> usize {
     let rows = PANEL_BYTES / (size_of::<T>() * columns.max(1));
     rows.max(1).next_multiple_of(RUN)
