@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench memory -- [FOLDER]`
 //!
-//! Five small batches always; with FOLDER also 100,000 × 9,984 activations in f16 (2 GB, made there on the first run)
+//! Seven small batches always; with FOLDER also 100,000 × 9,984 activations in f16 (2 GB, made there on the first run)
 //! that stay on disk, 45 classes. Prints one JSON document; exits 1 when a peak is above the planner's figure + 10 %.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -18,7 +18,7 @@ use ndarray::Array2;
 use neurosieve::data::{self, ReadOptions};
 use neurosieve::ops::moments::{self, moments};
 use neurosieve::ops::probe::{
-    self, Design, Neurons, Params, PenaltyScale, Problem, Response, Stop,
+    self, Design, Neurons, Params, PenaltyScale, Problem, Response, Solver, Stop,
 };
 use neurosieve::{Backend, Labels, Result};
 use rayon::prelude::*;
@@ -162,7 +162,7 @@ fn case(
     Ok(case)
 }
 
-/// Many λ in flight; scattered neurons; values.
+/// Many λ in flight; scattered neurons; values; the same λ by proximal L-BFGS, and all weights at once.
 fn small() -> Result<Vec<Value>> {
     let made = Made {
         neurons: 600,
@@ -210,14 +210,22 @@ fn small() -> Result<Vec<Value>> {
         .map(|share| share * largest_of_values)
         .map(|l1| Problem::of(response, l1, 0.05 * l1))
         .collect();
-    [
-        ("12 penalties in flight", &path),
-        ("6 sets of scattered neurons", &scattered),
-        ("3 penalties of values", &regressions),
-    ]
-    .into_iter()
-    .map(|(name, problems)| case(name, &design, problems, &params).map(Value::Object))
-    .collect()
+    let ridge = [Problem::new(&labels, 0.0, 0.01 * largest)];
+    let lbfgs = Params {
+        solver: Solver::Lbfgs,
+        ..params.clone()
+    };
+    let cases: [(&str, &[Problem<'_>], &Params); 5] = [
+        ("12 penalties in flight", &path, &params),
+        ("6 sets of scattered neurons", &scattered, &params),
+        ("3 penalties of values", &regressions, &params),
+        ("12 penalties by proximal L-BFGS", &path, &lbfgs),
+        ("no weight at zero, by proximal L-BFGS", &ridge, &lbfgs),
+    ];
+    cases
+        .into_iter()
+        .map(|(name, problems, params)| case(name, &design, problems, params).map(Value::Object))
+        .collect()
 }
 
 /// One probe on many samples of few neurons: what counts is what every sample takes.
