@@ -354,8 +354,8 @@ impl Shape {
         4 * (width * (GATHERED / width).clamp(least, most).min(self.samples)) as u64
     }
 
-    /// A certificate, alone or, in a batch of so many columns, together with others: a residual in f64,
-    /// and some samples of it again in panels.
+    /// A certificate, alone or, in a batch of so many columns, together with others: a residual in f64, and some samples of it
+    /// again in panels.
     fn certificate(&self, batch: usize) -> u64 {
         let together = self.certified.max(COLUMNS.min(batch));
         let (m, e) = (self.samples * together, self.rows * together);
