@@ -43,6 +43,7 @@ fn main() {
     bench_correlation(&mut criterion, &backends);
     bench_products(&mut criterion);
     bench_probes(&mut criterion, &backends);
+    bench_folds(&mut criterion, &backends);
     bench_sweep(&mut criterion, &backends);
     bench_ablation(&mut criterion, &backends);
     bench_curvature(&mut criterion, &backends);
@@ -192,6 +193,48 @@ fn bench_probes(criterion: &mut Criterion, backends: &[(String, Backend)]) {
 }
 
 /// A hundred masks that keep a random half of the neurons.
+/// A cross-validation: every penalty's probe on all samples but those of a fold, for each fold.
+fn bench_folds(criterion: &mut Criterion, backends: &[(String, Backend)]) {
+    const FOLDS: usize = 5;
+    const PENALTIES: i32 = 10;
+    let x = activations(TRAIN, NEURONS);
+    let class = |row: ArrayView1<'_, f32>| u32::from(row[0] > 0.5) + 2 * u32::from(row[1] > 0.5);
+    let ids = x.rows().into_iter().map(class);
+    let names = (0..4).map(|class| class.to_string()).collect();
+    let y = Labels::new(ids.collect(), names).expect("every id has a name");
+    let known = moments(&Backend::Cpu, x.view(), None).expect("moments");
+    let columns: Vec<usize> = (0..NEURONS).collect();
+    let design = Design::new(&Backend::Cpu, x.view(), &known, &columns).expect("a design");
+    let without = |fold: usize| -> Vec<f64> {
+        let kept = |sample: usize| sample % FOLDS != fold;
+        (0..TRAIN).map(|i| f64::from(u8::from(kept(i)))).collect()
+    };
+    let weights: Vec<Vec<f64>> = (0..FOLDS).map(without).collect();
+    let params = probe::Params::default();
+    let whole = [Problem::new(&y, 0.0, 0.0)];
+    let largest = probe::lambda_max(&design, &whole, params.scale).expect("a penalty")[0];
+    let of_fold = |weights| {
+        let penalties = (1..=PENALTIES).map(|step| largest * 0.8f64.powi(step));
+        let y = &y;
+        penalties.map(move |lambda| Problem {
+            weights: Some(weights),
+            ..Problem::new(y, lambda, lambda)
+        })
+    };
+    let problems: Vec<Problem<'_>> = weights.iter().flat_map(|w| of_fold(w)).collect();
+    let mut group = criterion.benchmark_group("folds");
+    group.throughput(Throughput::Elements(problems.len() as u64));
+    for (name, backend) in backends {
+        group.bench_function(BenchmarkId::new("probes", name), |bench| {
+            bench.iter(|| {
+                probe::fit(backend, black_box(&design), &problems, &params, &mut |_| {})
+                    .expect("fits")
+            });
+        });
+    }
+    group.finish();
+}
+
 fn bench_ablation(criterion: &mut Criterion, backends: &[(String, Backend)]) {
     const MASKS: usize = 100;
     let (x, y) = (activations(TEST, NEURONS), labels(TEST));

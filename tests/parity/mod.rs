@@ -4,6 +4,7 @@ mod ablation;
 mod asked;
 mod correlation;
 mod curvature;
+mod drivers;
 mod fleet;
 mod garbage;
 mod given;

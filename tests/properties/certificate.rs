@@ -4,7 +4,7 @@ use ndarray::Array2;
 use neurosieve::Backend;
 use neurosieve::labels::Labels;
 use neurosieve::ops::moments::moments;
-use neurosieve::ops::probe::{self, Fit, Norm, Params, Problem, Response, Solver, Stop};
+use neurosieve::ops::probe::{self, Fit, Given, Norm, Params, Problem, Response, Solver, Stop};
 use rand::seq::SliceRandom;
 
 use crate::properties::probe::design;
@@ -175,4 +175,42 @@ fn a_certificate_says_what_f64_says_of_the_weights() {
             }
         }
     }
+}
+
+#[test]
+fn a_gap_holds_where_no_intercepts_make_the_shares_right() {
+    let x = signs(72);
+    let design = design(&x);
+    let rare = |i: usize| match i % 50 {
+        0 => 0,
+        1..5 => 2,
+        _ => 1,
+    };
+    let names = || (0..3).map(|class: usize| class.to_string()).collect();
+    let rare = Labels::new((0..SAMPLES).map(rare).collect(), names()).unwrap();
+    let mut compared = 0;
+    for (columns, labels) in [(3, classes(&x, 3)), (1, classes(&x, 2)), (3, rare)] {
+        for l2 in [0.0, 0.02] {
+            let problem = Problem::new(&labels, 0.01, l2);
+            let exact = Params {
+                stop: Stop::Gap(1e-6),
+                ..Params::default()
+            };
+            let best = probe::fit(&Backend::Cpu, &design, &[problem], &exact, &mut |_| {});
+            let best = best.unwrap()[0].objective;
+            let given = Given::new(&design, &[problem], &exact).unwrap();
+            // A class that is certain in half of the samples, and out of the question in the others; one that is so in all.
+            for (row, size) in [(1, 30.0f32), (1, 1e3), (1, 1e5), (0, -1e3), (0, -1e6)] {
+                let mut theta = Array2::zeros((1 + NEURONS, columns));
+                theta[(row, 0)] = size;
+                let found = given.certificates(&[theta]).unwrap().remove(0);
+                let case = format!("{columns} columns, l2 {l2}, row {row}, {size}: {found:?}");
+                let gap = found.certificate.duality_gap;
+                assert!(gap.is_finite(), "{case}");
+                assert!(found.objective - best <= gap * (1.0 + 1e-12), "{case}");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 30);
 }

@@ -12,9 +12,11 @@
 //! weights, and nothing is penalised less: it is the probe with them, in f64, that is certified and handed out, and −V is its
 //! gradient.
 //!
-//! Rounding of exponentials costs no more than tightness: every row that sums to 1 will do, and what the shares miss is measured and
-//! added to the gap. Scaling rows and columns in turn (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point
-//! that misses the shares proves nothing.
+//! Rounding of exponentials costs no more than tightness: every row that sums to 1 will do. Where no intercepts make the shares exact, Π is
+//! mixed with a distribution that is the same for all samples, as much of it as makes them so. Scaling rows and columns in turn
+//! (Sinkhorn) does not get there when most rows are nearly one-hot, and a dual point that misses the shares proves nothing.
+
+use std::borrow::Cow;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
@@ -82,8 +84,8 @@ pub struct Certified {
 /// What its predictions tell of a point.
 struct Evaluated {
     intercepts: Vec<f64>,
-    /// What the dual bound may miss.
-    slack: f64,
+    /// How much of the dual point has to be mixed with another one.
+    mixed: f64,
     /// With these intercepts.
     loss: f64,
     /// And of the dual point.
@@ -170,13 +172,20 @@ fn certificate(
     let problem = point.point.problem;
     let objective = found.loss + point.penalty.value(&point.theta);
     let residual = &found.residual;
-    let (value, shrink) = dual::value(residual, gradient, &point.penalty, &problem.targets);
-    let gap = match objective - value + found.slack {
+    let v = match found.mixed {
+        0.0 => Cow::Borrowed(gradient),
+        mixed => {
+            let norm = |row| problem.column_norm(row);
+            Cow::Owned(dual::mixture(gradient, mixed, norm))
+        }
+    };
+    let (value, shrink) = dual::value(residual, &v, found.mixed, &point.penalty, &problem.targets);
+    let gap = match objective - value {
         gap if gap.is_nan() => f64::INFINITY,
         gap => gap.max(GAP_FLOOR * objective),
     };
     let kkt = kkt::kkt(gradient, &point.theta, &point.penalty);
-    let (certified_zeros, certified_nonzeros) = gap_safe(point, gradient, shrink, gap);
+    let (certified_zeros, certified_nonzeros) = gap_safe(point, &v, shrink, gap);
     let mut certificate = Certificate {
         kkt,
         kkt_relative: kkt / problem.lambda_max.max(point.penalty.l1),
@@ -209,22 +218,22 @@ fn evaluate(mut z: Array2<f64>, point: &Unfolded<'_>) -> Result<Evaluated> {
         return Ok(Evaluated {
             intercepts,
             loss: squared(&mut z, mean, targets),
-            slack: 0.0,
+            mixed: 0.0,
             residual: z,
         });
     }
     refuse_separable(&z, targets, &point.penalty)?;
     let loss = softmax::exponentials(&mut z, targets);
-    let (factors, missed) = softmax::factors(&z, targets);
-    let loss = loss + softmax::change(&z, &factors, targets);
-    softmax::normalise(&mut z, Some(&factors));
+    let moved = softmax::moved(&z, targets);
+    let loss = loss + softmax::change(&z, &moved.factors, targets);
+    softmax::normalise(&mut z, Some(&moved.factors));
     softmax::minus_labels(&mut z, targets);
-    let moves: Vec<f64> = factors.iter().map(|f| f.ln()).collect();
+    let moves: Vec<f64> = moved.factors.iter().map(|f| f.ln()).collect();
     let mean = moves.iter().sum::<f64>() / moves.len() as f64; // the softmax does not see it
     let each = intercepts.iter_mut().zip(moves);
     each.for_each(|(b, by)| *b += by - mean);
     Ok(Evaluated {
-        slack: missed * intercept_range(&intercepts),
+        mixed: moved.mixed(targets),
         intercepts,
         loss,
         residual: z,
@@ -286,13 +295,6 @@ fn squared(z: &mut Array2<f64>, mean: f64, targets: &Targets) -> f64 {
     let runs = z.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter();
     let sums: Vec<f64> = runs.enumerate().map(of_run).collect();
     sums.iter().sum()
-}
-
-/// What a missed class share can cost the dual bound: twice the range of the intercepts a unit.
-pub(super) fn intercept_range(intercepts: &[f64]) -> f64 {
-    let least = intercepts.iter().fold(f64::INFINITY, |a, b| a.min(*b));
-    let most = intercepts.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-    2.0 * (most - least)
 }
 
 /// Weights that every optimum has at zero (a|V_jc| + ‖x_j‖_ω·r < λ1_j, r = √(gap/2) for classes and √(2·gap) for values),

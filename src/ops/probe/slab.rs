@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use rayon::prelude::*;
 
 use super::design::{Stream, Values, select};
 use super::targets::penalty_rows;
@@ -10,6 +11,8 @@ use super::{ABSENT_CLASS_BIAS, Design, Fit, Neurons, PenaltyScale};
 use crate::error::{Error, Result};
 use crate::ops::curvature::gathered;
 
+/// Neurons whose norms are summed together: 256 bytes of each sample.
+const NORMS: usize = 64;
 /// Where the bias of a class that a start's fit did not know starts.
 const RARE: f64 = -30.0;
 
@@ -164,11 +167,19 @@ impl<'a> Slab<'a> {
         let mut scratch = Vec::new();
         for rows in self.blocks() {
             let x = self.block(rows.clone(), &mut scratch)?;
-            for (x, omega) in x.rows().into_iter().zip(&omega[rows]) {
-                for (square, x) in squares.iter_mut().zip(x) {
-                    *square += omega * f64::from(*x).powi(2);
+            let omega = &omega[rows];
+            // By strips of neurons: each sees the samples in their order, whatever the threads and blocks.
+            let strips = squares.par_chunks_mut(NORMS).enumerate();
+            strips.for_each(|(strip, squares)| {
+                let from = strip * NORMS;
+                let x = x.slice(s![.., from..from + squares.len()]);
+                for (x, omega) in x.rows().into_iter().zip(omega) {
+                    let x = x.to_slice().expect("rows are contiguous");
+                    for (square, x) in squares.iter_mut().zip(x) {
+                        *square += omega * f64::from(*x).powi(2);
+                    }
                 }
-            }
+            });
         }
         let norms = squares.into_iter().map(f64::sqrt);
         Ok(std::iter::once(1.0).chain(norms).collect())

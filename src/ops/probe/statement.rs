@@ -31,8 +31,8 @@ pub(super) struct Statement {
     pub l2: f64,
     /// An objective that is good enough; −∞ for none.
     pub goal: f64,
-    /// ‖x_j‖_ω of each row (1 for the intercept); `None` where samples weigh alike: 1.
-    norms: Option<Vec<f64>>,
+    /// ‖x_j‖_ω of each row (1 for the intercept); `None` where samples weigh alike: 1. Shared as the targets are.
+    norms: Option<Arc<Vec<f64>>>,
 }
 
 /// What has been spent on a problem.
@@ -53,11 +53,12 @@ pub(super) fn statements(
     scale: PenaltyScale,
 ) -> Result<Vec<Statement>> {
     let targets = targets(passes, problems, places);
-    let maxima = known_maxima(passes, &targets, places, scale)?;
+    let alike = Alike::new(&targets, places);
+    let maxima = known_maxima(passes, &targets, places, &alike, scale)?;
+    let norms = known_norms(passes, problems, &targets, places, &alike)?;
+    let each = targets.into_iter().zip(problems).zip(places);
     let mut out = Vec::with_capacity(problems.len());
-    for (((targets, problem), lambda_max), &place) in
-        targets.into_iter().zip(problems).zip(maxima).zip(places)
-    {
+    for (((targets, problem), &place), &alike) in each.zip(&alike.whose) {
         let slab = passes.slab(place);
         let rows = slab.penalty_rows(scale);
         let start = match problem.start {
@@ -70,16 +71,13 @@ pub(super) fn statements(
             slab: place,
             full_penalty: Penalty::new(problem, rows),
             penalty,
-            lambda_max,
+            lambda_max: maxima[alike],
             start,
             warm: problem.start.is_some(),
             spent: Spent::default(),
             l2: problem.l2,
             goal: problem.goal.unwrap_or(f64::NEG_INFINITY),
-            norms: problem
-                .weights
-                .map(|_| slab.column_norms(&targets.omega))
-                .transpose()?,
+            norms: norms[alike].clone(),
             targets,
         });
     }
@@ -103,26 +101,63 @@ fn targets(passes: &Passes<'_>, problems: &[Problem<'_>], places: &[usize]) -> V
     all
 }
 
-/// As [`lambda_maxima`], computed once for those that share their targets and their slab.
+/// Problems that share their targets and their slab: what follows from these alone is computed once.
+struct Alike {
+    /// The first problem of each kind.
+    first: Vec<usize>,
+    /// Of which kind each problem is.
+    whose: Vec<usize>,
+}
+
+impl Alike {
+    fn new(targets: &[Arc<Targets>], places: &[usize]) -> Self {
+        let same =
+            |a: usize, b: usize| Arc::ptr_eq(&targets[a], &targets[b]) && places[a] == places[b];
+        let (mut first, mut whose) = (Vec::<usize>::new(), Vec::with_capacity(targets.len()));
+        for at in 0..targets.len() {
+            let known = first.iter().position(|&before| same(before, at));
+            whose.push(known.unwrap_or(first.len()));
+            if known.is_none() {
+                first.push(at);
+            }
+        }
+        Self { first, whose }
+    }
+}
+
+/// [`lambda_maxima`] of each kind.
 fn known_maxima(
     passes: &Passes<'_>,
     targets: &[Arc<Targets>],
     places: &[usize],
+    alike: &Alike,
     scale: PenaltyScale,
 ) -> Result<Vec<f64>> {
-    let same = |a: usize, b: usize| Arc::ptr_eq(&targets[a], &targets[b]) && places[a] == places[b];
-    let (mut first, mut whose) = (Vec::<usize>::new(), Vec::with_capacity(targets.len()));
-    for at in 0..targets.len() {
-        let known = first.iter().position(|&before| same(before, at));
-        whose.push(known.unwrap_or(first.len()));
-        if known.is_none() {
-            first.push(at);
-        }
-    }
-    let distinct: Vec<Arc<Targets>> = first.iter().map(|&at| Arc::clone(&targets[at])).collect();
-    let slabs: Vec<usize> = first.iter().map(|&at| places[at]).collect();
-    let maxima = lambda_maxima(passes, &distinct, &slabs, scale)?;
-    Ok(whose.into_iter().map(|at| maxima[at]).collect())
+    let first = || alike.first.iter();
+    let distinct: Vec<Arc<Targets>> = first().map(|&at| Arc::clone(&targets[at])).collect();
+    let slabs: Vec<usize> = first().map(|&at| places[at]).collect();
+    lambda_maxima(passes, &distinct, &slabs, scale)
+}
+
+/// The neurons' norms of each kind, where samples do not weigh alike.
+fn known_norms(
+    passes: &Passes<'_>,
+    problems: &[Problem<'_>],
+    targets: &[Arc<Targets>],
+    places: &[usize],
+    alike: &Alike,
+) -> Result<Vec<Option<Arc<Vec<f64>>>>> {
+    let of = |&at: &usize| {
+        let weighed = problems[at].weights.is_some();
+        let norms = || {
+            passes
+                .slab(places[at])
+                .column_norms(&targets[at].omega)
+                .map(Arc::new)
+        };
+        weighed.then(norms).transpose()
+    };
+    alike.first.iter().map(of).collect()
 }
 
 /// Smallest λ1 at which all weights of the optimum are zero, for each problem.

@@ -93,8 +93,8 @@ pub(super) fn certificate(
     let parts = [&points.residual, &points.dual, &points.empty];
     let [gradient, dual_gradient, empty] = backward(x, seen, parts);
     let v = dual_gradient.mapv(|g| -g);
-    let (bound, _) = dual::value(&points.dual, &v, &penalty, &targets);
-    let gap = objective - bound + points.missed * spread(bias);
+    let (bound, _) = dual::value(&points.dual, &v, 0.0, &penalty, &targets);
+    let gap = objective - bound;
     let kkt = kkt::kkt(&gradient, &theta, &penalty);
     let largest = empty.slice(s![1.., ..]).fold(0.0f64, |a, g| a.max(g.abs()));
     let certificate = Certificate {
@@ -118,8 +118,6 @@ struct Points {
     loss: f64,
     residual: Array2<f64>,
     dual: Array2<f64>,
-    /// What the dual point's class shares still miss.
-    missed: f64,
     empty: Array2<f64>,
 }
 
@@ -133,7 +131,6 @@ fn residuals(z: &Array2<f64>, targets: &Targets) -> Points {
             loss: 0.5 * n * residual.iter().map(|r| r * r).sum::<f64>(),
             dual: dual::centred(&residual, targets),
             residual,
-            missed: 0.0,
             empty: Array2::from_shape_fn(z.dim(), |at| (mean - values(at)) / n),
         };
     }
@@ -153,13 +150,12 @@ fn residuals(z: &Array2<f64>, targets: &Targets) -> Points {
         row /= total;
         loss += (total.ln() + max - own) / n;
     }
-    let (feasible, missed) = dual::softmax::feasible(z, targets);
+    let feasible = dual::softmax::feasible(z, targets);
     let shares = Array2::from_shape_fn(z.dim(), |(_, c)| targets.share[c]);
     Points {
         loss,
         residual: less_labels(p),
         dual: less_labels(feasible),
-        missed,
         empty: less_labels(shares),
     }
 }
@@ -181,11 +177,4 @@ fn backward<const PARTS: usize>(
         general_mat_mul(1.0, &block.t(), &joined.slice(s![rows, ..]), 1.0, &mut sum);
     }
     std::array::from_fn(|part| g.slice(s![.., part * c..(part + 1) * c]).to_owned())
-}
-
-/// What a missed class share can cost the dual bound: twice the range of the biases a unit.
-fn spread(bias: &[f32]) -> f64 {
-    let least = bias.iter().copied().fold(f32::INFINITY, f32::min);
-    let most = bias.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    2.0 * f64::from(most - least)
 }

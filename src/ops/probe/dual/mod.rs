@@ -24,7 +24,7 @@ pub(super) fn forecast(
     gradient: &Array2<f64>,
 ) -> f64 {
     // V is minus the gradient; only its size counts.
-    objective - value(residual, gradient, penalty, &problem.targets).0
+    objective - value(residual, gradient, 0.0, penalty, &problem.targets).0
 }
 
 /// The same where no residual is at hand, but the loss at these coefficients. At the solver's own dual point the dual function without
@@ -45,10 +45,12 @@ pub(super) fn forecast_of_sums(
 }
 
 /// The dual value at the point whose residual is Ω(Π − Y) (classes; N × C, or N × 1 for two) or −Ωρ (values), and the
-/// factor a that V was shrunk by to get it (1 with μ > 0). −∞ where nothing is proved: no penalty.
+/// factor a that V was shrunk by to get it (1 with μ > 0). −∞ where nothing is proved: no penalty. Where a share of the point is
+/// `mixed` with another distribution and V is of the mixture ([`mixture`]), its entropy is at least the rest's: it is concave.
 pub(super) fn value<T: Copy + Sync>(
     residual: &Array2<T>,
     v: &Array2<f64>,
+    mixed: f64,
     penalty: &Penalty,
     targets: &Targets,
 ) -> (f64, f64)
@@ -56,7 +58,14 @@ where
     f64: From<T>,
 {
     let points = LazyCell::new(|| Concave::new(residual, targets)); // without a penalty nobody asks
-    best(v, penalty, |a| points.at(a))
+    best(v, penalty, |a| (1.0 - mixed) * points.at(a))
+}
+
+/// What |V| is at most where a share of the dual point of classes is mixed with a distribution q that is the same for all samples: that
+/// adds `Σᵢ ωᵢ x_ij (q_c − [yᵢ = c])`, at most the row's norm ‖x_j‖_ω.
+pub(super) fn mixture(v: &Array2<f64>, mixed: f64, norm: impl Fn(usize) -> f64) -> Array2<f64> {
+    let most = |(row, c)| (1.0 - mixed) * f64::abs(v[(row, c)]) + mixed * norm(row);
+    Array2::from_shape_fn(v.dim(), most)
 }
 
 /// The better of the two forms of the penalty's conjugate, of the dual function without it at a times the point.

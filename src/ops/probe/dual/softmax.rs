@@ -126,13 +126,42 @@ fn rows_minus_labels(p: &mut [f64], c: usize, y: &[u32], omega: &[f64]) {
     }
 }
 
-/// Factors e^s that move the intercepts to where the class shares are those of the labels, and the sum of what the shares
-/// still miss: the intercept's dual constraint.
-pub(in super::super) fn factors(e: &Array2<f64>, targets: &Targets) -> (Vec<f64>, f64) {
+/// Where intercepts are moved to.
+#[derive(Debug, PartialEq)]
+pub(in super::super) struct Moved {
+    /// Factors e^s of the exponentials.
+    pub factors: Vec<f64>,
+    /// What the class shares there are more than the labels' (less where negative); 0 where they are those but for roundings.
+    off: Vec<f64>,
+}
+
+impl Moved {
+    /// How much of the probabilities has to give way to the same distribution in every row, for the shares to be the labels':
+    /// enough that no class has more than its share of what is left. All where nothing is known of them.
+    pub(in super::super) fn mixed(&self, targets: &Targets) -> f64 {
+        if self.off.iter().any(|off| off.is_nan()) {
+            return 1.0;
+        }
+        let each = self.off.iter().zip(&targets.share);
+        each.map(|(off, share)| (off / (share + off)).max(0.0))
+            .fold(0.0, f64::max)
+    }
+
+    /// That distribution.
+    fn filling(&self, mixed: f64, targets: &Targets) -> Vec<f64> {
+        let each = self.off.iter().zip(&targets.share);
+        each.map(|(off, share)| (share - (1.0 - mixed) * (share + off)) / mixed)
+            .map(|share| share.max(0.0))
+            .collect()
+    }
+}
+
+/// Moves the intercepts to where the class shares are those of the labels: the intercept's dual constraint.
+pub(in super::super) fn moved(e: &Array2<f64>, targets: &Targets) -> Moved {
     let share = &targets.share;
     let good = share.len() as f64 * SHARE_ERROR;
     let mut shift = vec![0.0; share.len()];
-    let mut best = (f64::INFINITY, shift.clone(), shift.clone());
+    let mut best = (f64::INFINITY, shift.clone(), vec![f64::NAN; share.len()]);
     // That of an earlier point serves while steps with it get there fast: it costs as much as C sums of shares.
     let (mut curvature, mut own) = (None, true);
     for _ in 0..INTERCEPT_STEPS {
@@ -165,8 +194,14 @@ pub(in super::super) fn factors(e: &Array2<f64>, targets: &Targets) -> (Vec<f64>
             break;
         }
     }
-    let (missed, best, _) = best;
-    (powers(&best), if missed <= good { 0.0 } else { missed })
+    let (missed, shift, mut off) = best;
+    if missed <= good {
+        off.fill(0.0);
+    }
+    Moved {
+        factors: powers(&shift),
+        off,
+    }
 }
 
 /// What the loss changes where exponentials E get factors f: `Σᵢ ωᵢ ln(Σ_k E_ik·f_k / Σ_k E_ik)` less `Σ_c share_c ln f_c`.
@@ -200,13 +235,22 @@ fn rows_change(e: &[f64], factors: &[f64], omega: &[f64]) -> f64 {
     .sum()
 }
 
-/// Probabilities at logits whose intercepts are moved as [`factors`] finds, and what the shares still miss.
-pub(in super::super) fn feasible(z: &Array2<f64>, targets: &Targets) -> (Array2<f64>, f64) {
+/// Probabilities at logits whose intercepts are [`moved`], mixed with a distribution that is the same for all samples as far as the
+/// class shares still miss the labels'.
+pub(in super::super) fn feasible(z: &Array2<f64>, targets: &Targets) -> Array2<f64> {
     let mut e = z.clone();
     exponentials(&mut e, targets);
-    let (factors, missed) = factors(&e, targets);
-    normalise(&mut e, Some(&factors));
-    (e, missed)
+    let moved = moved(&e, targets);
+    normalise(&mut e, Some(&moved.factors));
+    let mixed = moved.mixed(targets);
+    if mixed > 0.0 {
+        let filling = moved.filling(mixed, targets);
+        for mut p in e.rows_mut() {
+            let each = p.iter_mut().zip(&filling);
+            each.for_each(|(p, q)| *p = (1.0 - mixed) * *p + mixed * q);
+        }
+    }
+    e
 }
 
 fn range(shift: &[f64]) -> f64 {
@@ -355,8 +399,10 @@ mod tests {
     fn intercepts_are_moved_until_the_shares_are_exact() {
         for off in [0.0, 1e-4, 0.1, 1.0] {
             let (z, targets) = problem(off);
-            let (p, missed) = feasible(&z, &targets);
-            assert_eq!(missed, 0.0, "{off}");
+            let p = feasible(&z, &targets);
+            let mut e = z.clone();
+            exponentials(&mut e, &targets);
+            assert_eq!(moved(&e, &targets).mixed(&targets), 0.0, "{off}");
             for (class, share) in targets.share.iter().enumerate() {
                 let products = p.column(class).to_vec();
                 let mean: f64 = products
@@ -385,9 +431,10 @@ mod tests {
             let mut e = right.clone();
             e.column_mut(class).mapv_inplace(|z| z + by);
             let loss = exponentials(&mut e, &targets);
-            let (factors, missed) = factors(&e, &targets);
-            let moved = loss + change(&e, &factors, &targets);
-            assert!(missed < 1e-13, "{by}: {missed}");
+            let found = moved(&e, &targets);
+            let moved = loss + change(&e, &found.factors, &targets);
+            let mixed = found.mixed(&targets);
+            assert!(mixed < 1e-11, "{by}: {mixed}");
             assert!(moved <= loss, "{by}: {moved} {loss}");
             moved
         };
@@ -422,12 +469,23 @@ mod tests {
     }
 
     #[test]
-    fn shares_that_no_intercepts_give_are_said_to_be_missed() {
-        let (mut z, targets) = problem(0.0);
-        z.column_mut(0).fill(-1e6);
-        let (p, missed) = feasible(&z, &targets);
-        assert!(missed >= targets.share[0]);
-        assert!(p.iter().all(|p| p.is_finite()));
+    fn shares_that_no_intercepts_give_are_mixed_in() {
+        for class in [0, 7] {
+            let (mut z, targets) = problem(0.0);
+            z.column_mut(class).fill(-1e6);
+            let mut e = z.clone();
+            exponentials(&mut e, &targets);
+            let mixed = moved(&e, &targets).mixed(&targets);
+            assert!(mixed > 0.1 * targets.share[class] && mixed < 1.0, "{mixed}");
+            let p = feasible(&z, &targets);
+            for (p, share) in p.columns().into_iter().zip(&targets.share) {
+                let mean: f64 = p.iter().zip(&targets.omega).map(|(p, o)| p * o).sum();
+                assert!((mean - share).abs() < 1e-14, "{mean} of {share}");
+                assert!(p.iter().all(|p| (0.0..=1.0).contains(p)));
+            }
+            let row = |p: ndarray::ArrayView1<'_, f64>| (p.sum() - 1.0).abs() < 1e-13;
+            assert!(p.rows().into_iter().all(row));
+        }
     }
 
     #[test]
@@ -453,10 +511,10 @@ mod tests {
             pool.build().unwrap().install(|| {
                 let (mut z, targets) = problem(0.1);
                 let loss = exponentials(&mut z, &targets);
-                let (factors, missed) = factors(&z, &targets);
-                normalise(&mut z, Some(&factors));
+                let moved = moved(&z, &targets);
+                normalise(&mut z, Some(&moved.factors));
                 minus_labels(&mut z, &targets);
-                (loss, factors, missed, z)
+                (loss, moved, z)
             })
         };
         let alone = found(1);

@@ -24,7 +24,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use self::programme::Programme;
-use super::certificate::{GAP_FLOOR, intercept_range, refuse_separable};
+use super::certificate::{GAP_FLOOR, refuse_separable};
 use super::dual::softmax::{self, minus_labels, probabilities};
 use super::targets::{Loss, Penalty, Targets, penalty_rows};
 use super::{ABSENT_CLASS_BIAS, Certificate, Norm, PenaltyScale, Problem, Response, check, dual};
@@ -389,22 +389,20 @@ impl<'a> Solver<'a> {
     /// Objective and certificate; `full` is the penalty on a column for each class.
     fn certificate(&self, full: &Penalty) -> Result<(f64, Certificate)> {
         let z = self.logits(&self.theta);
-        let theta = self.targets.unfold(&self.theta);
         refuse_separable(&z, self.targets, full)?;
-        let (mut dual, missed) = match self.intercepts {
+        let mut dual = match self.intercepts {
             true => softmax::feasible(&z, self.targets),
             false => {
                 let mut p = z.clone();
                 probabilities(&mut p, self.targets);
-                (p, 0.0)
+                p
             }
         };
         minus_labels(&mut dual, self.targets);
         let v = self.sample.z.t().dot(&dual);
-        let (value, _) = dual::value(&dual, &v, full, self.targets);
+        let (value, _) = dual::value(&dual, &v, 0.0, full, self.targets);
         let objective = self.objective(&self.theta);
-        let gap = objective - value + missed * intercept_range(&theta.row(0).to_vec());
-        let gap = gap.max(GAP_FLOOR * objective);
+        let gap = (objective - value).max(GAP_FLOOR * objective);
         let kkt = self.kkt(&self.programme());
         let passes = self.steps as f64;
         let certificate = Certificate {
