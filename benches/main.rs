@@ -192,7 +192,6 @@ fn bench_probes(criterion: &mut Criterion, backends: &[(String, Backend)]) {
     group.finish();
 }
 
-/// A hundred masks that keep a random half of the neurons.
 /// A cross-validation: every penalty's probe on all samples but those of a fold, for each fold.
 fn bench_folds(criterion: &mut Criterion, backends: &[(String, Backend)]) {
     const FOLDS: usize = 5;
@@ -235,6 +234,7 @@ fn bench_folds(criterion: &mut Criterion, backends: &[(String, Backend)]) {
     group.finish();
 }
 
+/// A hundred masks that keep a random half of the neurons.
 fn bench_ablation(criterion: &mut Criterion, backends: &[(String, Backend)]) {
     const MASKS: usize = 100;
     let (x, y) = (activations(TEST, NEURONS), labels(TEST));

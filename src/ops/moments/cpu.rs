@@ -11,10 +11,8 @@ use crate::activations::Rows;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 
-/// Columns of one strip at most: a row of it is 1 KiB, and its f64 sums stay in the nearest cache.
+/// Columns of one strip: a row of it is 1 KiB, and its f64 sums stay in the nearest cache.
 const STRIP: usize = 256;
-/// And at least, where there are so many: a row of it is a cache line.
-const LEAST_STRIP: usize = 16;
 /// Samples whose mean the sums are around.
 const FIRST: usize = 64;
 /// Values of one block of a stream, and of what one thread reads of it at a time.
@@ -24,7 +22,7 @@ const BLOCK: (usize, usize) = (1 << 22, 1 << 16);
 pub(super) fn sums(x: ArrayView2<'_, f32>, groups: Option<&Labels>) -> Sums {
     let classes = groups.map_or(1, |labels| labels.classes().len());
     let strips: Vec<Sums> = x
-        .axis_chunks_iter(Axis(1), strip(x.ncols()))
+        .axis_chunks_iter(Axis(1), STRIP)
         .into_par_iter()
         .map(|strip| {
             let mut sums = empty(strip.ncols(), classes);
@@ -68,19 +66,9 @@ type Sum<'a> = dyn Fn(ArrayView2<'_, f32>, &mut Sums) + Sync + 'a;
 
 /// The columns of each strip.
 fn strips_of(neurons: usize) -> impl Iterator<Item = Range<usize>> {
-    let strip = strip(neurons);
     (0..neurons)
-        .step_by(strip)
-        .map(move |from| from..(from + strip).min(neurons))
-}
-
-/// Columns of a strip: as many strips for each thread. No column's sums depend on it.
-fn strip(neurons: usize) -> usize {
-    let threads = rayon::current_num_threads();
-    let rounds = neurons.div_ceil(STRIP * threads).max(1);
-    neurons
-        .div_ceil(rounds * threads)
-        .next_multiple_of(LEAST_STRIP)
+        .step_by(STRIP)
+        .map(move |from| from..(from + STRIP).min(neurons))
 }
 
 /// Reads whole rows from `from` on, and looks at every value.

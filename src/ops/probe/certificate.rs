@@ -8,7 +8,7 @@
 //! ((1−a)·Y + a·Π, a·ρ) scales V by a and so reaches that region. Any feasible point bounds the optimum from below.
 //!
 //! Π is the probe's own probabilities at the intercepts that make the class shares exact, found by Newton's method
-//! ([`super::dual::softmax`]), and ρ its own errors where the intercept centres them. Those intercepts are the best ones for its
+//! ([`super::dual::intercepts`]), and ρ its own errors where the intercept centres them. Those intercepts are the best ones for its
 //! weights, and nothing is penalised less: it is the probe with them, in f64, that is certified and handed out, and −V is its
 //! gradient.
 //!
@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
-use super::dual::{self, softmax};
+use super::dual::{self, intercepts, softmax};
 use super::kkt;
 use super::slab::Slab;
 use super::statement::{Spent, Statement};
@@ -224,8 +224,8 @@ fn evaluate(mut z: Array2<f64>, point: &Unfolded<'_>) -> Result<Evaluated> {
     }
     refuse_separable(&z, targets, &point.penalty)?;
     let loss = softmax::exponentials(&mut z, targets);
-    let moved = softmax::moved(&z, targets);
-    let loss = loss + softmax::change(&z, &moved.factors, targets);
+    let moved = intercepts::moved(&z, targets);
+    let loss = loss + intercepts::change(&z, &moved.factors, targets);
     softmax::normalise(&mut z, Some(&moved.factors));
     softmax::minus_labels(&mut z, targets);
     let moves: Vec<f64> = moved.factors.iter().map(|f| f.ln()).collect();

@@ -23,7 +23,8 @@ const READ: usize = 1 << 16;
 /// Either a copy ([`Design::new`], [`Design::read`]: 4·N·d bytes), or a stream ([`Design::streamed`]): the samples stay where they are, as
 /// they are stored, and are converted and standardised again for every pass. Fits are the same bit for bit.
 ///
-/// Neurons that are constant or nearly constant are left out: their weight would be 0 at any λ1, or noise.
+/// Neurons that are constant or nearly constant are left out: their weight would be 0 at any λ1, or noise. The moments are to be those of
+/// the samples themselves: certificates of problems whose samples weigh alike take every neuron's sd for 1.
 #[derive(Debug, Clone)]
 pub struct Design {
     values: Values,

@@ -65,10 +65,19 @@ impl Targets {
             index[class as usize] = place;
         }
         let y: Vec<u32> = labels.ids().iter().map(|&id| index[id as usize]).collect();
-        let mut share = vec![0.0; classes.len()];
-        for (&y, omega) in y.iter().zip(&omega) {
-            share[y as usize] += omega;
+        // Compensated (Neumaier 1974): plain sums of 10^6 equal terms are off by 1e-11, and certificates ask for less.
+        let mut sums = vec![(0.0f64, 0.0); classes.len()];
+        for (&y, &omega) in y.iter().zip(&omega) {
+            let (sum, lost) = &mut sums[y as usize];
+            let all = *sum + omega;
+            *lost += if *sum >= omega {
+                (*sum - all) + omega
+            } else {
+                (omega - all) + *sum
+            };
+            *sum = all;
         }
+        let share = sums.into_iter().map(|(sum, lost)| sum + lost).collect();
         Self {
             loss: if classes.len() == 2 {
                 Loss::Sigmoid

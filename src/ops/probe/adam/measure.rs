@@ -150,7 +150,7 @@ fn residuals(z: &Array2<f64>, targets: &Targets) -> Points {
         row /= total;
         loss += (total.ln() + max - own) / n;
     }
-    let feasible = dual::softmax::feasible(z, targets);
+    let feasible = dual::intercepts::feasible(z, targets);
     let shares = Array2::from_shape_fn(z.dim(), |(_, c)| targets.share[c]);
     Points {
         loss,

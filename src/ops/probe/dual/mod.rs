@@ -1,5 +1,6 @@
 //! Dual points and their values: what the objective cannot fall below.
 
+pub(super) mod intercepts;
 pub(super) mod softmax;
 
 use multiversion::multiversion;
@@ -46,7 +47,8 @@ pub(super) fn forecast_of_sums(
 
 /// The dual value at the point whose residual is Ω(Π − Y) (classes; N × C, or N × 1 for two) or −Ωρ (values), and the
 /// factor a that V was shrunk by to get it (1 with μ > 0). −∞ where nothing is proved: no penalty. Where a share of the point is
-/// `mixed` with another distribution and V is of the mixture ([`mixture`]), its entropy is at least the rest's: it is concave.
+/// `mixed` with another distribution and V is of the mixture ([`mixture`]), its entropy is at least 1 − `mixed` times the point's, as
+/// it is concave and nowhere negative.
 pub(super) fn value<T: Copy + Sync>(
     residual: &Array2<T>,
     v: &Array2<f64>,
@@ -62,7 +64,7 @@ where
 }
 
 /// What |V| is at most where a share of the dual point of classes is mixed with a distribution q that is the same for all samples: that
-/// adds `Σᵢ ωᵢ x_ij (q_c − [yᵢ = c])`, at most the row's norm ‖x_j‖_ω.
+/// adds `Σᵢ ωᵢ x_ij (q_c − [yᵢ = c])`, at most the row's norm ‖x_j‖_ω, as the weights ω add up to 1.
 pub(super) fn mixture(v: &Array2<f64>, mixed: f64, norm: impl Fn(usize) -> f64) -> Array2<f64> {
     let most = |(row, c)| (1.0 - mixed) * f64::abs(v[(row, c)]) + mixed * norm(row);
     Array2::from_shape_fn(v.dim(), most)

@@ -25,7 +25,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use self::programme::Programme;
 use super::certificate::{GAP_FLOOR, refuse_separable};
-use super::dual::softmax::{self, minus_labels, probabilities};
+use super::dual::intercepts;
+use super::dual::softmax::{minus_labels, probabilities};
 use super::targets::{Loss, Penalty, Targets, penalty_rows};
 use super::{ABSENT_CLASS_BIAS, Certificate, Norm, PenaltyScale, Problem, Response, check, dual};
 use crate::error::{Error, Result};
@@ -391,7 +392,7 @@ impl<'a> Solver<'a> {
         let z = self.logits(&self.theta);
         refuse_separable(&z, self.targets, full)?;
         let mut dual = match self.intercepts {
-            true => softmax::feasible(&z, self.targets),
+            true => intercepts::feasible(&z, self.targets),
             false => {
                 let mut p = z.clone();
                 probabilities(&mut p, self.targets);
