@@ -370,7 +370,8 @@ mod tests {
     #[test]
     fn shares_of_many_samples_are_exact_enough_that_nothing_is_mixed() {
         for (samples, classes) in [(100_000, 2), (100_003, 3), (300_000, 2)] {
-            let class = |i: usize| u32::from(i % 7 == 0) + u32::from(classes > 2 && i % 5 == 0);
+            let rare = |i: usize| u32::from(classes > 2 && i.is_multiple_of(5));
+            let class = |i: usize| u32::from(i.is_multiple_of(7)) + rare(i);
             let ids: Vec<u32> = (0..samples).map(class).collect();
             let names = (0..classes).map(|class| class.to_string()).collect();
             let labels = Labels::new(ids.clone(), names).unwrap();
