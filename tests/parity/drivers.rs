@@ -56,7 +56,7 @@ fn file_of_chromium(test: &str, name: &str) -> Option<PathBuf> {
 fn skip(test: &str, reason: &str) {
     assert!(
         std::env::var_os(REQUIRE).is_none_or(|value| value == "0"),
-        "{REQUIRE} is set, but {reason}"
+        "{REQUIRE} is set, but {reason}: install Debian's chromium and libvulkan1"
     );
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }

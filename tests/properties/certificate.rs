@@ -186,8 +186,8 @@ fn a_gap_holds_where_no_intercepts_make_the_shares_right() {
         1..5 => 2,
         _ => 1,
     };
-    let names = || (0..3).map(|class: usize| class.to_string()).collect();
-    let rare = Labels::new((0..SAMPLES).map(rare).collect(), names()).unwrap();
+    let names = (0..3).map(|class| class.to_string()).collect();
+    let rare = Labels::new((0..SAMPLES).map(rare).collect(), names).unwrap();
     let mut compared = 0;
     for (columns, labels) in [(3, classes(&x, 3)), (1, classes(&x, 2)), (3, rare)] {
         for l2 in [0.0, 0.02] {

@@ -65,7 +65,7 @@ impl Targets {
             index[class as usize] = place;
         }
         let y: Vec<u32> = labels.ids().iter().map(|&id| index[id as usize]).collect();
-        // Compensated (Neumaier 1974): plain sums of 10^6 equal terms are off by 1e-11, and certificates ask for less.
+        // Compensated (Neumaier 1974): plain sums of 100,000 equal terms are off by 1e-12, and certificates ask for less.
         let mut sums = vec![(0.0f64, 0.0); classes.len()];
         for (&y, &omega) in y.iter().zip(&omega) {
             let (sum, lost) = &mut sums[y as usize];

@@ -34,6 +34,21 @@ fn part(samples: usize, classes: usize) -> usize {
     rows.next_multiple_of(ROWS)
 }
 
+/// What becomes of the exponentials and weights of every part of the samples.
+fn of_parts<T: Send>(
+    e: &Array2<f64>,
+    targets: &Targets,
+    of: impl Fn(&[f64], &[f64]) -> T + Sync,
+) -> Vec<T> {
+    let c = e.ncols();
+    let part = part(e.nrows(), c);
+    let e = e.as_slice().expect("exponentials are contiguous");
+    e.par_chunks(part * c)
+        .zip(targets.omega.par_chunks(part))
+        .map(|(e, omega)| of(e, omega))
+        .collect()
+}
+
 /// Where intercepts are moved to.
 #[derive(Debug, PartialEq)]
 pub(in super::super) struct Moved {
@@ -114,16 +129,9 @@ pub(in super::super) fn moved(e: &Array2<f64>, targets: &Targets) -> Moved {
 
 /// What the loss changes where exponentials E get factors f: `Σᵢ ωᵢ ln(Σ_k E_ik·f_k / Σ_k E_ik)` less `Σ_c share_c ln f_c`.
 pub(in super::super) fn change(e: &Array2<f64>, factors: &[f64], targets: &Targets) -> f64 {
-    let c = factors.len();
-    let part = part(e.nrows(), c);
-    let e = e.as_slice().expect("exponentials are contiguous");
-    let of_parts: Vec<f64> = e
-        .par_chunks(part * c)
-        .zip(targets.omega.par_chunks(part))
-        .map(|(e, omega)| rows_change(e, factors, omega))
-        .collect();
+    let sums = of_parts(e, targets, |e, omega| rows_change(e, factors, omega));
     let own = targets.share.iter().zip(factors);
-    of_parts.iter().sum::<f64>() - own.map(|(share, f)| share * f.ln()).sum::<f64>()
+    sums.iter().sum::<f64>() - own.map(|(share, f)| share * f.ln()).sum::<f64>()
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+fma", "x86_64+avx2+fma"))]
@@ -176,25 +184,19 @@ fn powers(shift: &[f64]) -> Vec<f64> {
 /// Weighted class means of the probabilities that the factors leave.
 fn means(e: &Array2<f64>, factors: &[f64], targets: &Targets) -> Vec<f64> {
     let c = factors.len();
-    let part = part(e.nrows(), c);
-    let e = e.as_slice().expect("exponentials are contiguous");
-    let of_parts: Vec<Vec<f64>> = e
-        .par_chunks(part * c)
-        .zip(targets.omega.par_chunks(part))
-        .map(|(e, omega)| {
-            let (mut sums, mut of_rows) = (vec![0.0; c], vec![0.0; c]);
-            // Some rows at a time: sums of many alike terms drift.
-            for (e, omega) in e.chunks(ROWS * c).zip(omega.chunks(ROWS)) {
-                of_rows.fill(0.0);
-                add_rows(e, factors, omega, &mut of_rows);
-                let each = sums.iter_mut().zip(&of_rows);
-                each.for_each(|(all, sum)| *all += sum);
-            }
-            sums
-        })
-        .collect();
+    let sums = of_parts(e, targets, |e, omega| {
+        let (mut sums, mut of_rows) = (vec![0.0; c], vec![0.0; c]);
+        // Some rows at a time: sums of many alike terms drift.
+        for (e, omega) in e.chunks(ROWS * c).zip(omega.chunks(ROWS)) {
+            of_rows.fill(0.0);
+            add_rows(e, factors, omega, &mut of_rows);
+            let each = sums.iter_mut().zip(&of_rows);
+            each.for_each(|(all, sum)| *all += sum);
+        }
+        sums
+    });
     let mut means = vec![0.0; c];
-    for sums in of_parts {
+    for sums in sums {
         means
             .iter_mut()
             .zip(sums)
@@ -221,32 +223,26 @@ fn add_rows(e: &[f64], factors: &[f64], omega: &[f64], sums: &mut [f64]) {
 /// The softmax's curvature `diag(PᵀΩ1) − PᵀΩP` at the probabilities that the factors leave.
 fn curved(e: &Array2<f64>, factors: &[f64], targets: &Targets) -> Array2<f64> {
     let c = factors.len();
-    let part = part(e.nrows(), c);
-    let e = e.as_slice().expect("exponentials are contiguous");
-    let of_parts: Vec<Array2<f64>> = e
-        .par_chunks(part * c)
-        .zip(targets.omega.par_chunks(part))
-        .map(|(e, omega)| {
-            let mut product = Array2::zeros((c, c));
-            let (mut p, mut weighted) = (vec![0.0; ROWS * c], vec![0.0; ROWS * c]);
-            for (e, omega) in e.chunks(ROWS * c).zip(omega.chunks(ROWS)) {
-                let (p, weighted) = (&mut p[..e.len()], &mut weighted[..e.len()]);
-                p.copy_from_slice(e);
-                rows_probabilities(p, c, Some(factors));
-                weighted.copy_from_slice(p);
-                for (row, omega) in weighted.chunks_exact_mut(c).zip(omega) {
-                    aview_mut1(row).map_inplace(|p| *p *= omega);
-                }
-                let view = |rows| ArrayView2::from_shape((omega.len(), c), rows);
-                let (p, weighted) = (view(p), view(weighted));
-                let (p, weighted) = (p.expect("rows of C"), weighted.expect("rows of C"));
-                general_mat_mul(1.0, &weighted.t(), &p, 1.0, &mut product);
+    let products = of_parts(e, targets, |e, omega| {
+        let mut product = Array2::zeros((c, c));
+        let (mut p, mut weighted) = (vec![0.0; ROWS * c], vec![0.0; ROWS * c]);
+        for (e, omega) in e.chunks(ROWS * c).zip(omega.chunks(ROWS)) {
+            let (p, weighted) = (&mut p[..e.len()], &mut weighted[..e.len()]);
+            p.copy_from_slice(e);
+            rows_probabilities(p, c, Some(factors));
+            weighted.copy_from_slice(p);
+            for (row, omega) in weighted.chunks_exact_mut(c).zip(omega) {
+                aview_mut1(row).map_inplace(|p| *p *= omega);
             }
-            product
-        })
-        .collect();
-    let mut curved = Array2::zeros((c, c));
-    for product in of_parts {
+            let view = |rows| ArrayView2::from_shape((omega.len(), c), rows);
+            let (p, weighted) = (view(p), view(weighted));
+            let (p, weighted) = (p.expect("rows of C"), weighted.expect("rows of C"));
+            general_mat_mul(1.0, &weighted.t(), &p, 1.0, &mut product);
+        }
+        product
+    });
+    let mut curved = Array2::<f64>::zeros((c, c));
+    for product in products {
         curved -= &product;
     }
     // The rows of P sum to 1, and so the means are the product's own row sums.
